@@ -1,0 +1,40 @@
+//! Every byte format that crosses a process boundary.
+//!
+//! # What
+//! - The core is `no_std` without alloc: the firmware [`frame`] and its [`crc`]. Firmware links only this.
+//! - Feature `std` adds what gateway and cloud-sink share, so that both decode with the same code:
+//!   the [`measurement`] model, the payload decoders ([`decode`], [`json`], [`scalar`]), the topic
+//!   patterns ([`topic`]), InfluxDB's [`line`] protocol, the [`derived`] records and the Kafka [`envelope`].
+//!
+//! # Invariants
+//! - No decoder panics or allocates without a bound, whatever the bytes.
+//! - Bytes of a published version decode for ever; see `SPEC.md`.
+//!
+//! # Not here
+//! Clocks, files, sockets, and anything of the gateway.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+pub mod crc;
+pub mod error;
+pub mod frame;
+pub mod ids;
+
+#[cfg(feature = "std")]
+pub mod decode;
+#[cfg(feature = "std")]
+pub mod derived;
+#[cfg(feature = "std")]
+pub mod envelope;
+#[cfg(feature = "std")]
+pub mod json;
+#[cfg(feature = "std")]
+pub mod line;
+#[cfg(feature = "std")]
+pub mod measurement;
+#[cfg(feature = "std")]
+pub mod scalar;
+#[cfg(feature = "std")]
+pub mod topic;
+
+pub use error::FrameError;
+pub use ids::{BootId, DeviceSeq};

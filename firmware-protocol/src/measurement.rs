@@ -1,0 +1,103 @@
+//! The one model of decoded sensor data: a [`Measurement`] is what one message said.
+
+use crate::{BootId, DeviceSeq};
+
+/// Nanoseconds since 1970-01-01T00:00:00Z on the device's clock (or the gateway's, where the device has none).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventTime(pub i64);
+
+impl EventTime {
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros.saturating_mul(1_000))
+    }
+
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis.saturating_mul(1_000_000))
+    }
+
+    pub const fn as_millis(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+}
+
+/// The identity that a firmware frame carries; with the device's name it is unique for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FrameIdentity {
+    pub boot: BootId,
+    pub seq: DeviceSeq,
+}
+
+/// Index of a channel within one [`Measurement`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelIndex(pub u16);
+
+/// One channel's value at one event time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    pub channel: ChannelIndex,
+    pub at: EventTime,
+    pub value: f64,
+}
+
+/// What one message said: a device, its channels and their readings.
+///
+/// Meant to be reused: `clear` keeps the allocations, so decoding a stream allocates nothing in the steady state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measurement {
+    device: String,
+    pub identity: Option<FrameIdentity>,
+    names: String,
+    name_ends: Vec<u32>,
+    pub readings: Vec<Reading>,
+}
+
+impl Measurement {
+    pub fn clear(&mut self) {
+        self.device.clear();
+        self.identity = None;
+        self.names.clear();
+        self.name_ends.clear();
+        self.readings.clear();
+    }
+
+    pub fn set_device(&mut self, device: &str) {
+        self.device.clear();
+        self.device.push_str(device);
+    }
+
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Adds a channel without looking for one of the same name: for callers that know it is new.
+    ///
+    /// # Panics
+    /// If there are 65 535 channels already; every decoder limits them far below.
+    pub fn push_channel(&mut self, name: &str) -> ChannelIndex {
+        let index = u16::try_from(self.name_ends.len()).expect("decoders limit the channels of a message");
+        self.names.push_str(name);
+        self.name_ends.push(self.names.len() as u32);
+        ChannelIndex(index)
+    }
+
+    pub fn channel_count(&self) -> usize {
+        self.name_ends.len()
+    }
+
+    /// The name of a channel of this measurement.
+    ///
+    /// # Panics
+    /// If the index is of another measurement.
+    pub fn channel(&self, index: ChannelIndex) -> &str {
+        let i = usize::from(index.0);
+        let start = if i == 0 { 0 } else { self.name_ends[i - 1] as usize };
+        &self.names[start..self.name_ends[i] as usize]
+    }
+
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelIndex, &str)> {
+        (0..self.name_ends.len()).map(|i| {
+            let index = ChannelIndex(i as u16);
+            (index, self.channel(index))
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! Time that survives a wrong clock: a [`Stamp`] is taken from the monotonic clock and resolved to wall time later.
+//!
+//! # Invariants
+//! - A stamp never goes backwards within one boot, whatever happens to the wall clock.
+//! - The only place, besides `main` shells, that asks the operating system for the time.
+
+use std::time::Duration;
+
+use firmware_protocol::measurement::EventTime;
+
+/// One start of the machine, from the kernel's boot id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClockBoot(pub u64);
+
+/// When the gateway received something: the boot and the time since it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Stamp {
+    pub boot: ClockBoot,
+    /// Time since boot, suspend included, nanoseconds.
+    pub since_boot_ns: u64,
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    boot: ClockBoot,
+}
+
+impl Clock {
+    /// Reads the kernel's boot id; on a system without one the boot is told apart by its wall-clock start.
+    pub fn system() -> Self {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+        let boot =
+            u64::from_str_radix(&digits, 16).unwrap_or_else(|_| wall_since_boot_ns().unsigned_abs() / 10_000_000_000);
+        Self { boot: ClockBoot(boot) }
+    }
+
+    pub fn boot(&self) -> ClockBoot {
+        self.boot
+    }
+
+    pub fn stamp(&self) -> Stamp {
+        Stamp { boot: self.boot, since_boot_ns: since_boot().as_nanos() as u64 }
+    }
+}
+
+/// What the wall clock showed at each boot: stamps of that boot plus this give wall time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClockMap {
+    /// (boot, wall time at that boot's zero in ns), oldest first, at most [`ClockMap::BOOTS_MAX`].
+    boots: Vec<(ClockBoot, i64)>,
+}
+
+impl ClockMap {
+    /// Stamps of older boots than this many are resolved by the oldest one kept.
+    pub const BOOTS_MAX: usize = 64;
+
+    /// Notes what the wall clock says now about this boot; the newest word counts.
+    pub fn observe(&mut self, clock: &Clock) {
+        self.set(clock.boot, wall_since_boot_ns());
+    }
+
+    pub fn set(&mut self, boot: ClockBoot, wall_at_boot_ns: i64) {
+        match self.boots.iter_mut().find(|(b, _)| *b == boot) {
+            Some(entry) => entry.1 = wall_at_boot_ns,
+            None => {
+                if self.boots.len() == Self::BOOTS_MAX {
+                    self.boots.remove(0);
+                }
+                self.boots.push((boot, wall_at_boot_ns));
+            }
+        }
+    }
+
+    pub fn resolve(&self, stamp: Stamp) -> EventTime {
+        let at_boot = self.boots.iter().find(|(b, _)| *b == stamp.boot).or(self.boots.first()).map_or(0, |(_, at)| *at);
+        EventTime(at_boot.saturating_add_unsigned(stamp.since_boot_ns))
+    }
+
+    /// For the store: 16 bytes a boot, little endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.boots.iter().flat_map(|(b, at)| [b.0.to_le_bytes(), at.to_le_bytes()].concat()).collect()
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let word = |b: &[u8]| b.try_into().map(u64::from_le_bytes).unwrap_or_default();
+        let boots = bytes.chunks_exact(16).map(|c| (ClockBoot(word(&c[..8])), word(&c[8..]) as i64)).collect();
+        Self { boots }
+    }
+}
+
+fn since_boot() -> Duration {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
+}
+
+fn wall_since_boot_ns() -> i64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    (t.tv_sec as i64) * 1_000_000_000 + t.tv_nsec as i64 - since_boot().as_nanos() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_of_1970_resolves_to_the_time_that_was_learned_later() {
+        let (boot, stamp) = (ClockBoot(7), Stamp { boot: ClockBoot(7), since_boot_ns: 5 });
+        let mut map = ClockMap::default();
+        map.set(boot, 0);
+        assert_eq!(map.resolve(stamp), EventTime(5));
+        map.set(boot, 1_700_000_000_000_000_000);
+        assert_eq!(map.resolve(stamp), EventTime(1_700_000_000_000_000_005));
+        assert_eq!(ClockMap::from_bytes(&map.to_bytes()), map);
+    }
+
+    #[test]
+    fn the_map_is_bounded() {
+        let mut map = ClockMap::default();
+        for i in 0..1_000 {
+            map.set(ClockBoot(i), 0);
+        }
+        assert_eq!(map.boots.len(), ClockMap::BOOTS_MAX);
+    }
+}

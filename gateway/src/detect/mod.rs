@@ -1,0 +1,43 @@
+//! Local anomaly detection: readings → event-time windows → features → scores → windows and anomalies.
+//!
+//! # Invariants
+//! - Pure but for `task`: no tokio, no network, no clock. The same records give the same windows, live or in batch.
+//! - State, detect's cursor and the derived records commit in one transaction.
+//!
+//! # Not here
+//! Where results go: they are appended to the derived log.
+
+use std::time::Duration;
+
+/// The `[detect]` table, resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Length of the tumbling windows; divides a day.
+    pub window: Duration,
+    /// How far behind a device's newest reading a reading may come and still be on time.
+    pub out_of_order: Duration,
+    /// A device's open windows close when nothing came from it for this long (gateway clock).
+    pub idle_timeout: Duration,
+    /// Windows of learning before the first verdict, as time.
+    pub learn: Duration,
+    /// Wanted false alarms per device and month: the one knob of the thresholds.
+    pub false_alarms_per_month: f64,
+    /// Devices × channels watched; more are counted and not watched.
+    pub channels_max: usize,
+    /// A reading further ahead of the received time than this is refused as `future`.
+    pub future_max: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(600),
+            out_of_order: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(900),
+            learn: Duration::from_secs(7 * 86_400),
+            false_alarms_per_month: 1.0,
+            channels_max: 4_000,
+            future_max: Duration::from_secs(3_600),
+        }
+    }
+}

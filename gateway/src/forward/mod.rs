@@ -1,0 +1,138 @@
+//! Delivery: each sink has its own cursors, batches, retries; derived records go before raw ones.
+//!
+//! # Invariants
+//! - A cursor moves only after the sink confirmed, or after the record was quarantined and counted.
+//! - Per device, in each log, records leave in the order of the queue.
+//!
+//! # Not here
+//! What the records mean, beyond encoding them for the sink.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::queue::{Log, QueueSeq, Record};
+use crate::secret::Secret;
+
+/// How batches are cut and repeated, the same for all sinks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryConfig {
+    /// Most records in one batch.
+    pub batch_records_max: usize,
+    /// Most encoded bytes in one batch, before compression.
+    pub batch_max_bytes: usize,
+    /// One attempt may take this long.
+    pub timeout: Duration,
+    /// Longest pause between two attempts (full jitter).
+    pub retry_max: Duration,
+}
+
+impl Default for DeliveryConfig {
+    fn default() -> Self {
+        Self {
+            batch_records_max: 5_000,
+            batch_max_bytes: 1 << 20,
+            timeout: Duration::from_secs(10),
+            retry_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// One `[[influx]]` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InfluxConfig {
+    /// Name of the sink: of its cursor, in logs and metrics.
+    pub name: String,
+    pub url: String,
+    pub org: String,
+    pub bucket: String,
+    pub token: Secret,
+    pub delivery: DeliveryConfig,
+}
+
+/// One `[[kafka]]` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaConfig {
+    pub name: String,
+    /// host:port, comma separated as librdkafka wants it.
+    pub bootstrap: String,
+    /// Topics are `{prefix}.raw`, `.windows`, `.anomalies`, `.gaps`.
+    pub topic_prefix: String,
+    pub delivery: DeliveryConfig,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    LineProtocol,
+    Ndjson,
+}
+
+/// One `[[file]]` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileConfig {
+    pub name: String,
+    pub dir: PathBuf,
+    pub format: FileFormat,
+    /// A file is closed and the next begun at this size.
+    pub rotate_bytes: u64,
+    /// Oldest files are deleted above this number.
+    pub files_max: usize,
+    pub delivery: DeliveryConfig,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkConfig {
+    Influx(InfluxConfig),
+    Kafka(KafkaConfig),
+    File(FileConfig),
+}
+
+/// What a sink says to a batch that it did not take.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// Try the same batch again later: the sink is away or busy.
+    #[error("{reason}")]
+    Retry {
+        reason: String,
+        /// The sink's own word about when.
+        after: Option<Duration>,
+    },
+    /// The sink will never take these records as they are: quarantine them and go on.
+    #[error("{reason}")]
+    Reject { reason: String },
+    /// Nothing can be sent until a human mends it (wrong token, missing bucket): loud, retried slowly, nothing lost.
+    #[error("{reason}")]
+    Misconfigured { reason: String },
+}
+
+/// A destination. Encodes records as it wants them and sends them as one batch.
+///
+/// `encode` is called while the batch before it may still be under way, hence the two halves.
+pub trait Sink: Send + 'static {
+    /// An encoded batch, ready to send, perhaps more than once.
+    type Batch: Send + Sync;
+
+    /// Adds a record to the batch under construction.
+    ///
+    /// # Errors
+    /// `Undeliverable`, with a reason for the books: the record is quarantined for this sink.
+    fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable>;
+
+    /// Encoded bytes so far; the forwarder cuts the batch at its limit.
+    fn pending_bytes(&self) -> usize;
+
+    /// Takes what was pushed since the last call as one batch; `None` if that is nothing.
+    fn take(&mut self) -> Option<Self::Batch>;
+
+    /// Sends one batch and waits for the sink's confirmation.
+    fn send(&self, batch: &Self::Batch) -> impl Future<Output = Result<(), SinkError>> + Send;
+}
+
+/// Why a record cannot be encoded for a sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undeliverable {
+    /// A label of few values: goes into metrics.
+    pub reason: &'static str,
+    /// For the quarantine file.
+    pub detail: String,
+}

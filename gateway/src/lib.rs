@@ -1,0 +1,31 @@
+//! Edge gateway for sensor data.
+//!
+//! ```text
+//! sensors ──MQTT──▶ broker ──▶ ingest::mqtt ─┐                          ┌▶ forward::kafka  ──▶ Kafka
+//! sensors ──MQTT────────────▶ ingest::listen ┼▶ queue (raw log) ─▶ detect ─▶ queue (derived log)
+//!              ▲                     │       │        │                 │
+//!              └────── PUBACK ◀──────┘       │        └─────────────────┼▶ forward::influx ──▶ InfluxDB
+//!                   after the fsync                                     └▶ forward::file   ──▶ files
+//! ```
+//! Data flows one way. Stages know the queue, never each other; only acknowledgements and backpressure flow back.
+//!
+//! Read `pipeline` next: it builds, connects and stops the stages.
+
+pub mod pipeline;
+
+pub mod detect;
+pub mod forward;
+pub mod ingest;
+pub mod queue;
+
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod metrics;
+pub mod secret;
+pub mod telemetry;
+pub mod view;
+
+pub mod cli;
+pub mod commands;
+pub mod demo;

@@ -1,0 +1,192 @@
+//! Every metric by name, unit and label: dashboards and alerts are its callers.
+//!
+//! # Invariants
+//! - Labels have few values: door, log, sink, consumer, reason, status. Never a device.
+//! - A handle is cheap to clone and to count with; stages get only their own group.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DoorLabel {
+    pub door: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DoorReason {
+    pub door: &'static str,
+    pub reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LogLabel {
+    pub log: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    pub reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    pub status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SinkLabel {
+    pub sink: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SinkLog {
+    pub sink: String,
+    pub log: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SinkReason {
+    pub sink: String,
+    pub reason: &'static str,
+}
+
+/// All groups. One per process; tests make their own.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    pub ingest: Ingest,
+    pub queue: Queue,
+    pub detect: Detect,
+    pub forward: Forward,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Ingest {
+    pub messages: Family<DoorLabel, Counter>,
+    pub payload_bytes: Family<DoorLabel, Counter>,
+    /// Positive acknowledgements sent (PUBACK, HTTP 2xx).
+    pub acks: Family<DoorLabel, Counter>,
+    /// Messages not taken in, by reason.
+    pub refused: Family<DoorReason, Counter>,
+    pub connections: Family<DoorLabel, Gauge>,
+    pub connects: Family<DoorLabel, Counter>,
+    /// Connections lost or attempts failed, by reason.
+    pub disconnects: Family<DoorReason, Counter>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Queue {
+    pub records: Family<LogLabel, Counter>,
+    pub commits: Counter,
+    /// From the first record of a group to its durability.
+    pub commit_seconds: Histogram,
+    /// Bytes handed to the store, after compression.
+    pub written_bytes: Counter,
+    /// Measured on disk.
+    pub disk_bytes: Gauge,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            records: Family::default(),
+            commits: Counter::default(),
+            commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            written_bytes: Counter::default(),
+            disk_bytes: Gauge::default(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Detect {
+    pub readings: Counter,
+    /// Readings not used, by reason: late, future, duplicate, not_finite, channels_max.
+    pub refused: Family<ReasonLabel, Counter>,
+    /// Records that no decoder could read, by reason.
+    pub undecodable: Family<ReasonLabel, Counter>,
+    pub windows: Family<StatusLabel, Counter>,
+    pub anomalies: Counter,
+    pub channels: Gauge,
+    pub models_fitted: Counter,
+}
+
+#[derive(Clone, Debug)]
+pub struct Forward {
+    pub delivered: Family<SinkLog, Counter>,
+    pub quarantined: Family<SinkReason, Counter>,
+    pub batches: Family<SinkLabel, Counter>,
+    /// Bytes sent, after compression.
+    pub sent_bytes: Family<SinkLabel, Counter>,
+    pub retries: Family<SinkLabel, Counter>,
+    pub send_seconds: Family<SinkLabel, Histogram>,
+    /// 1 while the last attempt succeeded.
+    pub up: Family<SinkLabel, Gauge>,
+}
+
+impl Default for Forward {
+    fn default() -> Self {
+        Self {
+            delivered: Family::default(),
+            quarantined: Family::default(),
+            batches: Family::default(),
+            sent_bytes: Family::default(),
+            retries: Family::default(),
+            send_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 16))),
+            up: Family::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A registry with all groups under `gateway_`.
+    pub fn registry(&self) -> Registry {
+        let mut root = Registry::with_prefix("gateway");
+        let r = root.sub_registry_with_prefix("ingest");
+        let m = &self.ingest;
+        r.register("messages", "Messages taken in", m.messages.clone());
+        r.register_with_unit("payload", "Payload taken in", Unit::Bytes, m.payload_bytes.clone());
+        r.register("acks", "Acknowledgements sent after the record was durable", m.acks.clone());
+        r.register("refused", "Messages not taken in, by reason", m.refused.clone());
+        r.register("connections", "Connections open now", m.connections.clone());
+        r.register("connects", "Connections made", m.connects.clone());
+        r.register("disconnects", "Connections lost or attempts failed, by reason", m.disconnects.clone());
+
+        let r = root.sub_registry_with_prefix("queue");
+        let m = &self.queue;
+        r.register("records", "Records made durable", m.records.clone());
+        r.register("commits", "Group commits", m.commits.clone());
+        r.register_with_unit(
+            "commit",
+            "From a group's first record to its durability",
+            Unit::Seconds,
+            m.commit_seconds.clone(),
+        );
+        r.register_with_unit("written", "Handed to the store, compressed", Unit::Bytes, m.written_bytes.clone());
+        r.register_with_unit("disk", "Size of the queue, measured on disk", Unit::Bytes, m.disk_bytes.clone());
+
+        let r = root.sub_registry_with_prefix("detect");
+        let m = &self.detect;
+        r.register("readings", "Readings that went into windows", m.readings.clone());
+        r.register("refused", "Readings not used, by reason", m.refused.clone());
+        r.register("undecodable", "Records that no decoder could read, by reason", m.undecodable.clone());
+        r.register("windows", "Windows closed, by status", m.windows.clone());
+        r.register("anomalies", "Windows found anomalous", m.anomalies.clone());
+        r.register("channels", "Channels watched", m.channels.clone());
+        r.register("models_fitted", "Models learned or relearned", m.models_fitted.clone());
+
+        let r = root.sub_registry_with_prefix("forward");
+        let m = &self.forward;
+        r.register("delivered", "Records that the sink confirmed", m.delivered.clone());
+        r.register("quarantined", "Records kept aside, by reason", m.quarantined.clone());
+        r.register("batches", "Batches that the sink confirmed", m.batches.clone());
+        r.register_with_unit("sent", "Sent, compressed", Unit::Bytes, m.sent_bytes.clone());
+        r.register("retries", "Attempts that failed and were repeated", m.retries.clone());
+        r.register_with_unit("send", "One attempt", Unit::Seconds, m.send_seconds.clone());
+        r.register("up", "1 while the last attempt succeeded", m.up.clone());
+        root
+    }
+}
