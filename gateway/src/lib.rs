@@ -23,6 +23,7 @@ pub mod config;
 pub mod http;
 pub mod metrics;
 pub mod secret;
+pub mod shutdown;
 pub mod telemetry;
 pub mod view;
 
