@@ -4,6 +4,7 @@
 //! - A stamp never goes backwards within one boot, whatever happens to the wall clock.
 //! - The only place, besides `main` shells, that asks the operating system for the time.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use firmware_protocol::measurement::EventTime;
@@ -56,11 +57,6 @@ impl ClockMap {
     /// Stamps of older boots than this many are resolved by the oldest one kept.
     pub const BOOTS_MAX: usize = 64;
 
-    /// Notes what the wall clock says now about this boot; the newest word counts.
-    pub fn observe(&mut self, clock: &Clock) {
-        self.set(clock.boot, wall_since_boot_ns());
-    }
-
     pub fn set(&mut self, boot: ClockBoot, wall_at_boot_ns: i64) {
         match self.boots.iter_mut().find(|(b, _)| *b == boot) {
             Some(entry) => entry.1 = wall_at_boot_ns,
@@ -90,6 +86,42 @@ impl ClockMap {
     }
 }
 
+/// The one clock map of a gateway: written by the pipeline's clock task, read by whoever resolves stamps.
+#[derive(Clone, Debug, Default)]
+pub struct SharedClockMap(Arc<RwLock<ClockMap>>);
+
+impl SharedClockMap {
+    /// Smaller differences between wall and monotonic clock are slewing, not setting, and are not noted.
+    const MOVED_MIN: Duration = Duration::from_millis(50);
+
+    /// The map as it was stored, with what the wall clock says of this boot to come by [`Self::observe`].
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(Arc::new(RwLock::new(ClockMap::from_bytes(bytes))))
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).to_bytes()
+    }
+
+    pub fn resolve(&self, stamp: Stamp) -> EventTime {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).resolve(stamp)
+    }
+
+    /// Compares the wall clock with the map. Returns how far this boot's time moved if the map changed by it:
+    /// zero for a boot seen for the first time.
+    pub fn observe(&self, clock: &Clock) -> Option<Duration> {
+        let now = wall_since_boot_ns();
+        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let known = map.boots.iter().find(|(b, _)| *b == clock.boot).map(|(_, at)| *at);
+        let moved_by = known.map(|at| Duration::from_nanos(now.abs_diff(at)));
+        if moved_by.is_some_and(|d| d < Self::MOVED_MIN) {
+            return None;
+        }
+        map.set(clock.boot, now);
+        Some(moved_by.unwrap_or_default())
+    }
+}
+
 fn since_boot() -> Duration {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
@@ -113,6 +145,15 @@ mod tests {
         map.set(boot, 1_700_000_000_000_000_000);
         assert_eq!(map.resolve(stamp), EventTime(1_700_000_000_000_000_005));
         assert_eq!(ClockMap::from_bytes(&map.to_bytes()), map);
+    }
+
+    #[test]
+    fn a_boot_is_noted_once_and_again_only_when_its_time_moved() {
+        let (clock, map) = (Clock::system(), SharedClockMap::default());
+        assert_eq!(map.observe(&clock), Some(Duration::ZERO));
+        assert_eq!(map.observe(&clock), None);
+        map.0.write().unwrap().set(clock.boot(), 0);
+        assert!(map.observe(&clock).unwrap() > Duration::from_secs(3600));
     }
 
     #[test]
