@@ -79,6 +79,14 @@ impl fmt::Display for RouteFault {
 }
 
 impl Route {
+    /// What a configuration without routes means: objects and frames on `sensors/{device}/telemetry`, one channel a
+    /// topic on `sensors/{device}/{channel}`, and on any other topic a device of the topic's name.
+    pub fn defaults() -> Vec<Self> {
+        ["sensors/{device}/telemetry", "sensors/{device}/{channel}", "#"]
+            .map(|topic| Self { topic: topic.to_owned(), ..Self::default() })
+            .into()
+    }
+
     /// All that is wrong with the route; empty if a [`super::Decoder`] takes it.
     pub fn faults(&self) -> Vec<RouteFault> {
         let names = [

@@ -1,0 +1,120 @@
+//! From a Kafka record to line protocol, by the decoders and the encoder that the gateway uses.
+
+use std::collections::HashMap;
+
+use firmware_protocol::decode::{Decoder, Incoming};
+use firmware_protocol::derived::Derived;
+use firmware_protocol::envelope::{Envelope, Schema};
+use firmware_protocol::line;
+use firmware_protocol::measurement::Measurement;
+
+/// Gateways with a line encoder of their own kept at a time; above it all are made anew.
+const GATEWAYS_MAX: usize = 1_000;
+
+/// Why a record cannot become points. `reason` is a label of few values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undeliverable {
+    pub reason: &'static str,
+    pub detail: String,
+}
+
+/// Turns records into lines. One per process; keeps what makes encoding cheap.
+pub struct LineEncoder {
+    decoder: Decoder,
+    measurement: Measurement,
+    /// The `gateway` tag is constant per encoder.
+    by_gateway: HashMap<String, line::Encoder>,
+}
+
+impl LineEncoder {
+    pub fn new(decoder: Decoder) -> Self {
+        Self { decoder, measurement: Measurement::default(), by_gateway: HashMap::new() }
+    }
+
+    /// Appends the record's points to `out`; returns how many.
+    ///
+    /// # Errors
+    /// What is wrong with the record; `out` is then as it was.
+    pub fn encode<'h>(
+        &mut self,
+        payload: &[u8],
+        headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, Undeliverable> {
+        let envelope =
+            Envelope::from_headers(headers).map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
+        if self.by_gateway.len() >= GATEWAYS_MAX && !self.by_gateway.contains_key(envelope.gateway) {
+            self.by_gateway.clear();
+        }
+        let Self { decoder, measurement, by_gateway } = self;
+        let lines = match by_gateway.get_mut(envelope.gateway) {
+            Some(lines) => lines,
+            None => {
+                let gateway = envelope.gateway.to_owned();
+                let tags = [("gateway".to_owned(), gateway.clone())];
+                by_gateway.entry(gateway).or_insert_with(|| line::Encoder::new(&tags))
+            }
+        };
+        if envelope.schema != Schema::Raw {
+            let derived =
+                Derived::from_json(payload).map_err(|e| Undeliverable { reason: "derived", detail: e.to_string() })?;
+            lines.derived(out, &derived);
+            return Ok(1);
+        }
+        let message = Incoming { topic: envelope.topic, payload, received_at: envelope.received_at };
+        let route = decoder
+            .decode(message, measurement)
+            .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
+        Ok(lines.measurement(out, &route.measurement, measurement, envelope.queue_seq))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firmware_protocol::decode::Route;
+    use firmware_protocol::measurement::EventTime;
+
+    use super::*;
+
+    const PAYLOAD: &[u8] = br#"{"ts":1763730000000,"temperature":21.5}"#;
+
+    fn encode(schema: Schema, gateway: &str, payload: &[u8]) -> Result<String, Undeliverable> {
+        let envelope = Envelope {
+            schema,
+            gateway,
+            queue_seq: 7,
+            received_at: EventTime(1),
+            topic: "sensors/pump/telemetry",
+            door: "mqtt",
+            retained: false,
+            identity: None,
+            content_type: "",
+        };
+        let mut headers = Vec::new();
+        envelope.write_headers(|key, value| headers.push((key, value.to_vec())));
+        let mut encoder = LineEncoder::new(Decoder::new(Route::defaults()).unwrap());
+        let mut out = Vec::new();
+        encoder.encode(payload, headers.iter().map(|(k, v)| (*k, v.as_slice())), &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_raw_record_becomes_the_point_that_the_gateway_itself_would_write() {
+        let line = encode(Schema::Raw, "gw", PAYLOAD).unwrap();
+        assert_eq!(line, "sensor,device=pump,gateway=gw temperature=21.5 1763730000000000007\n");
+    }
+
+    #[test]
+    fn what_no_decoder_reads_is_undeliverable_with_its_reason() {
+        assert_eq!(encode(Schema::Raw, "gw", b"{\"ts\":").unwrap_err().reason, "json");
+        assert_eq!(encode(Schema::Window, "gw", b"{}").unwrap_err().reason, "derived");
+    }
+
+    #[test]
+    fn a_record_without_headers_is_undeliverable() {
+        let mut encoder = LineEncoder::new(Decoder::new(Route::defaults()).unwrap());
+        let mut out = Vec::new();
+        assert_eq!(encoder.encode(PAYLOAD, std::iter::empty(), &mut out).unwrap_err().reason, "header_missing");
+        assert!(out.is_empty());
+    }
+}

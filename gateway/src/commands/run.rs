@@ -1,0 +1,58 @@
+//! `gateway run`: the real thing, until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use crate::commands::ledger;
+use crate::config::Config;
+use crate::pipeline::Pipeline;
+
+/// Runs until SIGTERM, SIGINT or a failure. A second signal ends the process at once.
+///
+/// # Errors
+/// The gateway cannot start, or a stage failed while running.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let (data_dir, grace) = (config.gateway.data_dir.clone(), config.gateway.shutdown_grace);
+    std::fs::create_dir_all(&data_dir).with_context(|| format!("data directory {}", data_dir.display()))?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    info!(name = %config.gateway.name, version = env!("CARGO_PKG_VERSION"), data_dir = %data_dir.display(), "Starting.");
+    let mut pipeline = Pipeline::start(config).await?;
+    note_address(&data_dir, "http", pipeline.http_addr())?;
+    note_address(&data_dir, "listen", pipeline.listen_addr())?;
+    info!("Ready.");
+
+    let failure = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        failure = pipeline.failed() => Some(failure),
+    };
+    let summary = tokio::select! {
+        summary = pipeline.shutdown(grace) => summary?,
+        _ = terminate.recv() => anyhow::bail!("stopped at once by a second signal; nothing acknowledged is lost"),
+        _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal; nothing acknowledged is lost"),
+    };
+    println!("{}", ledger::table(&summary.ledger));
+    match failure {
+        Some(failure) => Err(failure.into()),
+        None => Ok(()),
+    }
+}
+
+/// Says where a door really is, in the log and in a file beside the data, for scripts that asked for port 0.
+fn note_address(data_dir: &Path, door: &str, address: Option<SocketAddr>) -> anyhow::Result<()> {
+    let path = data_dir.join(format!("{door}.addr"));
+    match address {
+        Some(address) => {
+            info!(door, %address, "Open.");
+            std::fs::write(&path, format!("{address}\n")).with_context(|| format!("cannot write {}", path.display()))
+        }
+        None if path.exists() => std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display())),
+        None => Ok(()),
+    }
+}
