@@ -5,5 +5,13 @@
 RUN=$1
 cat >/dev/null
 . "$(dirname "$0")/lib.sh"
-for PIDFILE in "$RUN"/*/pid; do send KILL || true; done
-rm -rf "$RUN"
+shopt -s nullglob
+# More than once: a server that was just being started may come up now, and a killed browser's children write on.
+for _ in 1 2 3; do
+  for PIDFILE in "$RUN"/*/pid; do send KILL || true; done
+  for PIDFILE in "$RUN"/*/pid; do
+    while is_running; do sleep 0.05; done
+  done
+  rm -rf "$RUN" || true
+  sleep 1
+done

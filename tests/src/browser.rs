@@ -13,9 +13,27 @@ use crate::stack::run_dir;
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
+/// No sandbox: as root, Chromium has none. The rest keeps it quiet and off the network.
+const FLAGS: [&str; 12] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+    "--remote-debugging-port=0",
+    "--window-size=1280,1400",
+];
+
 /// A window of a fresh profile. Dropping it ends driver and browser.
 pub struct Browser {
     _driver: Process,
+    // Started here and not by the driver, which would leave it behind when killed.
+    _chromium: Process,
     client: reqwest::Client,
     session_url: String,
 }
@@ -24,37 +42,29 @@ impl Browser {
     /// # Errors
     /// chromedriver or Chromium are missing or do not start.
     pub async fn start() -> Result<Self> {
+        let profile = tempfile::TempDir::new_in(run_dir())?.keep();
+        let profile_flag = format!("--user-data-dir={}", profile.display());
+        let flags: Vec<&str> = FLAGS.into_iter().chain([profile_flag.as_str(), "about:blank"]).collect();
+        let mut chromium = Process::start_program(Path::new("chromium"), &flags, &[])?;
         let mut driver = Process::start_program(Path::new("chromedriver"), &["--port=0"], &[])?;
-        let port = eventually("start of chromedriver", START_DEADLINE, async || {
+        let (debugger, port) = eventually("start of the browser", START_DEADLINE, async || {
+            chromium.still_running()?;
             driver.still_running()?;
-            port(&driver.stdout()).context("chromedriver has not named its port yet")
+            // Two lines: the port, and a path that only a debugger needs.
+            let devtools = std::fs::read_to_string(profile.join("DevToolsActivePort"))?;
+            let (debugger, _) = devtools.split_once('\n').context("Chromium has not named its port yet")?;
+            Ok((debugger.to_owned(), port(&driver.stdout()).context("chromedriver has not named its port yet")?))
         })
         .await?;
         let client = http_client()?;
-        let profile = tempfile::TempDir::new_in(run_dir())?.keep();
-        // No sandbox: as root, Chromium has none. The rest keeps it quiet and off the network.
-        let args = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--no-proxy-server",
-            "--window-size=1280,1400",
-        ];
-        let args = args.map(str::to_owned).into_iter().chain([format!("--user-data-dir={}", profile.display())]);
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
-            "goog:chromeOptions": { "args": args.collect::<Vec<_>>() },
+            "goog:chromeOptions": { "debuggerAddress": format!("127.0.0.1:{debugger}") },
             "goog:loggingPrefs": { "browser": "ALL" },
         }}});
         let sessions = format!("http://127.0.0.1:{port}/session");
         let session = value(client.post(&sessions).body(capabilities.to_string())).await?;
         let id = session["sessionId"].as_str().context("no session id")?;
-        Ok(Self { _driver: driver, client, session_url: format!("{sessions}/{id}") })
+        Ok(Self { _driver: driver, _chromium: chromium, client, session_url: format!("{sessions}/{id}") })
     }
 
     /// Returns once the page has loaded.
