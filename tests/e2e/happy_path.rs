@@ -29,6 +29,7 @@ async fn messages_of_both_doors_reach_influxdb_and_kafka_and_through_cloud_sink_
     let (by_broker, by_listen) = (Fleet::start(BY_BROKER, broker.target()), Fleet::start(BY_LISTEN, home.listen()));
     let (by_broker, by_listen) = (by_broker.finish().await?, by_listen.finish().await?);
     assert_eq!((by_broker.acked_total, by_listen.acked_total), (BY_BROKER.messages, BY_LISTEN.messages));
+    assert_eq!((by_broker.connections_lost, by_listen.connections_lost), (0, 0));
     assert_eq!(by_listen.acked_out_of_order, 0, "PUBACKs come in the order of the PUBLISHes");
 
     let oracle = Oracle::new(&[&by_broker, &by_listen]);

@@ -5,7 +5,9 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tests::browser::Browser;
 use tests::fleet::{Fleet, Plan, Sent};
+use tests::link::Link;
 use tests::oracle::Oracle;
+use tests::publisher::Target;
 use tests::stack::{self, Mosquitto};
 
 use crate::DELIVERY;
@@ -18,6 +20,23 @@ async fn sent() -> Result<Sent> {
     let sent = Fleet::start(PLAN, broker.target()).finish().await?;
     ensure!(sent.acked_total == PLAN.messages && sent.connections_lost == 0, "{sent:?}");
     Ok(sent)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_lost_its_connections_sends_again_what_was_not_acknowledged() -> Result<()> {
+    let broker = Mosquitto::start().await?;
+    let link = Link::to(broker.address()).await?;
+    let fleet = Fleet::start(Plan { messages: 5_000, ..PLAN }, Target::Broker(link.address()));
+    fleet.acked(1_000).await?;
+    link.cut();
+    let when_cut = fleet.acked_total();
+    link.restore();
+    let sent = fleet.finish().await?;
+    assert!(when_cut < sent.acked_total, "cut in the middle: at {when_cut}");
+    assert_eq!((sent.acked_total, sent.acked_out_of_order), (5_000, 0));
+    assert!(sent.connections_lost > 0, "the cut was noticed");
+    assert!(sent.acked.values().all(|counters| counters.len() == 1_000), "each message once");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

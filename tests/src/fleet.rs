@@ -53,6 +53,8 @@ struct Books {
     acked_total: u64,
     acked_out_of_order: u64,
     connections_lost: u64,
+    /// Why the latest connection was lost, or could not be opened.
+    last_error: Option<String>,
 }
 
 /// A fleet under way.
@@ -111,8 +113,13 @@ impl Fleet {
     /// They are not, in a minute more than the plan takes.
     pub async fn acked(&self, messages: u64) -> Result<()> {
         eventually("acknowledgements", self.deadline(), async || {
-            let acked = self.acked_total();
-            ensure!(acked >= messages, "{acked} of {messages} messages are acknowledged");
+            let books = lock(&self.books);
+            ensure!(
+                books.acked_total >= messages,
+                "{} of {messages}; last error: {:?}",
+                books.acked_total,
+                books.last_error
+            );
             Ok(())
         })
         .await
@@ -132,7 +139,10 @@ impl Fleet {
         };
         let in_time = tokio::time::timeout(deadline, all).await;
         let books = std::mem::take(&mut *lock(&self.books));
-        in_time.with_context(|| format!("{} of {} acknowledged in time", books.acked_total, self.plan.messages))??;
+        in_time.with_context(|| {
+            let (acked, all) = (books.acked_total, self.plan.messages);
+            format!("{acked} of {all} acknowledged in time; last error: {:?}", books.last_error)
+        })??;
         Ok(Sent {
             devices: self.plan.devices(),
             acked: books.acked,
@@ -166,12 +176,14 @@ impl Share {
     async fn publish(mut self, began: Instant) {
         loop {
             // A lost connection is what scenarios are about: counted, and made anew.
-            if let Ok(connection) = Connection::open(&self.target, &self.client_id).await {
-                if self.session(connection, began).await.is_ok() {
-                    return;
-                }
-                lock(&self.books).connections_lost += 1;
-            }
+            let (lost, error) = match Connection::open(&self.target, &self.client_id).await {
+                Ok(connection) => match self.session(connection, began).await {
+                    Ok(()) => return,
+                    Err(e) => (1, e),
+                },
+                Err(e) => (0, e),
+            };
+            self.on_error(lost, &error);
             sleep(RECONNECT_PAUSE).await;
         }
     }
@@ -208,6 +220,12 @@ impl Share {
     fn message(&self, message: u64) -> (&Device, u64) {
         let devices = self.devices.len() as u64;
         (&self.devices[(message % devices) as usize], message / devices)
+    }
+
+    fn on_error(&self, connections_lost: u64, error: &anyhow::Error) {
+        let mut books = lock(&self.books);
+        books.connections_lost += connections_lost;
+        books.last_error = Some(format!("{error:#}"));
     }
 
     fn on_ack(&mut self, position: usize) {

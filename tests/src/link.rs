@@ -10,11 +10,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Up,
-    /// Connections were closed, new ones are closed at once.
-    Cut,
+#[derive(Clone, Copy, Debug)]
+struct State {
+    up: bool,
+    /// A connection lives until the next cut, however soon the link is restored.
+    cuts: u64,
 }
 
 /// An open link; dropping it closes it.
@@ -30,7 +30,7 @@ impl Link {
     pub async fn to(far: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let state = watch::Sender::new(State::Up);
+        let state = watch::Sender::new(State { up: true, cuts: 0 });
         let task = tokio::spawn(accept(listener, far, state.subscribe()));
         Ok(Self { address, state, task })
     }
@@ -39,12 +39,13 @@ impl Link {
         self.address
     }
 
+    /// Closes all connections, and new ones at once.
     pub fn cut(&self) {
-        self.state.send_replace(State::Cut);
+        self.state.send_modify(|s| *s = State { up: false, cuts: s.cuts + 1 });
     }
 
     pub fn restore(&self) {
-        self.state.send_replace(State::Up);
+        self.state.send_modify(|s| s.up = true);
     }
 }
 
@@ -57,11 +58,12 @@ impl Drop for Link {
 async fn accept(listener: TcpListener, far: SocketAddr, state: watch::Receiver<State>) {
     while let Ok((near, _)) = listener.accept().await {
         let mut state = state.clone();
-        if *state.borrow_and_update() == State::Up {
+        let State { up, cuts } = *state.borrow();
+        if up {
             tokio::spawn(async move {
                 tokio::select! {
                     _ = forward(near, far) => {}
-                    _ = state.wait_for(|s| *s == State::Cut) => {}
+                    _ = state.wait_for(|s| s.cuts > cuts) => {}
                 }
             });
         }
