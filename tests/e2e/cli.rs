@@ -1,9 +1,11 @@
 //! What an operator gets wrong, and what the gateway says about it.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use tests::config::GatewayConfig;
 use tests::gateway::Home;
 use tests::process::{Ended, Process};
 
@@ -40,8 +42,8 @@ async fn a_busy_port_is_named() -> Result<()> {
     let busy = TcpListener::bind("127.0.0.1:0")?;
     let address = busy.local_addr()?.to_string();
     let home = Home::new()?;
-    let config = format!("[gateway]\ndata_dir = \"{}\"\n\n[listen]\nbind = \"{address}\"\n", home.data_dir().display());
-    let ended = gateway(&["run", "--config", &home.write("gateway.toml", &config)?]).await?;
+    let config = home.config().listen_on(&address);
+    let ended = gateway(&["run", "--config", &home.write("gateway.toml", config.as_str())?]).await?;
     assert!(!ended.status.success(), "{ended:?}");
     assert!(ended.stderr.contains(&address), "{}", ended.stderr);
     Ok(())
@@ -51,10 +53,10 @@ async fn a_busy_port_is_named() -> Result<()> {
 async fn an_unwritable_data_directory_is_named() -> Result<()> {
     let home = Home::new()?;
     // Below a file nobody can make a directory, not even root.
-    let data_dir = format!("{}/data", home.write("file", "")?);
-    let config = format!("[gateway]\ndata_dir = \"{data_dir}\"\n\n[listen]\nbind = \"127.0.0.1:0\"\n");
-    let ended = gateway(&["run", "--config", &home.write("gateway.toml", &config)?]).await?;
+    let data_dir = Path::new(&home.write("file", "")?).join("data");
+    let config = GatewayConfig::new(&data_dir).listen();
+    let ended = gateway(&["run", "--config", &home.write("gateway.toml", config.as_str())?]).await?;
     assert!(!ended.status.success(), "{ended:?}");
-    assert!(ended.stderr.contains(&data_dir), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&data_dir.display().to_string()), "{}", ended.stderr);
     Ok(())
 }

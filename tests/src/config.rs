@@ -33,7 +33,11 @@ impl GatewayConfig {
     }
 
     pub fn listen(self) -> Self {
-        self.table("[listen]\nbind = \"127.0.0.1:0\"\n")
+        self.listen_on("127.0.0.1:0")
+    }
+
+    pub fn listen_on(self, address: &str) -> Self {
+        self.table(&format!("[listen]\nbind = \"{address}\"\n"))
     }
 
     /// `url` is not always the one of `influx`: a link may lie between.
