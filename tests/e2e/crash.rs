@@ -1,0 +1,83 @@
+//! kill -9 in the middle of the stream: what was acknowledged arrives, whatever the gateway had in memory.
+
+use anyhow::Result;
+use tests::fleet::{Fleet, Plan};
+use tests::gateway::{Gateway, Home};
+use tests::message::Random;
+use tests::oracle::{Oracle, Verdict};
+use tests::stack::{self, Mosquitto};
+
+use crate::DELIVERY;
+
+/// `GATEWAY_TEST_LONG=1`, set by `./tests/run --long`: the full load of [`kill_three_times_under_load`].
+const LONG_ENV: &str = "GATEWAY_TEST_LONG";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_listen_acknowledged_survives_kill_9() -> Result<()> {
+    const PLAN: Plan =
+        Plan { name: "listen-crash", seed: 21, devices: 20, messages: 15_000, messages_per_second: 3_000 };
+    let kafka = stack::kafka().await?;
+    let influx = stack::bucket("listen-crash").await?;
+    let home = Home::new()?;
+    let config = home.config().listen().influx(influx.url(), &influx).kafka(kafka.bootstrap(), "listen-crash");
+    let mut gateway = Gateway::start(&home, &config, influx.token()).await?;
+
+    let fleet = Fleet::start(PLAN, home.listen());
+    for kill_at in kills_at(&PLAN, 2) {
+        fleet.acked(kill_at).await?;
+        gateway.kill()?;
+        gateway = Gateway::start(&home, &config, influx.token()).await?;
+    }
+    let sent = fleet.finish().await?;
+    assert!(sent.connections_lost >= 2, "each kill cut at least one connection: {}", sent.connections_lost);
+    assert_eq!(sent.acked_out_of_order, 0, "PUBACKs come in the order of the PUBLISHes");
+
+    let oracle = Oracle::new(&[&sent]);
+    let in_influx = oracle.expect_in_influx(&influx, DELIVERY).await?;
+    let in_kafka = oracle.expect_in_kafka(kafka.bootstrap(), "listen-crash.raw", DELIVERY).await?;
+    report("listen, two kills", &in_influx, &in_kafka);
+    assert_eq!(in_kafka.out_of_order, 0, "{in_kafka}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_three_times_under_load() -> Result<()> {
+    let long = std::env::var_os(LONG_ENV).is_some();
+    let messages = if long { 200_000 } else { 30_000 };
+    let plan = Plan { name: "load", seed: 22, devices: 50, messages, messages_per_second: 5_000 };
+    let (broker, kafka) = (Mosquitto::start().await?, stack::kafka().await?);
+    let influx = stack::bucket("load").await?;
+    let home = Home::new()?;
+    let config = home.config().broker(broker.address());
+    let config = config.influx(influx.url(), &influx).kafka(kafka.bootstrap(), "load");
+    let mut gateway = Gateway::start(&home, &config, influx.token()).await?;
+    gateway.subscribed(&broker.target()).await?;
+
+    let fleet = Fleet::start(plan.clone(), broker.target());
+    for kill_at in kills_at(&plan, 3) {
+        fleet.acked(kill_at).await?;
+        gateway.kill()?;
+        gateway = Gateway::start(&home, &config, influx.token()).await?;
+    }
+    let sent = fleet.finish().await?;
+    assert_eq!(sent.acked_total, messages);
+
+    let oracle = Oracle::new(&[&sent]);
+    let in_influx = oracle.expect_in_influx(&influx, 2 * DELIVERY).await?;
+    let in_kafka = oracle.expect_in_kafka(kafka.bootstrap(), "load.raw", 2 * DELIVERY).await?;
+    report(&format!("{messages} messages in {:.0} s, three kills", sent.took.as_secs_f64()), &in_influx, &in_kafka);
+    assert_eq!(in_kafka.out_of_order, 0, "{in_kafka}");
+    Ok(())
+}
+
+/// Where in the stream to kill: seeded, one in each equal part, so that the gateway lives for a while between them.
+fn kills_at(plan: &Plan, kills: u64) -> Vec<u64> {
+    let mut random = Random::new(plan.seed);
+    let part = plan.messages / (kills + 1);
+    (0..kills).map(|i| part / 2 + i * part + random.below(part)).collect()
+}
+
+/// Shown by `./tests/run kill -- --nocapture`, and when a scenario fails.
+fn report(what: &str, in_influx: &Verdict, in_kafka: &Verdict) {
+    println!("{what}\n  InfluxDB: {in_influx}\n  Kafka:    {in_kafka}");
+}

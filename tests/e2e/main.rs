@@ -1,0 +1,21 @@
+//! The promises of the product, each under real servers, kills and cuts. The list of names is the specification.
+//!
+//! One scenario: `./tests/run NAME`, where NAME is any part of `module::test`.
+
+mod happy_path;
+
+mod crash;
+mod outage;
+mod poison;
+mod shutdown;
+
+mod cli;
+mod demo;
+mod page;
+
+mod harness;
+
+use std::time::Duration;
+
+/// For a sink to have everything: much more than it takes, because the machine may be busy with other scenarios.
+const DELIVERY: Duration = Duration::from_secs(90);

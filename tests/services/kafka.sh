@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Apache Kafka as one KRaft node (broker and controller) from Maven Central's jars. Prints KAFKA_PORT, KAFKA_BOOTSTRAP.
+# Needs Java 17 and Maven. The port answers before the broker takes clients: wait until metadata lists a broker.
+. "$(dirname "$0")/lib.sh"
+KAFKA_VERSION=4.3.0
+LOG4J_VERSION=2.25.4
+service_init kafka $KAFKA_VERSION
+
+fetch() {
+  [ -f "$DIST/.done" ] && return
+  # kafka_2.13 brings slf4j-api 1.7 and log4j-core, but nothing between the two: log4j-slf4j-impl (for slf4j 1.x).
+  cat >"$DIST/pom.xml" <<X
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local</groupId><artifactId>kafka-server</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$KAFKA_VERSION</version></dependency>
+    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>$LOG4J_VERSION</version></dependency>
+  </dependencies>
+</project>
+X
+  mvn -q -B -f "$DIST/pom.xml" "-Dmaven.repo.local=$GATEWAY_TEST_CACHE/m2" \
+    org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+    -DincludeScope=runtime "-DoutputDirectory=$DIST/libs" >&2
+  touch "$DIST/.done"
+}
+
+# Serial collector and first compiler only: quick to start, few threads on a small machine.
+JVM=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms64m -Xmx512m -Djava.awt.headless=true
+  "-Dlog4j2.configurationFile=$RUNDIR/log4j2.properties" -cp "$DIST/libs/*")
+
+configure() {
+  local port controller
+  port=$(free_port) controller=$(free_port)
+  cat >"$RUNDIR/log4j2.properties" <<X
+rootLogger.level=warn
+rootLogger.appenderRef.out.ref=out
+appender.out.type=Console
+appender.out.name=out
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=%d %p %c %m%n
+X
+  # One node: every internal topic needs replication 1, or groups and idempotent producers hang. No rebalance delay and
+  # few internal partitions make the first join quick.
+  cat >"$RUNDIR/server.properties" <<X
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://$HOST:$port,CONTROLLER://$HOST:$controller
+advertised.listeners=PLAINTEXT://$HOST:$port
+controller.listener.names=CONTROLLER
+controller.quorum.voters=1@$HOST:$controller
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=$RUNDIR/data
+num.partitions=3
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+X
+  # The cluster id is any 16 bytes in base64; a node alone needs no other than this.
+  java "${JVM[@]}" kafka.tools.StorageTool format -t AAAAAAAAAAAAAAAAAAAAAQ -c "$RUNDIR/server.properties" >>"$LOG" 2>&1 \
+    || { tail "$LOG" >&2; die "cannot format $RUNDIR/data"; }
+  printf 'KAFKA_PORT=%s\nKAFKA_BOOTSTRAP=%s:%s\n' "$port" $HOST "$port" >"$PORTS"
+}
+
+launch() {
+  spawn java "${JVM[@]}" kafka.Kafka "$RUNDIR/server.properties"
+  wait_ready 60 tcp_up "$KAFKA_PORT"
+}
+
+service_main "$@"

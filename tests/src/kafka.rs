@@ -1,0 +1,91 @@
+//! Kafka from the outside, as far as the tests need it: is it there, and all that is in a topic.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+
+/// For one question to the broker.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// From the open port to the first answer; most of it is a small machine under load.
+const BROKER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// One record of a topic, as it lies there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub key: Option<Vec<u8>>,
+    pub value: Vec<u8>,
+}
+
+/// Returns once the metadata lists a broker: the port opens before.
+pub(crate) fn wait_for_broker(bootstrap: &str) -> Result<()> {
+    let consumer = consumer(bootstrap)?;
+    let end = Instant::now() + BROKER_DEADLINE;
+    loop {
+        match consumer.fetch_metadata(None, Duration::from_secs(2)) {
+            Ok(metadata) if !metadata.brokers().is_empty() => return Ok(()),
+            Ok(_) if Instant::now() < end => {}
+            Err(_) if Instant::now() < end => {}
+            Ok(_) => bail!("{bootstrap} lists no broker"),
+            Err(e) => return Err(e).with_context(|| format!("ask {bootstrap} for brokers")),
+        }
+    }
+}
+
+/// All entries of all partitions up to their ends of now; per partition in order. Empty if there is no such topic.
+///
+/// # Errors
+/// The broker does not answer.
+pub fn read_topic(bootstrap: &str, topic: &str) -> Result<Vec<Entry>> {
+    let consumer = consumer(bootstrap)?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let partitions = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id());
+    let mut assignment = TopicPartitionList::new();
+    let mut ends = Vec::new();
+    for partition in partitions {
+        let (first, end) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
+        if end > first {
+            assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+            ends.push((partition, end));
+        }
+    }
+    consumer.assign(&assignment)?;
+    let mut entries = Vec::new();
+    while !ends.is_empty() {
+        let message =
+            consumer.poll(TIMEOUT).with_context(|| format!("{topic} ends before its watermark: {ends:?}"))??;
+        entries.push(Entry {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().unwrap_or_default().to_vec(),
+        });
+        ends.retain(|(partition, end)| *partition != message.partition() || message.offset() + 1 < *end);
+    }
+    Ok(entries)
+}
+
+/// Number of entries of a topic: cheaper to ask again and again.
+///
+/// # Errors
+/// The broker does not answer.
+pub fn count(bootstrap: &str, topic: &str) -> Result<u64> {
+    let consumer = consumer(bootstrap)?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let mut entries = 0;
+    for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
+        let (first, end) = consumer.fetch_watermarks(topic, partition.id(), TIMEOUT)?;
+        ensure!(end >= first, "{topic}: watermarks {first}..{end}");
+        entries += (end - first) as u64;
+    }
+    Ok(entries)
+}
+
+fn consumer(bootstrap: &str) -> Result<BaseConsumer> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("group.id", "tests").set("enable.auto.commit", "false");
+    // A test must not make the topic that it asks for, and must not miss what an unfinished transaction hides.
+    config.set("allow.auto.create.topics", "false").set("isolation.level", "read_uncommitted");
+    Ok(config.create()?)
+}

@@ -1,0 +1,139 @@
+//! One MQTT 3.1.1 connection that publishes with QoS 1 and knows what was acknowledged.
+//!
+//! Built on rumqttc's packets alone: its client would hide which message a PUBACK was for, and when it repeats one.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::BytesMut;
+use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Packet, Publish};
+use rumqttc::mqttbytes::{Error as PacketError, QoS};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Far above any packet that the tests send or receive.
+const PACKET_MAX_BYTES: usize = 1 << 20;
+
+/// Where to publish.
+#[derive(Clone, Debug)]
+pub enum Target {
+    Broker(SocketAddr),
+    /// A gateway's own door; its address is in this file, and another one after each start.
+    Listen(PathBuf),
+}
+
+impl Target {
+    fn address(&self) -> Result<SocketAddr> {
+        match self {
+            Self::Broker(address) => Ok(*address),
+            Self::Listen(file) => {
+                let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+                text.trim().parse().with_context(|| format!("{} holds no address: {text:?}", file.display()))
+            }
+        }
+    }
+}
+
+/// An open connection. Dropping it closes it without a word, as a sensor out of reach does.
+pub struct Connection {
+    stream: TcpStream,
+    received: BytesMut,
+    unsent: BytesMut,
+    /// Packet ids under way, in the order in which they were sent.
+    inflight: VecDeque<u16>,
+    last_id: u16,
+}
+
+/// A PUBACK and how it fits the order of the PUBLISHes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Place of the message among those under way: 0 is the oldest, anything else came out of order.
+    pub position: usize,
+}
+
+impl Connection {
+    /// # Errors
+    /// Nobody answers there, or the client is refused.
+    pub async fn open(target: &Target, client_id: &str) -> Result<Self> {
+        let stream = TcpStream::connect(target.address()?).await?;
+        stream.set_nodelay(true)?;
+        let (received, unsent) = (BytesMut::new(), BytesMut::new());
+        let mut connection = Self { stream, received, unsent, inflight: VecDeque::new(), last_id: 0 };
+        // Without keep-alive: a test may hold back acknowledgements for as long as it likes.
+        let connect = Connect { keep_alive: 0, ..Connect::new(client_id) };
+        Packet::Connect(connect).write(&mut connection.unsent, PACKET_MAX_BYTES)?;
+        connection.flush().await?;
+        let answer = connection.read_packet().await?;
+        let Packet::ConnAck(ack) = answer else { bail!("CONNECT was answered with {answer:?}") };
+        ensure!(ack.code == ConnectReturnCode::Success, "refused: {:?}", ack.code);
+        Ok(connection)
+    }
+
+    pub fn inflight(&self) -> usize {
+        self.inflight.len()
+    }
+
+    /// Adds a PUBLISH to what the next [`Self::flush`] sends.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub fn push(&mut self, topic: String, payload: impl Into<Vec<u8>>, redelivery: bool) -> Result<()> {
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload);
+        publish.pkid = self.last_id;
+        publish.dup = redelivery;
+        Packet::Publish(publish).write(&mut self.unsent, PACKET_MAX_BYTES)?;
+        self.inflight.push_back(self.last_id);
+        Ok(())
+    }
+
+    /// # Errors
+    /// The connection is lost.
+    pub async fn flush(&mut self) -> Result<()> {
+        self.stream.write_all_buf(&mut self.unsent).await.context("connection lost while publishing")
+    }
+
+    /// The next PUBACK. Safe to cancel.
+    ///
+    /// # Errors
+    /// The connection is lost, or the other side said something else.
+    pub async fn next_ack(&mut self) -> Result<Ack> {
+        let packet = self.read_packet().await?;
+        let Packet::PubAck(ack) = packet else { bail!("expected a PUBACK, received {packet:?}") };
+        let position = self.inflight.iter().position(|id| *id == ack.pkid);
+        let position = position.with_context(|| format!("PUBACK for {}, which is not under way", ack.pkid))?;
+        self.inflight.remove(position);
+        Ok(Ack { position })
+    }
+
+    async fn read_packet(&mut self) -> Result<Packet> {
+        loop {
+            match Packet::read(&mut self.received, PACKET_MAX_BYTES) {
+                Ok(packet) => return Ok(packet),
+                Err(PacketError::InsufficientBytes(_)) => {
+                    let read = self.stream.read_buf(&mut self.received).await?;
+                    ensure!(read > 0, "the other side closed the connection");
+                }
+                Err(e) => return Err(e).context("unreadable packet"),
+            }
+        }
+    }
+}
+
+/// Publishes over one connection, in order, and returns once all are acknowledged.
+///
+/// # Errors
+/// The connection is lost before.
+pub async fn publish_all(target: &Target, client_id: &str, messages: &[(&str, &[u8])]) -> Result<()> {
+    let mut connection = Connection::open(target, client_id).await?;
+    for (topic, payload) in messages {
+        connection.push((*topic).to_owned(), *payload, false)?;
+    }
+    connection.flush().await?;
+    while connection.inflight() > 0 {
+        connection.next_ack().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! The servers that scenarios run against, started by the scripts in `services/`.
+//!
+//! # Invariants
+//! - InfluxDB and one Kafka are started once per test process, when first asked for; scenarios keep apart by bucket and
+//!   topic prefix. mosquitto, and a Kafka that is to be killed, belong to one scenario.
+//! - Servers and processes of the tests write their PID under [`run_dir`]. A guard holds the read end of a pipe and
+//!   ends them all when this process is gone, even by kill -9: a test binary has no teardown of its own.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use tokio::task::spawn_blocking;
+
+use crate::influx::Influx;
+use crate::kafka;
+use crate::publisher::Target;
+
+/// One server under way. Dropping it stops it and deletes its data.
+pub struct Service {
+    script: &'static str,
+    instance: String,
+    settings: BTreeMap<String, String>,
+}
+
+impl Service {
+    fn start(script: &'static str) -> Result<Self> {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let instance = STARTED.fetch_add(1, Ordering::Relaxed).to_string();
+        let mut service = Self { script, instance, settings: BTreeMap::new() };
+        let printed = service.run("start")?;
+        let settings = printed.lines().filter_map(|line| line.split_once('='));
+        service.settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Ok(service)
+    }
+
+    fn setting(&self, key: &str) -> Result<&str> {
+        self.settings.get(key).map(String::as_str).with_context(|| format!("{} prints no {key}", self.script))
+    }
+
+    fn run(&self, verb: &str) -> Result<String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("services").join(self.script);
+        let output = Command::new(&script)
+            .arg(verb)
+            .env("RUN", run_dir())
+            .env("INSTANCE", &self.instance)
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("run {}", script.display()))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{} {verb}: {}\n{said}", self.script, output.status);
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Err(e) = self.run("wipe") {
+            eprintln!("{e:#}");
+        }
+    }
+}
+
+/// A broker of its own.
+pub struct Mosquitto {
+    _service: Service,
+    address: SocketAddr,
+}
+
+impl Mosquitto {
+    /// # Errors
+    /// It does not start.
+    pub async fn start() -> Result<Self> {
+        let service = spawn_blocking(|| Service::start("mosquitto.sh")).await??;
+        let address = SocketAddr::from(([127, 0, 0, 1], service.setting("MQTT_PORT")?.parse()?));
+        Ok(Self { _service: service, address })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where sensors publish.
+    pub fn target(&self) -> Target {
+        Target::Broker(self.address)
+    }
+}
+
+/// A Kafka node, shared or of its own.
+pub struct Kafka {
+    service: Service,
+    bootstrap: String,
+}
+
+impl Kafka {
+    /// One for this scenario alone, to be killed.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start() -> Result<Self> {
+        spawn_blocking(Self::start_blocking).await?
+    }
+
+    fn start_blocking() -> Result<Self> {
+        let service = Service::start("kafka.sh")?;
+        let bootstrap = service.setting("KAFKA_BOOTSTRAP")?.to_owned();
+        kafka::wait_for_broker(&bootstrap)?;
+        Ok(Self { service, bootstrap })
+    }
+
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// kill -9.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn kill(self: &Arc<Self>) -> Result<()> {
+        self.run("kill").await
+    }
+
+    /// Starts it again, on its data and its port.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_again(self: &Arc<Self>) -> Result<()> {
+        self.run("start").await?;
+        let kafka = self.clone();
+        spawn_blocking(move || kafka::wait_for_broker(&kafka.bootstrap)).await?
+    }
+
+    async fn run(self: &Arc<Self>, verb: &'static str) -> Result<()> {
+        let kafka = self.clone();
+        spawn_blocking(move || kafka.service.run(verb)).await??;
+        Ok(())
+    }
+}
+
+/// The Kafka that all scenarios share.
+///
+/// # Errors
+/// It does not start.
+pub async fn kafka() -> Result<Arc<Kafka>> {
+    static KAFKA: Shared<Kafka> = Shared::new();
+    spawn_blocking(|| KAFKA.get(Kafka::start_blocking)).await?
+}
+
+/// A new bucket in the InfluxDB that all scenarios share.
+///
+/// # Errors
+/// It does not start, or the bucket exists.
+pub async fn bucket(name: &str) -> Result<Influx> {
+    static INFLUXD: Shared<Service> = Shared::new();
+    let service = spawn_blocking(|| INFLUXD.get(|| Service::start("influxd.sh"))).await??;
+    let setting = |key| service.setting(key).map(str::to_owned);
+    let influx = Influx::new(setting("INFLUX_URL")?, setting("INFLUX_ORG")?, setting("INFLUX_TOKEN")?, name)?;
+    influx.create_bucket().await?;
+    Ok(influx)
+}
+
+/// Started by who asks first; the others wait for it. A failed start is tried again by the next.
+struct Shared<T>(Mutex<Option<Arc<T>>>);
+
+impl<T> Shared<T> {
+    const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    fn get(&self, start: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = &*slot {
+            return Ok(running.clone());
+        }
+        Ok(slot.insert(Arc::new(start()?)).clone())
+    }
+}
+
+/// Directory of this test process: PIDs, logs and data of all that it starts. The guard deletes it.
+pub fn run_dir() -> &'static Path {
+    static RUN: OnceLock<(PathBuf, Child)> = OnceLock::new();
+    let (dir, _guard) = RUN.get_or_init(|| start_guard().expect("a temporary directory and bash are needed"));
+    dir
+}
+
+/// The child's stdin stays open for as long as this process lives.
+fn start_guard() -> Result<(PathBuf, Child)> {
+    let dir = tempfile::Builder::new().prefix("gateway-tests-").tempdir()?.keep();
+    let guard = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("services/guard.sh"))
+        .arg(&dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()?;
+    Ok((dir, guard))
+}
