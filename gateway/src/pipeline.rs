@@ -1,12 +1,58 @@
 //! Builds, connects and stops the stages. Read this second.
+//!
+//! # Invariants
+//! - Consumers are registered before the doors open, so no record can pass one unseen.
+//! - Shutdown goes with the stream: doors, then consumers, then the queue; each step is a line of [`Pipeline::shutdown`].
+//! - A stage that ends by itself is a failure of the whole: [`Pipeline::failed`] resolves and the process exits non-zero.
+//!
+//! # Not here
+//! Business rules: what a record means, when it is acknowledged, where it goes.
+
+mod stage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use firmware_protocol::decode::Decoder;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::clock::{Clock, SharedClockMap};
 use crate::config::Config;
+use crate::ingest::listen::Listener;
 use crate::metrics::Metrics;
-use crate::queue::LedgerRow;
+use crate::queue::{self, LedgerRow, Log, Queue, QueueSeq, Transaction};
 use crate::view::View;
+use crate::{detect, forward, http, ingest};
+
+use stage::Stage;
+
+/// Name of detect's cursor in the queue.
+const DETECT: &str = "detect";
+/// Named state that holds the clock map.
+const CLOCK_STATE: &str = "clock";
+/// How often the wall clock is compared with the monotonic one.
+const CLOCK_CHECK_EVERY: Duration = Duration::from_secs(10);
+/// How often `drained` looks at the cursors.
+const DRAIN_CHECK_EVERY: Duration = Duration::from_millis(50);
+
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(transparent)]
+    Queue(#[from] queue::Error),
+    #[error(transparent)]
+    Ingest(#[from] ingest::Error),
+    #[error(transparent)]
+    Forward(#[from] forward::Error),
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    #[error("decoder: {0}")]
+    Decode(String),
+    #[error("{stage} stopped: {reason}")]
+    Stopped { stage: String, reason: String },
+}
 
 /// A running gateway.
 pub struct Pipeline {
@@ -14,6 +60,12 @@ pub struct Pipeline {
     view: Arc<View>,
     listen_addr: Option<SocketAddr>,
     http_addr: Option<SocketAddr>,
+    ready: watch::Sender<bool>,
+    detect_progress: Option<watch::Receiver<QueueSeq>>,
+    doors: Stage,
+    consumers: Stage,
+    services: Stage,
+    queue: Arc<Queue>,
 }
 
 /// What is known when everything has stopped.
@@ -24,8 +76,84 @@ pub struct Summary {
 
 impl Pipeline {
     /// Opens the queue, starts detect and the sinks, then opens the doors. Resolves once the doors are open.
-    pub async fn start(_config: Config) -> anyhow::Result<Self> {
-        anyhow::bail!("not built yet")
+    ///
+    /// # Errors
+    /// What cannot be opened, bound or built, with what to do. Unreachable brokers and sinks are no errors: they are retried.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let clock = Clock::system();
+        let metrics = Metrics::default();
+        let view = Arc::new(View::default());
+        let (ready, _) = watch::channel(false);
+        let decoder = Decoder::new(config.decode.clone()).map_err(Error::Decode)?;
+
+        let queue = Arc::new(Queue::open(&config.queue, metrics.queue.clone())?);
+        let clock_map = SharedClockMap::from_bytes(&queue.state(CLOCK_STATE).unwrap_or_default());
+        let (mut doors, mut consumers, mut services) = (Stage::new(), Stage::new(), Stage::new());
+        services.spawn("clock", keep_clock_map(clock, clock_map.clone(), queue.appender(), services.stop_signal()));
+
+        let mut detect_progress = None;
+        if let Some(detect) = config.detect {
+            let (progress, seen) = watch::channel(QueueSeq::default());
+            detect_progress = Some(seen);
+            let shell = detect::task::Shell {
+                config: detect,
+                decoder: decoder.clone(),
+                reader: queue.reader(DETECT)?,
+                appender: queue.appender(),
+                clock,
+                clock_map: clock_map.clone(),
+                view: view.clone(),
+                metrics: metrics.detect.clone(),
+                progress,
+            };
+            consumers.spawn(DETECT, shell.run(consumers.stop_signal()));
+        }
+        let labels = forward::Labels { gateway: config.gateway.name.clone(), site: config.gateway.site.clone() };
+        for sink in config.sinks {
+            let name = sink.name().to_owned();
+            let context = forward::Context {
+                labels: labels.clone(),
+                decoder: decoder.clone(),
+                clock_map: clock_map.clone(),
+                quarantine_dir: config.gateway.data_dir.join("quarantine"),
+                metrics: metrics.forward.clone(),
+            };
+            let reader = queue.reader(&name)?;
+            consumers.spawn(name, forward::start(sink, context, reader, consumers.stop_signal())?);
+        }
+
+        let mut http_addr = None;
+        if let Some(http) = &config.http {
+            let server = http::Server::bind(http.bind).await?;
+            http_addr = Some(server.local_addr());
+            let ledger_queue = queue.clone();
+            let disk_queue = queue.clone();
+            let sources = http::Sources {
+                gateway: config.gateway.name.clone(),
+                view: view.clone(),
+                metrics: metrics.clone(),
+                ledger: Arc::new(move || ledger_queue.ledger()),
+                disk_bytes: Arc::new(move || disk_queue.disk_bytes()),
+                ready: ready.subscribe(),
+            };
+            services.spawn("http", server.run(sources, services.stop_signal()));
+        }
+
+        let mut listen_addr = None;
+        if let Some(listen) = config.listen {
+            let listener = Listener::bind(listen).await?;
+            listen_addr = Some(listener.local_addr());
+            doors.spawn("listen", listener.run(queue.appender(), clock, metrics.ingest.clone(), doors.stop_signal()));
+        }
+        for mqtt in config.mqtt {
+            let name = mqtt.name.clone();
+            doors.spawn(
+                name,
+                ingest::mqtt::run(mqtt, queue.appender(), clock, metrics.ingest.clone(), doors.stop_signal()),
+            );
+        }
+        ready.send_replace(true);
+        Ok(Self { metrics, view, listen_addr, http_addr, ready, detect_progress, doors, consumers, services, queue })
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -46,16 +174,76 @@ impl Pipeline {
     }
 
     pub fn ledger(&self) -> Vec<LedgerRow> {
-        Vec::new()
+        self.queue.ledger()
     }
 
-    /// Resolves once every consumer has passed every record that is in the queue now (detect: has read it).
-    pub async fn drained(&self) -> anyhow::Result<()> {
-        Ok(())
+    pub fn disk_bytes(&self) -> u64 {
+        self.queue.disk_bytes()
+    }
+
+    /// Resolves once every sink has settled, and detect has read, every record that was in the queue at the call.
+    pub async fn drained(&self) {
+        let goal = [self.queue.end(Log::Raw), self.queue.end(Log::Derived)];
+        loop {
+            let sinks = self.queue.ledger().iter().filter(|row| row.consumer != DETECT).all(|row| {
+                let end = match row.log {
+                    Log::Raw => goal[0],
+                    Log::Derived => goal[1],
+                };
+                row.cursor.next >= end
+            });
+            let detect = self.detect_progress.as_ref().is_none_or(|seen| *seen.borrow() >= goal[0]);
+            if sinks && detect {
+                return;
+            }
+            tokio::time::sleep(DRAIN_CHECK_EVERY).await;
+        }
+    }
+
+    /// Resolves when a stage has ended by itself: the process must stop and say so.
+    pub async fn failed(&mut self) -> Error {
+        let (stage, reason) = tokio::select! {
+            ended = self.doors.ended() => ended,
+            ended = self.consumers.ended() => ended,
+            ended = self.services.ended() => ended,
+        };
+        Error::Stopped { stage, reason }
     }
 
     /// Stops intake, sends the last acknowledgements, lets sinks finish, makes cursors durable.
-    pub async fn shutdown(self) -> anyhow::Result<Summary> {
-        Ok(Summary { ledger: Vec::new() })
+    ///
+    /// # Errors
+    /// The queue could not make its last state durable.
+    pub async fn shutdown(mut self, grace: Duration) -> Result<Summary, Error> {
+        info!("Stopping.");
+        self.ready.send_replace(false);
+        self.doors.stop("doors", grace).await;
+        self.consumers.stop("consumers", grace).await;
+        self.services.stop("services", grace).await;
+        let ledger = self.queue.close()?;
+        Ok(Summary { ledger })
+    }
+}
+
+/// Keeps the map from boots to wall time right, and durable: what was received under a wrong clock is resolved by the right one.
+async fn keep_clock_map(
+    clock: Clock,
+    map: SharedClockMap,
+    appender: queue::Appender,
+    mut stop: crate::shutdown::Stop,
+) -> Result<(), queue::Error> {
+    loop {
+        if let Some(moved_by) = map.observe(&clock) {
+            if moved_by > Duration::ZERO {
+                warn!(moved_by_s = moved_by.as_secs_f64(), "The wall clock was set; times of this boot follow it.");
+            }
+            let state = vec![(CLOCK_STATE.to_owned(), Some(map.to_bytes()))];
+            // The receipt is not awaited: a map that is lost in a crash is observed again at the next start.
+            drop(appender.commit(Transaction { state, ..Transaction::default() }).await?);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(CLOCK_CHECK_EVERY) => {}
+            () = stop.requested() => return Ok(()),
+        }
     }
 }

@@ -32,7 +32,11 @@ impl Stage {
         self.stop.clone()
     }
 
-    pub(super) fn spawn<E: Display>(&mut self, name: impl Into<String>, task: impl Future<Output = Result<(), E>> + Send + 'static) {
+    pub(super) fn spawn<E: Display>(
+        &mut self,
+        name: impl Into<String>,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
         let name = name.into();
         self.tasks.spawn(async move {
             let reason = task.await.err().map(|e| e.to_string());
@@ -62,7 +66,12 @@ impl Stage {
             }
         };
         if tokio::time::timeout(grace, all).await.is_err() {
-            warn!(stage = what, grace_s = grace.as_secs_f64(), abandoned = self.tasks.len(), "Grace is over; abandoning what is under way, it is sent again at the next start.");
+            warn!(
+                stage = what,
+                grace_s = grace.as_secs_f64(),
+                abandoned = self.tasks.len(),
+                "Grace is over; abandoning what is under way, it is sent again at the next start."
+            );
             self.tasks.shutdown().await;
         }
     }
