@@ -57,7 +57,7 @@ pub struct ConfigArgs {
     /// Overrides `gateway.data_dir` and GATEWAY_DATA_DIR
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Overrides `http.bind` and GATEWAY_HTTP_BIND, and switches http on
+    /// Overrides `http.bind` and GATEWAY_HTTP_BIND
     #[arg(long, value_name = "ADDR:PORT")]
     pub http: Option<SocketAddr>,
 }

@@ -66,6 +66,11 @@ fn a_directory_that_cannot_be_written_is_a_fault_at_the_line_that_names_it() {
         "{report}"
     );
     assert!(!dir.path().join("data").exists());
+
+    let taken = dir.path().join("taken").display().to_string();
+    let output = gateway(&["check", "--config", EXAMPLE, "--data-dir", &taken]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("\n--data-dir: directory "), "{}", err(&output));
 }
 
 #[test]

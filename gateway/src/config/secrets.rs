@@ -45,6 +45,10 @@ pub(super) fn read(section: &mut Section<'_, '_>, keys: &Keys) -> Option<Secret>
     };
     let proven = read.and_then(|text| match text.trim_end_matches(['\r', '\n']) {
         "" => Err(Wrong::new("names a place that holds an empty secret", "put the secret there")),
+        // Neither an HTTP header nor a text of MQTT can carry them.
+        secret if secret.contains(char::is_control) => {
+            Err(Wrong::new("names a place whose secret has control characters", "leave one line with the secret alone"))
+        }
         secret => Ok(Secret::new(secret)),
     });
     match proven {

@@ -39,30 +39,46 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[gateway]\nname = \"a\"\nname = \"b\"\n", "3:1", "duplicate key", "mend the syntax"),
     // Unknown keys and tables.
     ("[gatewya]\n", "1:2", "unknown table or key `gatewya`", "did you mean `gateway`?"),
-    ("site = \"a\"\n", "1:1", "unknown table or key `site`", "the tables are gateway, http"),
+    ("site = \"a\"\n", "1:1", "unknown table or key `site`", "`site` belongs below [gateway]"),
+    ("colour = 1\n", "1:1", "unknown table or key `colour`", "the tables are gateway, http"),
     ("[gateway]\ndata-dir = \"/d\"\n", "2:1", "unknown key `data-dir` in [gateway]", "did you mean `data_dir`?"),
     ("[[mqtt]]\nkeepalive = \"30s\"\n", "2:1", "unknown key `keepalive` in [[mqtt]]", "did you mean `keep_alive`?"),
     ("[detect]\ncolour = 1\n", "2:1", "unknown key `colour` in [detect]", "the keys here are enabled, window"),
     ("[queue]\nbudget = 1\n", "2:1", "unknown key `budget` in [queue]", "[queue] has no options"),
     ("[[mqtt]]\npassword = \"hunter2\"\n", "2:1", "unknown key `password`", "`password_file` or `password_env`"),
     // Wrong types.
-    ("[gateway]\nname = 7\n", "2:8", "`name` is the integer 7", "write a text in quotes"),
-    ("[gateway]\n  shutdown_grace = 10\n", "2:20", "`shutdown_grace` is the integer 10", "such as \"30s\""),
-    ("[http]\nenabled = \"yes\"\n", "2:11", "`enabled` is not of the form wanted", "write true or false"),
-    ("[detect]\nchannels_max = -1\n", "2:16", "`channels_max` is the integer -1", "at least 0"),
-    ("[[mqtt]]\nsubscribe = \"a/#\"\n", "2:13", "`subscribe` is not of the form", "an array of texts"),
+    ("[gateway]\nname = 7\n", "2:8", "`name` is an integer, not a text", "write a text in quotes"),
+    ("[gateway]\n  shutdown_grace = 10\n", "2:20", "`shutdown_grace` is an integer, not a duration", "such as \"30s\""),
+    ("[http]\nenabled = \"yes\"\n", "2:11", "`enabled` is \"yes\", not true or false", "write true or false"),
+    (
+        "[detect]\nchannels_max = -1\n",
+        "2:16",
+        "`channels_max` is an integer, not a whole number of at least 0",
+        "at least 0",
+    ),
+    ("[[mqtt]]\nsubscribe = \"a/#\"\n", "2:13", "`subscribe` is \"a/#\", not an array of texts", "an array of texts"),
     ("[mqtt]\nname = \"a\"\n", "1:1", "`mqtt` is not an array of tables", "write [[mqtt]]"),
     ("[[http]]\n", "1:1", "`http` is not a table", "write [http] once"),
     ("kafka = [1]\n", "1:10", "`kafka` holds something that is not a table", "write [[kafka]]"),
-    ("[http]\nbind = 2026-11-21\n", "2:8", "`bind` is a date or time", "an ip address and a port"),
+    ("[http]\nbind = 2026-11-21\n", "2:8", "`bind` is a date or time, not an ip address", "an ip address and a port"),
     // Durations and sizes.
-    ("[gateway]\nshutdown_grace = \"10 s\"\n", "2:18", "`shutdown_grace` is not of the form", "one of ms, s, m, h, d"),
-    ("[detect]\nlearn = \"1week\"\n", "2:9", "`learn` is not of the form", "one of ms, s, m, h, d"),
-    ("[[file]]\nrotate = \"64Mb\"\n", "2:10", "`rotate` is not of the form", "KiB, MiB, GiB"),
+    (
+        "[gateway]\nshutdown_grace = \"10 s\"\n",
+        "2:18",
+        "`shutdown_grace` is \"10 s\", not a duration",
+        "one of ms, s, m, h, d",
+    ),
+    ("[detect]\nlearn = \"1week\"\n", "2:9", "`learn` is \"1week\", not a duration", "one of ms, s, m, h, d"),
+    ("[[file]]\nrotate = \"64Mb\"\n", "2:10", "`rotate` is \"64Mb\", not a size", "KiB, MiB, GiB"),
     ("[[file]]\nrotate = \"0B\"\n", "2:10", "`rotate` is \"0B\", outside \"64KiB\" to \"16GiB\"", "choose from"),
     ("[[mqtt]]\nkeep_alive = \"30500ms\"\n", "2:14", "a part of a second", "write whole seconds"),
     // Addresses.
-    ("[http]\nbind = \"localhost:8080\"\n", "2:8", "`bind` is not of the form", "an ip address and a port"),
+    (
+        "[http]\nbind = \"localhost:8080\"\n",
+        "2:8",
+        "`bind` is \"localhost:8080\", not an ip address",
+        "an ip address and a port",
+    ),
     ("[[mqtt]]\nurl = \"broker:1883\"\n", "2:7", "has the scheme \"broker\", not mqtt", "mqtt://host:port"),
     ("[[mqtt]]\nurl = \"mqtt://\"\n", "2:7", "`url` has no host", "mqtt://host:port"),
     ("[[mqtt]]\nurl = \"mqtts://a:8883\"\n", "2:7", "has the scheme \"mqtts\", not mqtt", "mqtt://host:port"),
@@ -73,6 +89,12 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "[[influx]]\nurl = \"ftp://a\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
         "2:7",
         "not http or https",
+        "http://host",
+    ),
+    (
+        "[[influx]]\nurl = \"http://a/x\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
+        "2:7",
+        "`url` has more than a host and a port",
         "http://host",
     ),
     ("[[kafka]]\nbootstrap = \"a:9092,b\"\n", "2:13", "\"b\", which is not a host and a port", "commas between"),
@@ -105,6 +127,10 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "its own `dir`",
     ),
     ("[[file]]\nformat = \"csv\"\n", "2:10", "is \"csv\", which is not one of", "\"line_protocol\", \"ndjson\""),
+    ("[[decode]]\ntopic = \"a/#/b\"\n", "2:9", "`topic` cannot be used", "patterns look like"),
+    ("[[decode]]\ntopic = \"{devise}/x\"\n", "2:9", "`topic` cannot be used", "patterns look like"),
+    ("[[decode]]\nmeasurement = \"\"\n", "2:15", "`measurement` cannot be used", "a short name"),
+    ("[[decode]]\nformat = \"jsn\"\n", "2:10", "is \"jsn\", which is not one of", "did you mean \"json\"?"),
     // Secrets, and what must be there.
     ("[[influx]]\norg = \"o\"\n", "1:1", "[[influx]] has no token", "`token_file` or `token_env`"),
     ("[[influx]]\ntoken_env = \"INFLUX_TOKEN\"\n", "1:1", "[[influx]] has no `org`", "organisation"),
@@ -167,7 +193,7 @@ gateway.toml:2:1: unknown key `nmae` in [gateway]
       | ^^^^
   hint: did you mean `name`?
 
-gateway.toml:3:12: `data_dir` is the integer 5
+gateway.toml:3:12: `data_dir` is an integer, not a path
     3 | data_dir = 5
       |            ^
   hint: write a path in quotes
@@ -203,6 +229,8 @@ fn no_form_of_a_secret_is_shown_in_a_fault() {
         "mqtt.password = \"hunter2\"\n",
         "[[influx]]\ntoken_env = \"hunter2\"\n",
         "[[influx]]\ntoken_env = [\"hunter2\"]\n",
+        "[[influx]]\ntoken_env = { value = \"hunter2\" }\n",
+        "[[influx]]\ntoken_env = \"\"\"\nhunter2\"\"\"\n",
         "[[influx]]\nurl = \"http://me:hunter2@host\"\n",
         "[[influx]]\nurl = \"http://me:hunter2@host:x\"\n",
         "[[mqtt]]\nurl = \"mqtt://me:hunter2@host/x?y\"\n",
@@ -233,15 +261,18 @@ fn secrets_are_read_but_seen_neither_in_debug_output_nor_in_the_listing() {
 }
 
 #[test]
-fn a_secret_file_loses_its_last_newline_and_must_not_be_empty() {
+fn a_secret_file_loses_its_last_newline_and_must_hold_one_line() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("token");
     let text = format!("[listen]\n[[influx]]\norg = \"o\"\ntoken_file = {path:?}\n");
     std::fs::write(&path, "hunter2\n").expect("writable");
     let SinkConfig::Influx(influx) = &accept(&text).sinks[0] else { panic!("one influx sink") };
     assert_eq!(influx.token.expose(), "hunter2");
-    std::fs::write(&path, "\n").expect("writable");
-    assert!(report(&text).contains("an empty secret"));
+    for (content, message) in [("\n", "an empty secret"), ("hunter2\nswordfish\n", "has control characters")] {
+        std::fs::write(&path, content).expect("writable");
+        let report = report(&text);
+        assert!(report.contains(message) && !report.contains("hunter2"), "{report}");
+    }
 }
 
 #[test]
@@ -286,7 +317,7 @@ fn a_fault_in_a_variable_or_flag_names_it_instead_of_a_line() {
     let report = Loaded::parse("gateway.toml", "[listen]\n", &overrides).expect_err("two faults").to_string();
     assert!(report.starts_with("2 faults"), "{report}");
     assert!(report.contains("\n--data-dir: `gateway.data_dir` is empty"), "{report}");
-    assert!(report.contains("\nGATEWAY_HTTP_BIND: `http.bind` is not of the form wanted"), "{report}");
+    assert!(report.contains("\nGATEWAY_HTTP_BIND: `http.bind` is \"here\", not an ip address"), "{report}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ const MQTT_PORT: u16 = 1883;
 pub(super) fn mqtt(text: &str) -> Result<(String, u16), Wrong> {
     const FORM: &str = "write \"mqtt://host:port\"";
     let url = parse(text, &["mqtt"], FORM)?;
-    if !matches!(url.path(), "" | "/") || url.query().is_some() {
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
         return Err(Wrong::new("has more than a host and a port", FORM));
     }
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
@@ -32,8 +32,9 @@ pub(super) fn mqtt(text: &str) -> Result<(String, u16), Wrong> {
 pub(super) fn http(text: &str) -> Result<(), Wrong> {
     const FORM: &str = "write \"http://host:port\" or \"https://host:port\"";
     let url = parse(text, &["http", "https"], FORM)?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(Wrong::new("has a query or a fragment", FORM));
+    // The client puts its own path in the place of ours, silently.
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(Wrong::new("has more than a host and a port", FORM));
     }
     Ok(())
 }

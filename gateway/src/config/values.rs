@@ -23,7 +23,9 @@ impl Wrong {
 
 /// A type that a key can have.
 pub(super) trait Value: Sized {
-    /// For messages: what must be written.
+    /// For messages: what it is.
+    const WHAT: &'static str;
+    /// For hints: what to write.
     const FORM: &'static str;
 
     /// `None`: the value is not of this form.
@@ -37,19 +39,22 @@ pub(super) trait Value: Sized {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Size(pub(super) u64);
 
-/// What is wrong with a value that is not of the form wanted.
-pub(super) fn not_of_form(value: &DeValue<'_>, form: &str) -> Wrong {
+/// Longest text that a message repeats, characters.
+const REPEATED_MAX: usize = 40;
+
+/// What is wrong with a value that is not a `T`.
+pub(super) fn not_a<T: Value>(value: &DeValue<'_>) -> Wrong {
     let found = match value {
-        // An arbitrary text is not repeated: the line below the message shows it, if it may be shown.
-        DeValue::String(_) => "is not of the form wanted".to_owned(),
-        DeValue::Integer(integer) => format!("is the integer {integer}"),
-        DeValue::Float(_) => "is a float".to_owned(),
-        DeValue::Boolean(_) => "is a boolean".to_owned(),
-        DeValue::Datetime(_) => "is a date or time".to_owned(),
-        DeValue::Array(_) => "is an array".to_owned(),
-        DeValue::Table(_) => "is a table".to_owned(),
+        DeValue::String(text) => show_text(&text.chars().take(REPEATED_MAX).collect::<String>()),
+        // Numbers are not repeated: one may be a secret in the wrong place.
+        DeValue::Integer(_) => "an integer".to_owned(),
+        DeValue::Float(_) => "a float".to_owned(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Datetime(_) => "a date or time".to_owned(),
+        DeValue::Array(_) => "an array".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
     };
-    Wrong::new(found, format!("write {form}"))
+    Wrong::new(format!("is {found}, not {}", T::WHAT), format!("write {}", T::FORM))
 }
 
 /// A text as TOML.
@@ -62,6 +67,7 @@ fn text<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
 }
 
 impl Value for bool {
+    const WHAT: &'static str = "true or false";
     const FORM: &'static str = "true or false";
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
@@ -74,6 +80,7 @@ impl Value for bool {
 }
 
 impl Value for u64 {
+    const WHAT: &'static str = "a whole number of at least 0";
     const FORM: &'static str = "a whole number of at least 0";
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
@@ -87,6 +94,7 @@ impl Value for u64 {
 }
 
 impl Value for f64 {
+    const WHAT: &'static str = "a number";
     const FORM: &'static str = "a number";
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
@@ -102,6 +110,7 @@ impl Value for f64 {
 }
 
 impl Value for String {
+    const WHAT: &'static str = "a text";
     const FORM: &'static str = "a text in quotes";
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
@@ -114,6 +123,7 @@ impl Value for String {
 }
 
 impl Value for PathBuf {
+    const WHAT: &'static str = "a path";
     const FORM: &'static str = "a path in quotes";
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
@@ -126,6 +136,7 @@ impl Value for PathBuf {
 }
 
 impl Value for Duration {
+    const WHAT: &'static str = "a duration";
     const FORM: &'static str = durations::FORM;
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
@@ -138,6 +149,7 @@ impl Value for Duration {
 }
 
 impl Value for Size {
+    const WHAT: &'static str = "a size";
     const FORM: &'static str = sizes::FORM;
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
@@ -150,6 +162,7 @@ impl Value for Size {
 }
 
 impl Value for SocketAddr {
+    const WHAT: &'static str = "an ip address with a port";
     const FORM: &'static str = "an ip address and a port, such as \"0.0.0.0:1883\" or \"[::1]:1883\"";
 
     fn read(value: &DeValue<'_>) -> Option<Self> {
@@ -162,6 +175,7 @@ impl Value for SocketAddr {
 }
 
 impl Value for Vec<String> {
+    const WHAT: &'static str = "an array of texts";
     const FORM: &'static str = "an array of texts, such as [\"sensors/#\"]";
 
     fn read(value: &DeValue<'_>) -> Option<Self> {

@@ -82,12 +82,8 @@ fn broker(s: &mut Section<'_, '_>, gateway: &str) -> MqttConfig {
 }
 
 pub(super) fn listen(reader: &mut Reader<'_>) -> (Option<ListenConfig>, Place) {
-    if !reader.has("listen") {
-        reader.know("listen");
-        return (None, Place::File);
-    }
+    let Some(mut s) = reader.optional_table("listen") else { return (None, Place::File) };
     let default = ListenConfig::default();
-    let mut s = reader.table("listen");
     let config = ListenConfig {
         bind: s.value("bind", default.bind),
         connections_max: s.within("connections_max", default.connections_max as u64, 1..=CONNECTIONS_MAX) as usize,

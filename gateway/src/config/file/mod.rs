@@ -6,7 +6,7 @@ mod sinks;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use firmware_protocol::decode::{Decoder, Format, Route, TimeUnit};
+use firmware_protocol::decode::{Format, Route, TimeUnit};
 
 use super::faults::Place;
 use super::reader::{Reader, Section};
@@ -105,18 +105,20 @@ fn decode(reader: &mut Reader<'_>) -> Vec<Route> {
         ];
         let none_if_empty = |text: String| (!text.is_empty()).then_some(text);
         let route = Route {
-            topic: s.checked("topic", default.topic, |topic| not_empty(topic)),
+            topic: s.value("topic", default.topic),
             format: s.choice("format", default.format, &formats),
             device_field: none_if_empty(s.value("device_field", default.device_field.unwrap_or_default())),
             time_field: none_if_empty(s.value("time_field", default.time_field.unwrap_or_default())),
             time_unit: s.choice("time_unit", default.time_unit, &units),
-            channel: s.checked("channel", default.channel, |channel| not_empty(channel)),
-            measurement: s.checked("measurement", default.measurement, |measurement| not_empty(measurement)),
+            channel: s.value("channel", default.channel),
+            measurement: s.value("measurement", default.measurement),
         };
-        // The decoder has the last word on its own patterns.
-        if let Err(why) = Decoder::new(vec![route.clone()]) {
-            let hint = "patterns look like \"sensors/{device}/{channel}\" or \"plant/+/{device}/#\"";
-            s.fault(Some("topic"), format!("`topic` cannot be used: {why}"), hint);
+        for fault in route.faults() {
+            let hint = match fault.field {
+                "topic" => "patterns look like \"sensors/{device}/{channel}\" or \"plant/+/{device}/#\"",
+                _ => "write a short name of printable characters",
+            };
+            s.fault(Some(fault.field), format!("`{}` cannot be used: {}", fault.field, fault.message), hint);
         }
         route
     });

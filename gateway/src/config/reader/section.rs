@@ -1,131 +1,18 @@
-//! Takes the values out of the TOML tree, one key at a time.
-//!
-//! # Invariants
-//! - Reading a key makes it known: what was never read is an unknown key, so the two cannot differ.
-//! - A faulty value is noted and its default goes on, so that one run finds all faults.
-//! - Each value that was read is noted with its origin.
+//! One table: its keys as typed values, with faults, origins and what is unknown in it.
 
 use std::ops::RangeInclusive;
 
 use toml::de::{DeTable, DeValue};
 
-use super::effective::{Effective, Entry, Origin, Shown};
-use super::faults::{Fault, Place};
-use super::nearest::nearest;
-use super::overrides::Overrides;
-use super::source::Source;
-use super::values::{Value, Wrong, not_of_form, show_text};
-
-pub(super) struct Reader<'d> {
-    source: &'d Source,
-    root: &'d DeTable<'d>,
-    overrides: &'d Overrides,
-    faults: Vec<Fault>,
-    effective: Effective,
-    /// Names of the tables that were asked for.
-    known: Vec<&'static str>,
-}
-
-impl<'d> Reader<'d> {
-    pub(super) fn new(source: &'d Source, root: &'d DeTable<'d>, overrides: &'d Overrides) -> Self {
-        let effective = Effective { file: source.name().to_owned(), sections: Vec::new() };
-        Self { source, root, overrides, faults: Vec::new(), effective, known: Vec::new() }
-    }
-
-    pub(super) fn overrides(&self) -> &'d Overrides {
-        self.overrides
-    }
-
-    /// Whether the file has the table at all, of whatever type.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.root.contains_key(name)
-    }
-
-    /// Makes a table known that is not read because the file has none.
-    pub(super) fn know(&mut self, name: &'static str) {
-        self.known.push(name);
-    }
-
-    pub(super) fn fault(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
-        self.faults.push(Fault::new(place, message, hint));
-    }
-
-    /// The table `[name]`; all defaults if the file has none.
-    pub(super) fn table<'r>(&'r mut self, name: &'static str) -> Section<'r, 'd> {
-        self.known.push(name);
-        let header = format!("[{name}]");
-        let (table, place) = match self.root.get(name) {
-            None => (None, Place::File),
-            Some(value) => {
-                let place = self.source.place(value.span());
-                if value.get_ref().as_table().is_none() {
-                    self.fault(place.clone(), format!("`{name}` is not a table"), format!("write {header} once"));
-                }
-                (value.get_ref().as_table(), place)
-            }
-        };
-        Section::new(self, name, header, table, place)
-    }
-
-    /// The tables `[[name]]`, in their order, at most `max`.
-    pub(super) fn tables<T>(
-        &mut self,
-        name: &'static str,
-        max: usize,
-        mut read: impl FnMut(&mut Section<'_, 'd>) -> T,
-    ) -> Vec<T> {
-        self.known.push(name);
-        let header = format!("[[{name}]]");
-        let Some(value) = self.root.get(name) else { return Vec::new() };
-        let place = self.source.place(value.span());
-        let Some(items) = value.get_ref().as_array() else {
-            self.fault(place, format!("`{name}` is not an array of tables"), format!("write {header}"));
-            return Vec::new();
-        };
-        if items.len() > max {
-            self.fault(place, format!("{} tables {header}, at most {max} are allowed", items.len()), "leave some out");
-        }
-        let mut out = Vec::new();
-        for item in items.iter().take(max) {
-            let place = self.source.place(item.span());
-            match item.get_ref().as_table() {
-                Some(table) => {
-                    let mut section = Section::new(self, name, header.clone(), Some(table), place);
-                    out.push(read(&mut section));
-                    section.finish();
-                }
-                None => self.fault(
-                    place,
-                    format!("`{name}` holds something that is not a table"),
-                    format!("write {header}"),
-                ),
-            }
-        }
-        out
-    }
-
-    /// What is in force, or the faults.
-    pub(super) fn finish(mut self) -> Result<Effective, Vec<Fault>> {
-        for (key, _) in self.root {
-            let name = key.get_ref().as_ref();
-            if !self.known.contains(&name) {
-                let hint = match nearest(name, &self.known) {
-                    Some(known) => format!("did you mean `{known}`?"),
-                    None => format!("the tables are {}", self.known.join(", ")),
-                };
-                self.faults.push(Fault::new(
-                    self.source.place(key.span()),
-                    format!("unknown table or key `{name}`"),
-                    hint,
-                ));
-            }
-        }
-        if self.faults.is_empty() { Ok(self.effective) } else { Err(self.faults) }
-    }
-}
+use super::Reader;
+use crate::config::effective::{Entry, Origin, Shown};
+use crate::config::faults::Place;
+use crate::config::nearest::nearest;
+use crate::config::overrides::Overrides;
+use crate::config::values::{Value, Wrong, not_a, show_text};
 
 /// One table under reading.
-pub(super) struct Section<'r, 'd> {
+pub(in crate::config) struct Section<'r, 'd> {
     reader: &'r mut Reader<'d>,
     name: &'static str,
     header: String,
@@ -136,7 +23,7 @@ pub(super) struct Section<'r, 'd> {
 }
 
 impl<'r, 'd> Section<'r, 'd> {
-    fn new(
+    pub(super) fn new(
         reader: &'r mut Reader<'d>,
         name: &'static str,
         header: String,
@@ -146,17 +33,17 @@ impl<'r, 'd> Section<'r, 'd> {
         Self { reader, name, header, table, place, entries: Vec::new(), known: Vec::new() }
     }
 
-    pub(super) fn overrides(&self) -> &'d Overrides {
+    pub(in crate::config) fn overrides(&self) -> &'d Overrides {
         self.reader.overrides
     }
 
     /// Any value of the type.
-    pub(super) fn value<T: Value>(&mut self, key: &'static str, default: T) -> T {
+    pub(in crate::config) fn value<T: Value>(&mut self, key: &'static str, default: T) -> T {
         self.checked(key, default, |_| Ok(()))
     }
 
     /// A value with bounds, the default within them.
-    pub(super) fn within<T: Value + PartialOrd>(
+    pub(in crate::config) fn within<T: Value + PartialOrd>(
         &mut self,
         key: &'static str,
         default: T,
@@ -166,7 +53,7 @@ impl<'r, 'd> Section<'r, 'd> {
     }
 
     /// A value that passes `check`.
-    pub(super) fn checked<T: Value>(
+    pub(in crate::config) fn checked<T: Value>(
         &mut self,
         key: &'static str,
         default: T,
@@ -179,7 +66,7 @@ impl<'r, 'd> Section<'r, 'd> {
     }
 
     /// A value without a default; a fault if the file has none.
-    pub(super) fn required<T: Value>(
+    pub(in crate::config) fn required<T: Value>(
         &mut self,
         key: &'static str,
         hint: &str,
@@ -192,14 +79,14 @@ impl<'r, 'd> Section<'r, 'd> {
     }
 
     /// A value that passes `check`, if the file has one.
-    pub(super) fn optional<T: Value>(
+    pub(in crate::config) fn optional<T: Value>(
         &mut self,
         key: &'static str,
         check: impl Fn(&T) -> Result<(), Wrong>,
     ) -> Option<T> {
         self.known.push(key);
         let found = self.table?.get(key)?;
-        let value = T::read(found.get_ref()).ok_or_else(|| not_of_form(found.get_ref(), T::FORM));
+        let value = T::read(found.get_ref()).ok_or_else(|| not_a::<T>(found.get_ref()));
         match value.and_then(|value| check(&value).map(|()| value)) {
             Ok(value) => {
                 let origin = self.file_origin(key);
@@ -214,7 +101,7 @@ impl<'r, 'd> Section<'r, 'd> {
     }
 
     /// A value that a flag or a variable may override, the flag before the variable.
-    pub(super) fn overridable<T: Value + Clone>(
+    pub(in crate::config) fn overridable<T: Value + Clone>(
         &mut self,
         key: &'static str,
         default: T,
@@ -224,7 +111,7 @@ impl<'r, 'd> Section<'r, 'd> {
     ) -> T {
         let from_file = self.checked(key, default, &check);
         let text = self.overrides().environment.variable(variable).map(|text| DeValue::String(text.into()));
-        let from_variable = text.map(|text| (variable, T::read(&text).ok_or_else(|| not_of_form(&text, T::FORM))));
+        let from_variable = text.map(|text| (variable, T::read(&text).ok_or_else(|| not_a::<T>(&text))));
         let from_flag = flag.1.clone().map(|value| (flag.0, Ok(value)));
         let mut value = from_file;
         for (given, origin) in [(from_variable, Origin::Environment(variable)), (from_flag, Origin::Flag(flag.0))] {
@@ -244,7 +131,7 @@ impl<'r, 'd> Section<'r, 'd> {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy + PartialEq>(
+    pub(in crate::config) fn choice<T: Copy + PartialEq>(
         &mut self,
         key: &'static str,
         default: T,
@@ -266,12 +153,19 @@ impl<'r, 'd> Section<'r, 'd> {
         choices.iter().find(|(choice, _)| *choice == name).map_or(default, |(_, choice)| *choice)
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(in crate::config) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
-    /// Where the value of `key` is; where its table begins if it is not in the file.
-    pub(super) fn place(&self, key: &str) -> Place {
+    /// Where the value of `key` was given; where its table begins if it was not.
+    pub(in crate::config) fn place(&self, key: &str) -> Place {
+        match self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.origin) {
+            Some(Origin::Flag(name) | Origin::Environment(name)) => Place::Override(name),
+            Some(Origin::File { .. } | Origin::Default) | None => self.place_in_file(key),
+        }
+    }
+
+    fn place_in_file(&self, key: &str) -> Place {
         match self.table.and_then(|table| table.get(key)) {
             Some(value) => self.reader.source.place(value.span()),
             None => self.place.clone(),
@@ -279,31 +173,31 @@ impl<'r, 'd> Section<'r, 'd> {
     }
 
     /// A fault of this key, or of the table.
-    pub(super) fn fault(&mut self, key: Option<&str>, message: impl Into<String>, hint: impl Into<String>) {
+    pub(in crate::config) fn fault(&mut self, key: Option<&str>, message: impl Into<String>, hint: impl Into<String>) {
         let place = key.map_or_else(|| self.place.clone(), |key| self.place(key));
         self.reader.fault(place, message, hint);
     }
 
     /// Shows what an empty value stands for instead of it.
-    pub(super) fn stands_for(&mut self, key: &'static str, value: &str) {
+    pub(in crate::config) fn stands_for(&mut self, key: &'static str, value: &str) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.key == key) {
             entry.value = show_text(value);
         }
     }
 
     /// Marks a key as one that names a secret which was read.
-    pub(super) fn mark_secret(&mut self, key: &'static str) {
+    pub(in crate::config) fn mark_secret(&mut self, key: &'static str) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.key == key) {
             entry.secret = true;
         }
     }
 
     /// Notes the keys that were never read as unknown, and what is in force.
-    pub(super) fn finish(self) {
+    pub(in crate::config) fn finish(self) {
         for (key, _) in self.table.into_iter().flatten() {
             let name: &str = key.get_ref();
             if !self.known.contains(&name) {
-                let message = format!("unknown key `{name}` in {}", self.header);
+                let message = format!("unknown key `{}` in {}", name.escape_debug(), self.header);
                 let hint = self.hint_for_unknown(name);
                 self.reader.fault(self.reader.source.place(key.span()), message, hint);
             }
@@ -324,7 +218,7 @@ impl<'r, 'd> Section<'r, 'd> {
     }
 
     fn file_origin(&self, key: &str) -> Origin {
-        match self.place(key) {
+        match self.place_in_file(key) {
             Place::At { line, .. } => Origin::File { line },
             Place::File | Place::Override(_) => Origin::Default,
         }
