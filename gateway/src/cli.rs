@@ -1,1 +1,139 @@
-//! (to be written)
+//! The command line: clap types only, no behaviour.
+//!
+//! # Invariants
+//! - Each verb has one struct of arguments; `commands` holds one function for each.
+//! - Help texts name unit and default.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Edge gateway for sensor data: durable queue, local anomaly detection, delivery to Kafka, InfluxDB and files.
+///
+/// Exit codes: 0 done, 1 failure, 2 faults in the configuration or on the command line.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    pub log: LogArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a configuration file: prints what is in force and where it comes from, or all faults
+    Check(ConfigArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Log")]
+pub struct LogArgs {
+    /// Level, or directives such as `info,gateway::queue=debug`
+    #[arg(long, global = true, env = "GATEWAY_LOG", value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Form of the log on stderr; auto: human on a terminal, JSON lines otherwise
+    #[arg(long, global = true, value_enum, value_name = "FORM", default_value_t = LogFormat::Auto)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Auto,
+    Human,
+    Json,
+}
+
+/// A configuration file and what overrides it: flags > `GATEWAY_*` > file > default.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// Configuration file (TOML); `gateway.example.toml` shows every option
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Overrides `gateway.name` and GATEWAY_NAME
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Overrides `gateway.data_dir` and GATEWAY_DATA_DIR
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Overrides `http.bind` and GATEWAY_HTTP_BIND
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub http: Option<SocketAddr>,
+}
+
+/// `gateway run`
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// `gateway demo`
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Length of the live part after the history has been played, seconds
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    pub seconds: u64,
+    /// Simulated devices
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub devices: u32,
+    /// Messages per second of all devices together, in the live part
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: u32,
+    /// The same seed gives the same devices, signals and faults
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Directory for queue and files, kept afterwards [default: a fresh one in the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where the page is served; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    pub http: SocketAddr,
+}
+
+/// `gateway simulate`
+#[derive(Clone, Debug, Args)]
+pub struct SimulateArgs {
+    /// Broker to publish to, `mqtt://host:port`
+    #[arg(long, value_name = "URL")]
+    pub broker: String,
+    /// Simulated devices, each with a connection of its own
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub devices: u32,
+    /// Messages per second of all devices together
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: u32,
+    /// The same seed gives the same devices, signals and faults
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Stop after this many seconds [default: run until stopped]
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<u64>,
+    /// Write what was published and which faults were injected to this file (JSON lines)
+    #[arg(long, value_name = "FILE")]
+    pub truth: Option<PathBuf>,
+    /// Topic of a device's messages; `{device}` is replaced
+    #[arg(long, default_value = "sensors/{device}")]
+    pub topic: String,
+    /// Quality of service: 0 or 1
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub qos: u8,
+}
+
+/// `gateway bench`
+#[derive(Clone, Debug, Args)]
+pub struct BenchArgs {
+    /// Messages from MQTT in to line protocol out
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub messages: u64,
+    /// Publishing connections
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub devices: u32,
+    /// Unacknowledged messages that each connection allows itself
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    pub inflight: u16,
+    /// Directory for queue and files, removed afterwards [default: a fresh one in the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
