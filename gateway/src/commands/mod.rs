@@ -1,10 +1,25 @@
 //! The verbs of the command line: one file each, one function each.
 
+pub mod check;
 pub mod demo;
 mod interrupt;
 pub mod simulate;
 
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::cli::Command;
+
+/// Runs the verb until it is done.
+///
+/// # Errors
+/// What the user has to know; `config::Faults` and `telemetry::Error` tell of faults in what the user wrote.
+pub async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Check(args) => check::run(&args),
+        Command::Demo(args) => demo::run(&args).await,
+        Command::Simulate(args) => simulate::run(&args).await,
+    }
+}
 
 /// Milliseconds since 1970 by the wall clock.
 fn now_ms() -> i64 {

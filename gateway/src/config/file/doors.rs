@@ -1,0 +1,127 @@
+//! `[[mqtt]]` and `[listen]`: the ways in.
+
+use std::time::Duration;
+
+use super::{DAY, HOUR, MINUTE, SECOND, name};
+use crate::config::faults::Place;
+use crate::config::reader::{Reader, Section};
+use crate::config::secrets::{self, Keys};
+use crate::config::values::{Size, Wrong};
+use crate::config::{filters, urls};
+use crate::ingest::{ListenConfig, MqttConfig, MqttVersion};
+
+/// Each broker has a task and a session of its own.
+const BROKERS_MAX: usize = 16;
+/// Topic filters of one broker: one SUBSCRIBE packet holds them.
+const FILTERS_MAX: usize = 128;
+/// Each connection may hold a packet in memory.
+const CONNECTIONS_MAX: u64 = 20_000;
+/// The queue takes payloads up to 1 MiB and topics up to 64 KiB; more than both together is never of use.
+const PACKET_MAX: Size = Size(2 << 20);
+const PACKET_MIN: Size = Size(1 << 10);
+/// MQTT counts the keep-alive in seconds, in 16 bits.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(18 * 3_600);
+
+pub(super) fn mqtt(reader: &mut Reader<'_>, gateway: &str) -> Vec<MqttConfig> {
+    let mut seen: Vec<MqttConfig> = Vec::new();
+    reader.tables("mqtt", BROKERS_MAX, |s| {
+        let config = broker(s, gateway);
+        if seen.iter().any(|other| other.name == config.name) {
+            s.fault(
+                Some("name"),
+                format!("two brokers have the name \"{}\"", config.name),
+                "give each [[mqtt]] its own `name`",
+            );
+        }
+        let session = |c: &MqttConfig| (c.host.clone(), c.port, c.client_id.clone());
+        if seen.iter().any(|other| session(other) == session(&config)) {
+            let message = format!("two connections to one broker have the client id \"{}\"", config.client_id);
+            s.fault(
+                Some("client_id"),
+                message,
+                "give each its own: the broker would end one whenever the other begins",
+            );
+        }
+        seen.push(config.clone());
+        config
+    })
+}
+
+fn broker(s: &mut Section<'_, '_>, gateway: &str) -> MqttConfig {
+    let default = MqttConfig::default();
+    let name = name(s, &default.name);
+    let url = format!("mqtt://{}:{}", default.host, default.port);
+    let url = s.checked("url", url, |url: &String| urls::mqtt(url).map(drop));
+    let (host, port) = urls::mqtt(&url).unwrap_or((default.host, default.port));
+    let version = s.choice("version", default.version, &[("3.1.1", MqttVersion::V311), ("5", MqttVersion::V5)]);
+    let mut client_id = s.value("client_id", String::new());
+    if client_id.is_empty() {
+        client_id = format!("{gateway}-{name}");
+        s.stands_for("client_id", &client_id);
+    }
+    let username = Some(s.value("username", String::new())).filter(|username| !username.is_empty());
+    let password = secrets::read(s, &Keys { file: "password_file", variable: "password_env" });
+    if password.is_some() && username.is_none() && version == MqttVersion::V311 {
+        s.fault(None, "a password without a username is not allowed in MQTT 3.1.1", "set `username` too");
+    }
+    MqttConfig {
+        username,
+        password,
+        subscribe: s.checked("subscribe", default.subscribe, |filters| filters_check(filters)),
+        qos: s.within("qos", u64::from(default.qos), 0..=1) as u8,
+        keep_alive: whole_seconds(s, "keep_alive", default.keep_alive, 5 * SECOND, KEEP_ALIVE_MAX),
+        packet_max_bytes: packet_max(s, default.packet_max_bytes),
+        session_expiry: whole_seconds(s, "session_expiry", default.session_expiry, MINUTE, 365 * DAY),
+        reconnect_max: s.within("reconnect_max", default.reconnect_max, SECOND..=HOUR),
+        name,
+        host,
+        port,
+        version,
+        client_id,
+    }
+}
+
+pub(super) fn listen(reader: &mut Reader<'_>) -> (Option<ListenConfig>, Place) {
+    if !reader.has("listen") {
+        reader.know("listen");
+        return (None, Place::File);
+    }
+    let default = ListenConfig::default();
+    let mut s = reader.table("listen");
+    let config = ListenConfig {
+        bind: s.value("bind", default.bind),
+        connections_max: s.within("connections_max", default.connections_max as u64, 1..=CONNECTIONS_MAX) as usize,
+        packet_max_bytes: packet_max(&mut s, default.packet_max_bytes),
+        connect_timeout: s.within("connect_timeout", default.connect_timeout, SECOND..=5 * MINUTE),
+    };
+    let place = s.place("bind");
+    s.finish();
+    (Some(config), place)
+}
+
+fn packet_max(s: &mut Section<'_, '_>, default: usize) -> usize {
+    s.within("packet_max", Size(default as u64), PACKET_MIN..=PACKET_MAX).0 as usize
+}
+
+/// A duration that MQTT counts in seconds.
+fn whole_seconds(
+    s: &mut Section<'_, '_>,
+    key: &'static str,
+    default: Duration,
+    least: Duration,
+    most: Duration,
+) -> Duration {
+    let value = s.within(key, default, least..=most);
+    if value.subsec_nanos() != 0 {
+        s.fault(Some(key), format!("`{key}` has a part of a second, which MQTT cannot say"), "write whole seconds");
+    }
+    value
+}
+
+fn filters_check(filters: &[String]) -> Result<(), Wrong> {
+    if filters.is_empty() || filters.len() > FILTERS_MAX {
+        let message = format!("holds {} topic filters, outside 1 to {FILTERS_MAX}", filters.len());
+        return Err(Wrong::new(message, "name what to subscribe to, such as [\"sensors/#\"]"));
+    }
+    filters.iter().try_for_each(|filter| filters::check(filter))
+}

@@ -1,0 +1,206 @@
+//! Which tables and keys there are, their defaults and bounds, and what must hold between them.
+
+mod doors;
+mod sinks;
+
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use firmware_protocol::decode::{Decoder, Format, Route, TimeUnit};
+
+use super::faults::Place;
+use super::reader::{Reader, Section};
+use super::values::Wrong;
+use super::{Config, Directory, Gateway, Http};
+use crate::{detect, queue};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Names end up in tags, metrics and file names, which have to stay short.
+const NAME_MAX: usize = 64;
+/// Each route is tried for each message.
+const ROUTES_MAX: usize = 256;
+/// A channel's state is some KB: this many are some hundred MB.
+const CHANNELS_MAX: u64 = 100_000;
+/// The detectors compare days; one alone tells nothing.
+const LEARN_MIN: Duration = Duration::from_secs(2 * 86_400);
+
+/// Reads all tables; what is returned is of use only if the reader noted no fault.
+pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
+    let (gateway, data_place) = gateway(reader);
+    let (http, http_place) = http(reader);
+    let mqtt = doors::mqtt(reader, &gateway.name);
+    let (listen, listen_place) = doors::listen(reader);
+    if !reader.has("mqtt") && !reader.has("listen") {
+        let hint = "add [listen], so that sensors can connect, or [[mqtt]] with a broker to dial";
+        reader.fault(Place::File, "has no door: nothing can come in", hint);
+    }
+    if let (Some(http), Some(listen)) = (&http, &listen)
+        && http.bind == listen.bind
+        && http.bind.port() != 0
+    {
+        let message = format!("`http.bind` and `listen.bind` are both {}", http.bind);
+        reader.fault(http_place.max(listen_place), message, "give one of them another port");
+    }
+    let decode = decode(reader);
+    let detect = detect(reader);
+    let queue = queue(reader, &gateway.data_dir);
+    let (sinks, mut directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
+    directories.insert(0, Directory { path: gateway.data_dir.clone(), place: data_place });
+    (Config { gateway, http, queue, mqtt, listen, decode, detect, sinks }, directories)
+}
+
+fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
+    let overrides = reader.overrides();
+    let mut s = reader.table("gateway");
+    let mut name = s.overridable("name", String::new(), ("--name", &overrides.name), "GATEWAY_NAME", |name| {
+        if name.is_empty() { Ok(()) } else { tag(name) }
+    });
+    if name.is_empty() {
+        overrides.environment.host_name().clone_into(&mut name);
+        s.stands_for("name", &name);
+    }
+    let site = s.checked("site", String::new(), |site| if site.is_empty() { Ok(()) } else { tag(site) });
+    let flag = ("--data-dir", &overrides.data_dir);
+    let data_dir =
+        s.overridable("data_dir", PathBuf::from("/var/lib/gateway"), flag, "GATEWAY_DATA_DIR", |dir| not_nowhere(dir));
+    let shutdown_grace = s.within("shutdown_grace", 10 * SECOND, Duration::ZERO..=10 * MINUTE);
+    let place = s.place("data_dir");
+    s.finish();
+    (Gateway { name, site, data_dir, shutdown_grace }, place)
+}
+
+fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
+    let overrides = reader.overrides();
+    let mut s = reader.table("http");
+    let enabled = s.value("enabled", true);
+    let default = ([127, 0, 0, 1], 8080).into();
+    let bind = s.overridable("bind", default, ("--http", &overrides.http_bind), "GATEWAY_HTTP_BIND", |_| Ok(()));
+    let place = s.place("bind");
+    s.finish();
+    (enabled.then_some(Http { bind }), place)
+}
+
+fn queue(reader: &mut Reader<'_>, data_dir: &Path) -> queue::Config {
+    reader.table("queue").finish();
+    queue::Config { dir: data_dir.join("queue") }
+}
+
+/// Without a table: one route that takes everything.
+fn decode(reader: &mut Reader<'_>) -> Vec<Route> {
+    let routes = reader.tables("decode", ROUTES_MAX, |s| {
+        let default = Route::default();
+        let formats =
+            [("auto", Format::Auto), ("frame", Format::Frame), ("json", Format::Json), ("scalar", Format::Scalar)];
+        let units = [
+            ("auto", TimeUnit::Auto),
+            ("s", TimeUnit::S),
+            ("ms", TimeUnit::Ms),
+            ("us", TimeUnit::Us),
+            ("ns", TimeUnit::Ns),
+            ("rfc3339", TimeUnit::Rfc3339),
+        ];
+        let none_if_empty = |text: String| (!text.is_empty()).then_some(text);
+        let route = Route {
+            topic: s.checked("topic", default.topic, |topic| not_empty(topic)),
+            format: s.choice("format", default.format, &formats),
+            device_field: none_if_empty(s.value("device_field", default.device_field.unwrap_or_default())),
+            time_field: none_if_empty(s.value("time_field", default.time_field.unwrap_or_default())),
+            time_unit: s.choice("time_unit", default.time_unit, &units),
+            channel: s.checked("channel", default.channel, |channel| not_empty(channel)),
+            measurement: s.checked("measurement", default.measurement, |measurement| not_empty(measurement)),
+        };
+        // The decoder has the last word on its own patterns.
+        if let Err(why) = Decoder::new(vec![route.clone()]) {
+            let hint = "patterns look like \"sensors/{device}/{channel}\" or \"plant/+/{device}/#\"";
+            s.fault(Some("topic"), format!("`topic` cannot be used: {why}"), hint);
+        }
+        route
+    });
+    if reader.has("decode") { routes } else { vec![Route::default()] }
+}
+
+fn detect(reader: &mut Reader<'_>) -> Option<detect::Config> {
+    let default = detect::Config::default();
+    let mut s = reader.table("detect");
+    let enabled = s.value("enabled", true);
+    let config = detect::Config {
+        window: s.checked("window", default.window, divides_a_day),
+        out_of_order: s.within("out_of_order", default.out_of_order, Duration::ZERO..=DAY),
+        idle_timeout: s.within("idle_timeout", default.idle_timeout, SECOND..=30 * DAY),
+        learn: s.within("learn", default.learn, LEARN_MIN..=90 * DAY),
+        false_alarms_per_month: s.within("false_alarms_per_month", default.false_alarms_per_month, 0.001..=1_000.0),
+        channels_max: s.within("channels_max", default.channels_max as u64, 1..=CHANNELS_MAX) as usize,
+        future_max: s.within("future_max", default.future_max, SECOND..=30 * DAY),
+    };
+    s.finish();
+    enabled.then_some(config)
+}
+
+fn divides_a_day(window: &Duration) -> Result<(), Wrong> {
+    let hint = "choose a part of a day from 1s to 1d, such as \"1m\", \"10m\", \"15m\" or \"1h\"";
+    if *window < SECOND || *window > DAY {
+        return Err(Wrong::new("is outside 1s to 1d", hint));
+    }
+    if window.subsec_nanos() != 0 || !DAY.as_secs().is_multiple_of(window.as_secs()) {
+        return Err(Wrong::new("does not divide a day into equal windows", hint));
+    }
+    Ok(())
+}
+
+/// A key `name` of a broker or sink: part of metrics, cursors and file names.
+fn name(s: &mut Section<'_, '_>, default: &str) -> String {
+    s.checked("name", default.to_owned(), |name| {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(allowed) {
+            let hint = format!("1 to {NAME_MAX} of a-z, 0-9, - and _");
+            return Err(Wrong::new(format!("is {name:?}, which cannot be a name here"), hint));
+        }
+        Ok(())
+    })
+}
+
+/// A value that becomes a tag of each point.
+fn tag(text: &str) -> Result<(), Wrong> {
+    not_empty(text)?;
+    if text.len() > NAME_MAX {
+        return Err(Wrong::new(
+            format!("is {} bytes long, the limit is {NAME_MAX}", text.len()),
+            "choose a shorter one",
+        ));
+    }
+    Ok(())
+}
+
+fn not_empty(text: &str) -> Result<(), Wrong> {
+    if text.trim().is_empty() {
+        return Err(Wrong::new("is empty", "write a text that is not empty"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Wrong::new("contains control characters", "write printable characters only"));
+    }
+    Ok(())
+}
+
+fn not_nowhere(path: &Path) -> Result<(), Wrong> {
+    if path.as_os_str().is_empty() { Err(Wrong::new("is empty", "name a directory")) } else { Ok(()) }
+}
+
+/// The absolute path without `.` and `..`, as far as that can be told without the file system.
+fn normal(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut out = PathBuf::new();
+    for component in absolute.components() {
+        match component {
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => out.push(component),
+        }
+    }
+    out
+}

@@ -1,0 +1,129 @@
+//! `[[influx]]`, `[[kafka]]` and `[[file]]`: the ways out.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{HOUR, MINUTE, SECOND, name, normal, not_empty, not_nowhere};
+use crate::config::reader::{Reader, Section};
+use crate::config::secrets::{self, Keys};
+use crate::config::values::{Size, Wrong};
+use crate::config::{Directory, urls};
+use crate::forward::{DeliveryConfig, FileConfig, FileFormat, InfluxConfig, KafkaConfig, SinkConfig};
+use crate::secret::Secret;
+
+/// Sinks of one kind: each has a task, a cursor and a batch in memory.
+const SINKS_MAX: usize = 8;
+/// Names that consumers of the queue have already.
+const TAKEN: [&str; 1] = ["detect"];
+/// Kafka's own limit for a topic is 249; the longest ending is `.dead-letters`.
+const TOPIC_PREFIX_MAX: usize = 200;
+
+const BATCH_RECORDS_MAX: u64 = 100_000;
+const BATCH_MIN: Size = Size(1 << 10);
+const BATCH_MAX: Size = Size(64 << 20);
+const ROTATE_MIN: Size = Size(64 << 10);
+const ROTATE_MAX: Size = Size(16 << 30);
+const ROTATE_DEFAULT: Size = Size(64 << 20);
+/// With the default size: 1 GiB at most.
+const FILES_DEFAULT: u64 = 16;
+const FILES_MAX: u64 = 100_000;
+
+/// The sinks, and the directories that they write to.
+pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path, queue_dir: &Path) -> (Vec<SinkConfig>, Vec<Directory>) {
+    let mut names: Vec<String> = Vec::new();
+    let mut directories: Vec<Directory> = Vec::new();
+    let mut sinks = reader.tables("influx", SINKS_MAX, |s| SinkConfig::Influx(influx(s, &mut names)));
+    sinks.extend(reader.tables("kafka", SINKS_MAX, |s| SinkConfig::Kafka(kafka(s, &mut names))));
+    sinks.extend(reader.tables("file", SINKS_MAX, |s| {
+        let config = file(s, &mut names, data_dir);
+        check_directory(s, &config.dir, queue_dir, &directories);
+        directories.push(Directory { path: config.dir.clone(), place: s.place("dir") });
+        SinkConfig::File(config)
+    }));
+    (sinks, directories)
+}
+
+fn influx(s: &mut Section<'_, '_>, names: &mut Vec<String>) -> InfluxConfig {
+    let name = unique_name(s, "influx", names);
+    let keys = Keys { file: "token_file", variable: "token_env" };
+    let url = s.checked("url", "http://127.0.0.1:8086".to_owned(), |url| urls::http(url));
+    let org = s.required("org", "name the organisation in InfluxDB", |org: &String| not_empty(org)).unwrap_or_default();
+    let bucket = s.checked("bucket", "sensors".to_owned(), |bucket| not_empty(bucket));
+    let token = secrets::read(s, &keys);
+    if !s.has(keys.file) && !s.has(keys.variable) {
+        let hint = "name where it is with `token_file` or `token_env`";
+        s.fault(None, "[[influx]] has no token", hint);
+    }
+    let delivery = delivery(s);
+    InfluxConfig { name, url, org, bucket, token: token.unwrap_or_else(|| Secret::new("")), delivery }
+}
+
+fn kafka(s: &mut Section<'_, '_>, names: &mut Vec<String>) -> KafkaConfig {
+    KafkaConfig {
+        name: unique_name(s, "kafka", names),
+        bootstrap: s.checked("bootstrap", "127.0.0.1:9092".to_owned(), |servers| urls::bootstrap(servers)),
+        topic_prefix: s.checked("topic_prefix", "sensors".to_owned(), |prefix| topic_prefix(prefix)),
+        delivery: delivery(s),
+    }
+}
+
+fn file(s: &mut Section<'_, '_>, names: &mut Vec<String>, data_dir: &Path) -> FileConfig {
+    let name = unique_name(s, "file", names);
+    let mut dir = s.value("dir", PathBuf::new());
+    if not_nowhere(&dir).is_err() {
+        dir = data_dir.join("files");
+        s.stands_for("dir", &dir.to_string_lossy());
+    }
+    let formats = [("line_protocol", FileFormat::LineProtocol), ("ndjson", FileFormat::Ndjson)];
+    FileConfig {
+        name,
+        dir,
+        format: s.choice("format", FileFormat::LineProtocol, &formats),
+        rotate_bytes: s.within("rotate", ROTATE_DEFAULT, ROTATE_MIN..=ROTATE_MAX).0,
+        files_max: s.within("files_max", FILES_DEFAULT, 2..=FILES_MAX) as usize,
+        delivery: delivery(s),
+    }
+}
+
+fn delivery(s: &mut Section<'_, '_>) -> DeliveryConfig {
+    let default = DeliveryConfig::default();
+    let records = default.batch_records_max as u64;
+    DeliveryConfig {
+        batch_records_max: s.within("batch_records_max", records, 1..=BATCH_RECORDS_MAX) as usize,
+        batch_max_bytes: s.within("batch_max", Size(default.batch_max_bytes as u64), BATCH_MIN..=BATCH_MAX).0 as usize,
+        timeout: s.within("timeout", default.timeout, Duration::from_millis(100)..=10 * MINUTE),
+        retry_max: s.within("retry_max", default.retry_max, SECOND..=HOUR),
+    }
+}
+
+/// Sinks share one space of names: that of cursors.
+fn unique_name(s: &mut Section<'_, '_>, default: &str, names: &mut Vec<String>) -> String {
+    let name = name(s, default);
+    if names.contains(&name) {
+        s.fault(Some("name"), format!("two sinks have the name \"{name}\""), "give each sink its own `name`");
+    }
+    if TAKEN.contains(&name.as_str()) {
+        s.fault(Some("name"), format!("the name \"{name}\" belongs to the gateway itself"), "choose another `name`");
+    }
+    names.push(name.clone());
+    name
+}
+
+fn check_directory(s: &mut Section<'_, '_>, dir: &Path, queue_dir: &Path, others: &[Directory]) {
+    if normal(dir).starts_with(normal(queue_dir)) {
+        let message = format!("`dir` lies in the queue's directory {}", queue_dir.display());
+        s.fault(Some("dir"), message, "choose a directory outside of it, such as `files` beside `queue`");
+    }
+    if others.iter().any(|other| normal(&other.path) == normal(dir)) {
+        s.fault(Some("dir"), format!("two file sinks write to {}", dir.display()), "give each its own `dir`");
+    }
+}
+
+fn topic_prefix(prefix: &str) -> Result<(), Wrong> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if prefix.is_empty() || prefix.len() > TOPIC_PREFIX_MAX || !prefix.chars().all(allowed) {
+        let hint = format!("1 to {TOPIC_PREFIX_MAX} of a-z, A-Z, 0-9, . _ and -");
+        return Err(Wrong::new(format!("is {prefix:?}, which Kafka does not allow in a topic"), hint));
+    }
+    Ok(())
+}

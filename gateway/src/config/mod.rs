@@ -1,0 +1,169 @@
+//! Configuration: raw text in, proven values out; the rest of the code never asks whether something is set.
+//!
+//! # What
+//! A TOML file, the environment and flags become a [`Config`], with nothing optional that has a default.
+//!
+//! # Invariants
+//! - All faults are reported at once, each with its place, the line and what to do; a syntax error is the one fault then.
+//! - Flags win over `GATEWAY_*`, these over the file, that over the default; [`Effective`] tells which one it was.
+//! - Secrets come from files or variables alone, and no message, listing or `Debug` shows one.
+//!
+//! # Flow
+//! ```text
+//! text ─▶ source (lines, places) ─▶ reader (one key at a time, notes faults and origins) ─▶ file (which keys there are) ─▶ Config
+//! ```
+//!
+//! # Not here
+//! Connecting anywhere, making directories.
+
+mod durations;
+mod effective;
+mod faults;
+mod file;
+mod filters;
+mod nearest;
+mod overrides;
+mod reader;
+mod secrets;
+mod sizes;
+mod source;
+#[cfg(test)]
+mod tests;
+mod urls;
+mod values;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use firmware_protocol::decode::Route;
+use toml::de::DeTable;
+
+use crate::{detect, forward, ingest, queue};
+
+pub use effective::Effective;
+pub use faults::{Fault, Faults, Place};
+pub use overrides::{Environment, Overrides};
+
+use reader::Reader;
+use source::Source;
+
+/// Longest configuration file, bytes: a larger one is not a configuration file.
+const FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// The whole gateway, resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub gateway: Gateway,
+    /// `None`: no page, no metrics.
+    pub http: Option<Http>,
+    pub queue: queue::Config,
+    pub mqtt: Vec<ingest::MqttConfig>,
+    pub listen: Option<ingest::ListenConfig>,
+    pub decode: Vec<Route>,
+    /// `None`: detection is off; records are forwarded all the same.
+    pub detect: Option<detect::Config>,
+    pub sinks: Vec<forward::SinkConfig>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Tag `gateway` of all points; default: the host's name.
+    pub name: String,
+    /// Tag `site` of all points; left out if empty.
+    pub site: String,
+    pub data_dir: PathBuf,
+    /// Shutdown waits this long for batches under way; leaving them is safe, they are sent again.
+    pub shutdown_grace: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    pub bind: SocketAddr,
+}
+
+impl Config {
+    /// Reads and proves the file at `path`, with what overrides it.
+    ///
+    /// # Errors
+    /// All faults that were found.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Faults> {
+        Loaded::read(path, overrides).map(|loaded| loaded.config)
+    }
+}
+
+/// A configuration together with where its values came from: what `gateway check` works on.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub effective: Effective,
+    /// Directories that the gateway will write to.
+    pub directories: Vec<Directory>,
+    source: Source,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    pub path: PathBuf,
+    /// Where the configuration names it.
+    pub place: Place,
+}
+
+impl Loaded {
+    /// See [`Config::load`].
+    ///
+    /// # Errors
+    /// All faults that were found.
+    pub fn read(path: &Path, overrides: &Overrides) -> Result<Self, Faults> {
+        let name = path.display().to_string();
+        let text = read_text(path).map_err(|fault| Faults::new(&Source::new(&name, ""), vec![fault]))?;
+        Self::parse(&name, &text, overrides)
+    }
+
+    /// The same for a text that was read from the file `name`.
+    ///
+    /// # Errors
+    /// All faults that were found.
+    pub fn parse(name: &str, text: &str, overrides: &Overrides) -> Result<Self, Faults> {
+        let source = Source::new(name, text);
+        let root = match DeTable::parse(source.text()) {
+            Ok(root) => root.into_inner(),
+            Err(error) => {
+                let place = error.span().map_or(Place::File, |span| source.place(span));
+                let hint = "mend the syntax first; other faults are looked for after that";
+                let fault = Fault::new(place, format!("not TOML: {}", error.message()), hint);
+                return Err(Faults::new(&source, vec![fault]));
+            }
+        };
+        let mut reader = Reader::new(&source, &root, overrides);
+        let (config, directories) = file::read(&mut reader);
+        match reader.finish() {
+            Ok(effective) => {
+                drop(root);
+                Ok(Self { config, effective, directories, source })
+            }
+            Err(faults) => Err(Faults::new(&source, faults)),
+        }
+    }
+
+    /// Puts faults that were found later, in the world, into the same form.
+    pub fn faults(&self, faults: Vec<Fault>) -> Faults {
+        Faults::new(&self.source, faults)
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, Fault> {
+    let fault = |message: String, hint: &str| Fault::new(Place::File, message, hint);
+    let start_from = "name an existing file with `--config`; `gateway.example.toml` is one to start from";
+    let size = fs::metadata(path).map_err(|e| fault(format!("cannot be read: {e}"), start_from))?.len();
+    if size > FILE_MAX_BYTES {
+        let message = format!("is {size} bytes, the limit is {FILE_MAX_BYTES}");
+        return Err(fault(message, start_from));
+    }
+    let bytes = fs::read(path).map_err(|e| fault(format!("cannot be read: {e}"), start_from))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        fault(format!("is not UTF-8: the byte at offset {at} is wrong"), "save the file as UTF-8")
+    })
+}

@@ -1,0 +1,435 @@
+//! What a configuration promises: all faults with their places, precedence, no secret in sight, an example that is true.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::forward::SinkConfig;
+use crate::ingest::MqttVersion;
+
+const EXAMPLE: &str = include_str!("../../gateway.example.toml");
+
+/// Flags none, and these variables.
+fn with_variables(variables: &'static [(&'static str, &'static str)]) -> Overrides {
+    let lookup = move |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+    Overrides { environment: Environment::new("edge-7", lookup), ..Overrides::default() }
+}
+
+fn load(text: &str) -> Result<Loaded, Faults> {
+    Loaded::parse("gateway.toml", text, &with_variables(&[("INFLUX_TOKEN", "hunter2"), ("MQTT_PASSWORD", "swordfish")]))
+}
+
+fn accept(text: &str) -> Config {
+    match load(text) {
+        Ok(loaded) => loaded.config,
+        Err(faults) => panic!("{text}\n{faults}"),
+    }
+}
+
+fn report(text: &str) -> String {
+    load(text).expect_err(text).to_string()
+}
+
+/// A text with exactly one fault, its `line:column`, a part of its message and a part of its hint.
+/// `[listen]` is added at the end, so that the text need not open a door.
+const BROKEN: &[(&str, &str, &str, &str)] = &[
+    // Syntax.
+    ("[gateway\n", "1:9", "not TOML: unclosed table", "mend the syntax"),
+    ("[gateway]\nname = edge\n", "2:8", "must be quoted", "mend the syntax"),
+    ("[gateway]\nname = \"a\"\nname = \"b\"\n", "3:1", "duplicate key", "mend the syntax"),
+    // Unknown keys and tables.
+    ("[gatewya]\n", "1:2", "unknown table or key `gatewya`", "did you mean `gateway`?"),
+    ("site = \"a\"\n", "1:1", "unknown table or key `site`", "the tables are gateway, http"),
+    ("[gateway]\ndata-dir = \"/d\"\n", "2:1", "unknown key `data-dir` in [gateway]", "did you mean `data_dir`?"),
+    ("[[mqtt]]\nkeepalive = \"30s\"\n", "2:1", "unknown key `keepalive` in [[mqtt]]", "did you mean `keep_alive`?"),
+    ("[detect]\ncolour = 1\n", "2:1", "unknown key `colour` in [detect]", "the keys here are enabled, window"),
+    ("[queue]\nbudget = 1\n", "2:1", "unknown key `budget` in [queue]", "[queue] has no options"),
+    ("[[mqtt]]\npassword = \"hunter2\"\n", "2:1", "unknown key `password`", "`password_file` or `password_env`"),
+    // Wrong types.
+    ("[gateway]\nname = 7\n", "2:8", "`name` is the integer 7", "write a text in quotes"),
+    ("[gateway]\n  shutdown_grace = 10\n", "2:20", "`shutdown_grace` is the integer 10", "such as \"30s\""),
+    ("[http]\nenabled = \"yes\"\n", "2:11", "`enabled` is not of the form wanted", "write true or false"),
+    ("[detect]\nchannels_max = -1\n", "2:16", "`channels_max` is the integer -1", "at least 0"),
+    ("[[mqtt]]\nsubscribe = \"a/#\"\n", "2:13", "`subscribe` is not of the form", "an array of texts"),
+    ("[mqtt]\nname = \"a\"\n", "1:1", "`mqtt` is not an array of tables", "write [[mqtt]]"),
+    ("[[http]]\n", "1:1", "`http` is not a table", "write [http] once"),
+    ("kafka = [1]\n", "1:10", "`kafka` holds something that is not a table", "write [[kafka]]"),
+    ("[http]\nbind = 2026-11-21\n", "2:8", "`bind` is a date or time", "an ip address and a port"),
+    // Durations and sizes.
+    ("[gateway]\nshutdown_grace = \"10 s\"\n", "2:18", "`shutdown_grace` is not of the form", "one of ms, s, m, h, d"),
+    ("[detect]\nlearn = \"1week\"\n", "2:9", "`learn` is not of the form", "one of ms, s, m, h, d"),
+    ("[[file]]\nrotate = \"64Mb\"\n", "2:10", "`rotate` is not of the form", "KiB, MiB, GiB"),
+    ("[[file]]\nrotate = \"0B\"\n", "2:10", "`rotate` is \"0B\", outside \"64KiB\" to \"16GiB\"", "choose from"),
+    ("[[mqtt]]\nkeep_alive = \"30500ms\"\n", "2:14", "a part of a second", "write whole seconds"),
+    // Addresses.
+    ("[http]\nbind = \"localhost:8080\"\n", "2:8", "`bind` is not of the form", "an ip address and a port"),
+    ("[[mqtt]]\nurl = \"broker:1883\"\n", "2:7", "has the scheme \"broker\", not mqtt", "mqtt://host:port"),
+    ("[[mqtt]]\nurl = \"mqtt://\"\n", "2:7", "`url` has no host", "mqtt://host:port"),
+    ("[[mqtt]]\nurl = \"mqtts://a:8883\"\n", "2:7", "has the scheme \"mqtts\", not mqtt", "mqtt://host:port"),
+    ("[[mqtt]]\nurl = \"mqtt://a:1883/x\"\n", "2:7", "more than a host and a port", "mqtt://host:port"),
+    ("[[mqtt]]\nurl = \"mqtt://a:70000\"\n", "2:7", "invalid port number", "mqtt://host:port"),
+    ("[[mqtt]]\nurl = \"mqtt://u:hunter2@a\"\n", "2:7", "`url` holds credentials", "keys of their own"),
+    (
+        "[[influx]]\nurl = \"ftp://a\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
+        "2:7",
+        "not http or https",
+        "http://host",
+    ),
+    ("[[kafka]]\nbootstrap = \"a:9092,b\"\n", "2:13", "\"b\", which is not a host and a port", "commas between"),
+    ("[[kafka]]\nbootstrap = \"a:0\"\n", "2:13", "with a port that is none of 1 to 65535", "host:port"),
+    ("[listen]\nbind = \"127.0.0.1:8080\"\n", "2:8", "are both 127.0.0.1:8080", "another port"),
+    // Impossible values.
+    ("[[mqtt]]\nqos = 2\n", "2:7", "`qos` is 2, outside 0 to 1", "choose from 0 to 1"),
+    ("[[mqtt]]\nversion = \"3.11\"\n", "2:11", "is \"3.11\", which is not one of", "did you mean \"3.1.1\"?"),
+    ("[[mqtt]]\npacket_max = \"0KiB\"\n", "2:14", "`packet_max` is \"0B\", outside", "choose from"),
+    ("[[mqtt]]\nsubscribe = []\n", "2:13", "holds 0 topic filters", "name what to subscribe to"),
+    ("[[mqtt]]\nsubscribe = [\"a/#/b\"]\n", "2:13", "`#` must be the whole last level", "\"sensors/#\""),
+    ("[[mqtt]]\nsubscribe = [\"a\", \"b+\"]\n", "2:13", "\"b+\": `+` must be a whole level", "\"sensors/#\""),
+    ("[[mqtt]]\n[[mqtt]]\nurl = \"mqtt://b\"\n", "2:1", "two brokers have the name \"mqtt\"", "its own `name`"),
+    ("[[mqtt]]\nname = \"Plant 1\"\n", "2:8", "is \"Plant 1\", which cannot be a name", "a-z, 0-9"),
+    ("[detect]\nwindow = \"7m\"\n", "2:10", "`window` does not divide a day", "\"10m\""),
+    ("[detect]\nwindow = \"0s\"\n", "2:10", "`window` is outside 1s to 1d", "\"10m\""),
+    ("[detect]\nlearn = \"1d\"\n", "2:9", "`learn` is \"1d\", outside \"2d\" to", "choose from \"2d\""),
+    ("[detect]\nfalse_alarms_per_month = nan\n", "2:26", "is NaN, outside 0.001 to 1000.0", "choose from"),
+    ("[listen]\nconnections_max = 0\n", "2:19", "`connections_max` is 0, outside 1", "choose from 1"),
+    ("[gateway]\ndata_dir = \"\"\n", "2:12", "`data_dir` is empty", "name a directory"),
+    ("[[kafka]]\ntopic_prefix = \"a b\"\n", "2:16", "does not allow in a topic", "a-z, A-Z"),
+    ("[[kafka]]\nbatch_records_max = 0\n", "2:21", "`batch_records_max` is 0, outside 1", "choose from 1"),
+    ("[[kafka]]\nname = \"a\"\n[[file]]\nname = \"a\"\n", "4:8", "two sinks have the name \"a\"", "its own `name`"),
+    ("[[file]]\nname = \"detect\"\n", "2:8", "belongs to the gateway itself", "choose another"),
+    ("[[file]]\ndir = \"/var/lib/gateway/x/../queue/y\"\n", "2:7", "lies in the queue's directory", "outside of it"),
+    (
+        "[[file]]\nname = \"a\"\ndir = \"/d\"\n[[file]]\ndir = \"/d/.\"\n",
+        "5:7",
+        "two file sinks write to",
+        "its own `dir`",
+    ),
+    ("[[file]]\nformat = \"csv\"\n", "2:10", "is \"csv\", which is not one of", "\"line_protocol\", \"ndjson\""),
+    // Secrets, and what must be there.
+    ("[[influx]]\norg = \"o\"\n", "1:1", "[[influx]] has no token", "`token_file` or `token_env`"),
+    ("[[influx]]\ntoken_env = \"INFLUX_TOKEN\"\n", "1:1", "[[influx]] has no `org`", "organisation"),
+    ("[[mqtt]]\nusername = \"u\"\npassword_env = \"NONE\"\n", "3:16", "names NONE, which is not set", "set NONE"),
+    (
+        "[[mqtt]]\nusername = \"u\"\npassword_env = \"hunter2\"\n",
+        "3:16",
+        "is not the name of a variable",
+        "not the secret",
+    ),
+    (
+        "[[mqtt]]\nusername = \"u\"\npassword_file = \"/nowhere/p\"\n",
+        "3:17",
+        "/nowhere/p, which cannot be read",
+        "readable",
+    ),
+    ("[[mqtt]]\npassword_env = \"MQTT_PASSWORD\"\n", "1:1", "without a username", "`username`"),
+];
+
+#[test]
+fn each_fault_is_told_at_its_place_with_what_to_do() {
+    for (text, place, message, hint) in BROKEN {
+        let doors = if text.contains("[listen]") { "" } else { "[listen]\n" };
+        let report = report(&format!("{text}{doors}"));
+        assert!(report.starts_with("1 fault in the configuration"), "{text}\n{report}");
+        assert!(report.contains(&format!("\ngateway.toml:{place}: ")), "{place} in {text}\n{report}");
+        let (head, tail) = report.split_once("hint: ").expect("each fault has a hint");
+        assert!(head.contains(message), "{message:?} in {report}");
+        assert!(tail.contains(hint), "{hint:?} in {report}");
+        assert!(!report.contains("hunter2") && !report.contains("swordfish"), "{report}");
+    }
+}
+
+#[test]
+fn a_configuration_without_doors_is_refused() {
+    let report = report("[gateway]\n");
+    assert!(report.contains("gateway.toml: has no door") && report.contains("add [listen]"), "{report}");
+}
+
+#[test]
+fn all_faults_are_told_at_once_in_the_order_of_the_file() {
+    let text = "\
+[gateway]
+nmae = \"edge\"
+data_dir = 5
+
+[[mqtt]]
+url = \"mqtt://broker\"
+qos = 2
+password = \"hunter2\"
+
+[detect]
+window = \"7m\"\t# a week has seven days
+";
+    let expected = "\
+5 faults in the configuration
+
+gateway.toml:2:1: unknown key `nmae` in [gateway]
+    2 | nmae = \"edge\"
+      | ^^^^
+  hint: did you mean `name`?
+
+gateway.toml:3:12: `data_dir` is the integer 5
+    3 | data_dir = 5
+      |            ^
+  hint: write a path in quotes
+
+gateway.toml:7:7: `qos` is 2, outside 0 to 1
+    7 | qos = 2
+      |       ^
+  hint: choose from 0 to 1
+
+gateway.toml:8:1: unknown key `password` in [[mqtt]]
+    8 | password = ***
+      | ^^^^^^^^
+  hint: secrets do not belong into this file: name where it is with `password_file` or `password_env`
+
+gateway.toml:11:10: `window` does not divide a day into equal windows
+   11 | window = \"7m\" # a week has seven days
+      |          ^^^^
+  hint: choose a part of a day from 1s to 1d, such as \"1m\", \"10m\", \"15m\" or \"1h\"";
+    assert_eq!(report(text), expected);
+}
+
+#[test]
+fn no_form_of_a_secret_is_shown_in_a_fault() {
+    for text in [
+        "token = \"hunter2\n",
+        "token: hunter2\n",
+        "token hunter2\n",
+        "TOKEN = hunter2\n",
+        "\"password\" = hunter2\n",
+        "[[influx]]\ntoken = '''\nhunter2\n''' x\n",
+        "[[influx]]\ntoken = [\n \"hunter2\" \"\n]\n",
+        "mqtt = [{ name = \"a\", password = \"hunter2\", qos = 9 }]\n",
+        "mqtt.password = \"hunter2\"\n",
+        "[[influx]]\ntoken_env = \"hunter2\"\n",
+        "[[influx]]\ntoken_env = [\"hunter2\"]\n",
+        "[[influx]]\nurl = \"http://me:hunter2@host\"\n",
+        "[[influx]]\nurl = \"http://me:hunter2@host:x\"\n",
+        "[[mqtt]]\nurl = \"mqtt://me:hunter2@host/x?y\"\n",
+        "[[kafka]]\nbootstrap = \"me:hunter2@host\"\n",
+    ] {
+        let report = report(text);
+        assert!(!report.contains("hunter2"), "{text}\n{report}");
+    }
+}
+
+#[test]
+fn secrets_are_read_but_seen_neither_in_debug_output_nor_in_the_listing() {
+    let text = "
+        [[mqtt]]
+        username = \"u\"
+        password_env = \"MQTT_PASSWORD\"
+        [[influx]]
+        org = \"o\"
+        token_env = \"INFLUX_TOKEN\"
+    ";
+    let loaded = load(text).expect("valid");
+    assert_eq!(loaded.config.mqtt[0].password.as_ref().map(|p| p.expose()), Some("swordfish"));
+    let SinkConfig::Influx(influx) = &loaded.config.sinks[0] else { panic!("one influx sink") };
+    assert_eq!(influx.token.expose(), "hunter2");
+    let seen = format!("{loaded:?}\n{}", loaded.effective);
+    assert!(!seen.contains("hunter2") && !seen.contains("swordfish"), "{seen}");
+    assert!(seen.contains("token_env = \"INFLUX_TOKEN\"     # gateway.toml:7, read: ***"), "{seen}");
+}
+
+#[test]
+fn a_secret_file_loses_its_last_newline_and_must_not_be_empty() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("token");
+    let text = format!("[listen]\n[[influx]]\norg = \"o\"\ntoken_file = {path:?}\n");
+    std::fs::write(&path, "hunter2\n").expect("writable");
+    let SinkConfig::Influx(influx) = &accept(&text).sinks[0] else { panic!("one influx sink") };
+    assert_eq!(influx.token.expose(), "hunter2");
+    std::fs::write(&path, "\n").expect("writable");
+    assert!(report(&text).contains("an empty secret"));
+}
+
+#[test]
+fn flags_win_over_variables_these_over_the_file_and_that_over_the_default() {
+    let text = "[gateway]\nname = \"file\"\ndata_dir = \"/file\"\n[http]\nbind = \"127.0.0.1:1\"\n[listen]\n";
+    let variables = || {
+        with_variables(&[
+            ("GATEWAY_NAME", "variable"),
+            ("GATEWAY_DATA_DIR", "/variable"),
+            ("GATEWAY_HTTP_BIND", "127.0.0.1:2"),
+        ])
+    };
+    let all = |text: &str, overrides: &Overrides| {
+        let loaded = Loaded::parse("gateway.toml", text, overrides).expect("valid");
+        let Config { gateway, http, .. } = loaded.config;
+        let port = http.expect("enabled by default").bind.port();
+        ((gateway.name, gateway.data_dir.display().to_string(), port), loaded.effective.to_string())
+    };
+    let (values, listing) = all("[listen]\n", &with_variables(&[]));
+    assert_eq!(values, ("edge-7".into(), "/var/lib/gateway".into(), 8080));
+    assert!(listing.starts_with("[gateway]\nname = \"edge-7\"                # default\n"), "{listing}");
+    let (values, listing) = all(text, &with_variables(&[]));
+    assert_eq!(values, ("file".into(), "/file".into(), 1));
+    assert!(listing.contains("# gateway.toml:3"), "{listing}");
+    let (values, listing) = all(text, &variables());
+    assert_eq!(values, ("variable".into(), "/variable".into(), 2));
+    assert!(listing.contains("# environment GATEWAY_DATA_DIR"), "{listing}");
+    let flags = Overrides {
+        name: Some("flag".into()),
+        data_dir: Some("/flag".into()),
+        http_bind: Some(([127, 0, 0, 1], 3).into()),
+        ..variables()
+    };
+    let (values, listing) = all(text, &flags);
+    assert_eq!(values, ("flag".into(), "/flag".into(), 3));
+    assert!(listing.contains("# flag --http"), "{listing}");
+}
+
+#[test]
+fn a_fault_in_a_variable_or_flag_names_it_instead_of_a_line() {
+    let overrides = Overrides { data_dir: Some("".into()), ..with_variables(&[("GATEWAY_HTTP_BIND", "here")]) };
+    let report = Loaded::parse("gateway.toml", "[listen]\n", &overrides).expect_err("two faults").to_string();
+    assert!(report.starts_with("2 faults"), "{report}");
+    assert!(report.contains("\n--data-dir: `gateway.data_dir` is empty"), "{report}");
+    assert!(report.contains("\nGATEWAY_HTTP_BIND: `http.bind` is not of the form wanted"), "{report}");
+}
+
+#[test]
+fn a_missing_file_is_named_with_a_hint() {
+    let report =
+        Config::load(Path::new("/nowhere/gateway.toml"), &Overrides::default()).expect_err("missing").to_string();
+    assert!(report.contains("/nowhere/gateway.toml: cannot be read: "), "{report}");
+    assert!(report.contains("gateway.example.toml"), "{report}");
+}
+
+#[test]
+fn every_option_reaches_its_place() {
+    let config = accept(
+        "
+        [gateway]
+        name = 'g'
+        site = 's'
+        data_dir = '/d'
+        shutdown_grace = '1s'
+        [http]
+        enabled = false
+        [[mqtt]]
+        name = 'm'
+        url = 'mqtt://[::1]:1884'
+        version = '5'
+        username = 'u'
+        subscribe = ['a', 'b']
+        qos = 0
+        keep_alive = '1m'
+        packet_max = '1MiB'
+        session_expiry = '1h'
+        reconnect_max = '2s'
+        [listen]
+        bind = '0.0.0.0:0'
+        connections_max = 5
+        packet_max = '2KB'
+        connect_timeout = '3s'
+        [[decode]]
+        topic = 'a/#'
+        format = 'json'
+        device_field = 'dev'
+        time_field = ''
+        time_unit = 'ms'
+        channel = 'c'
+        measurement = 'me'
+        [detect]
+        enabled = false
+        [[kafka]]
+        bootstrap = 'a:1, b:2'
+        topic_prefix = 'p'
+        [[file]]
+        format = 'ndjson'
+        rotate = '1MB'
+        files_max = 3
+        batch_records_max = 7
+        batch_max = '2KiB'
+        timeout = '200ms'
+        retry_max = '4s'
+        ",
+    );
+    assert_eq!(config.gateway.shutdown_grace, Duration::from_secs(1));
+    assert_eq!((config.http, config.detect), (None, None));
+    assert_eq!(config.queue.dir, Path::new("/d/queue"));
+    let m = &config.mqtt[0];
+    assert_eq!((m.host.as_str(), m.port, m.version, m.qos), ("::1", 1884, MqttVersion::V5, 0));
+    assert_eq!((m.client_id.as_str(), m.username.as_deref()), ("g-m", Some("u")));
+    assert_eq!((m.packet_max_bytes, m.session_expiry), (1 << 20, Duration::from_secs(3_600)));
+    let listen = config.listen.expect("present");
+    assert_eq!((listen.bind.port(), listen.connections_max, listen.packet_max_bytes), (0, 5, 2_000));
+    let route = &config.decode[0];
+    assert_eq!((route.device_field.as_deref(), route.time_field.as_deref()), (Some("dev"), None));
+    let [SinkConfig::Kafka(kafka), SinkConfig::File(file)] = &config.sinks[..] else { panic!("two sinks") };
+    assert_eq!((kafka.name.as_str(), kafka.topic_prefix.as_str()), ("kafka", "p"));
+    assert_eq!((file.dir.as_path(), file.rotate_bytes, file.files_max), (Path::new("/d/files"), 1_000_000, 3));
+    assert_eq!((file.delivery.batch_max_bytes, file.delivery.timeout), (2_048, Duration::from_millis(200)));
+}
+
+#[test]
+fn the_listing_is_a_configuration_that_gives_the_same() {
+    let text = "[gateway]\nsite = \"hall \\\"3\\\"\"\n[listen]\n[[mqtt]]\nsubscribe = [\"a\", \"b/#\"]\n[[kafka]]\n[detect]\nwindow = \"900s\"\n";
+    let loaded = load(text).expect("valid");
+    assert_eq!(accept(&loaded.effective.to_string()), loaded.config);
+}
+
+#[test]
+fn the_example_as_it_stands_is_a_configuration() {
+    let config = accept(EXAMPLE);
+    assert!(config.listen.is_some() && config.sinks.len() == 1 && config.mqtt.is_empty());
+}
+
+/// The example with every option commented in; of the two ways to name a secret the one that ends with `way`.
+fn example_with(way: &str) -> String {
+    let other = if way == "_env" { "_file" } else { "_env" };
+    let option = |line: &&str| !line.split(" = ").next().unwrap_or_default().ends_with(other);
+    let commented_in =
+        |line: &'static str| line.strip_prefix('#').filter(|l| !l.is_empty() && !l.starts_with(' ')).unwrap_or(line);
+    EXAMPLE.lines().map(commented_in).filter(option).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_option_of_the_example_is_shown_with_its_default() {
+    // What has no default, and the tables that stand in the example.
+    let bare = "
+        [listen]
+        [[mqtt]]
+        password_env = \"MQTT_PASSWORD\"
+        username = \"u\"
+        [[decode]]
+        [[influx]]
+        org = \"plant\"
+        token_env = \"INFLUX_TOKEN\"
+        [[kafka]]
+        [[file]]
+    ";
+    let example = example_with("_env").replace("username = \"\"", "username = \"u\"");
+    assert_eq!(accept(&example), accept(bare));
+}
+
+#[test]
+fn the_example_and_the_reader_know_the_same_options() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "hunter2").expect("writable");
+    let secret = secret.display().to_string();
+    let by_file = example_with("_file")
+        .replace("/etc/gateway/mqtt-password", &secret)
+        .replace("/etc/gateway/influx-token", &secret);
+    let mut read = std::collections::BTreeSet::new();
+    let mut written = read.clone();
+    for text in [example_with("_env"), by_file] {
+        let text = text.replace("username = \"\"", "username = \"u\"");
+        for section in load(&text).expect("valid").effective.sections {
+            read.extend(section.entries.iter().map(|entry| (section.header.clone(), entry.key.to_owned())));
+        }
+        let mut header = String::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            match line.split_once(" = ") {
+                Some((key, _)) => drop(written.insert((header.clone(), key.to_owned()))),
+                None if line.starts_with('[') => line.clone_into(&mut header),
+                None => {}
+            }
+        }
+    }
+    assert_eq!(read, written);
+    assert!(written.len() > 50, "{} options", written.len());
+}

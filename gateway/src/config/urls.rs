@@ -1,0 +1,74 @@
+//! Addresses of brokers and servers.
+
+use reqwest::Url;
+
+use super::values::Wrong;
+
+/// Port of a broker whose address names none.
+const MQTT_PORT: u16 = 1883;
+
+/// Host and port of `mqtt://host:port`.
+///
+/// # Errors
+/// What is wrong with the address.
+pub(super) fn mqtt(text: &str) -> Result<(String, u16), Wrong> {
+    const FORM: &str = "write \"mqtt://host:port\"";
+    let url = parse(text, &["mqtt"], FORM)?;
+    if !matches!(url.path(), "" | "/") || url.query().is_some() {
+        return Err(Wrong::new("has more than a host and a port", FORM));
+    }
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() {
+        return Err(Wrong::new("has no host", FORM));
+    }
+    match url.port() {
+        Some(0) => Err(Wrong::new("has port 0", FORM)),
+        port => Ok((host.to_owned(), port.unwrap_or(MQTT_PORT))),
+    }
+}
+
+/// # Errors
+/// What is wrong with the address.
+pub(super) fn http(text: &str) -> Result<(), Wrong> {
+    const FORM: &str = "write \"http://host:port\" or \"https://host:port\"";
+    let url = parse(text, &["http", "https"], FORM)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Wrong::new("has a query or a fragment", FORM));
+    }
+    Ok(())
+}
+
+/// `host:port`, comma separated.
+///
+/// # Errors
+/// What is wrong with the first wrong one.
+pub(super) fn bootstrap(text: &str) -> Result<(), Wrong> {
+    const FORM: &str = "write \"host:port\", several with commas between";
+    for server in text.split(',').map(str::trim) {
+        if server.contains(['/', '@', ' ']) {
+            return Err(Wrong::new("holds more than hosts and ports", FORM));
+        }
+        let Some((host, port)) = server.rsplit_once(':').filter(|(host, _)| !host.is_empty()) else {
+            return Err(Wrong::new(format!("holds {server:?}, which is not a host and a port"), FORM));
+        };
+        if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+            return Err(Wrong::new(format!("holds {host:?} with a port that is none of 1 to 65535"), FORM));
+        }
+    }
+    Ok(())
+}
+
+fn parse(text: &str, schemes: &[&str], form: &str) -> Result<Url, Wrong> {
+    let url = Url::parse(text).map_err(|why| Wrong::new(format!("is no address: {why}"), form))?;
+    if !schemes.contains(&url.scheme()) {
+        let message = format!("has the scheme {:?}, not {}", url.scheme(), schemes.join(" or "));
+        return Err(Wrong::new(message, form));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Wrong::new(
+            "holds credentials",
+            "name them with keys of their own, secrets by `…_file` or `…_env`",
+        ));
+    }
+    Ok(url)
+}
