@@ -12,13 +12,18 @@ impl Digits {
 
     pub(crate) fn unsigned(mut value: u64) -> Self {
         let mut digits = Self { text: [0; Self::MAX_BYTES], begin: Self::MAX_BYTES };
-        loop {
-            digits.push_front(b'0' + (value % 10) as u8);
-            value /= 10;
-            if value == 0 {
-                return digits;
-            }
+        // Two digits a division: timestamps have nineteen.
+        while value >= 100 {
+            let pair = (value % 100) as u8;
+            digits.push_front(b'0' + pair % 10);
+            digits.push_front(b'0' + pair / 10);
+            value /= 100;
         }
+        digits.push_front(b'0' + (value % 10) as u8);
+        if value >= 10 {
+            digits.push_front(b'0' + (value / 10) as u8);
+        }
+        digits
     }
 
     pub(crate) fn signed(value: i64) -> Self {
@@ -45,7 +50,7 @@ mod tests {
 
     #[test]
     fn digits_are_those_of_display() {
-        for v in [0, 1, -1, 9, 10, -10, 1_234_567_890, i64::MIN, i64::MAX] {
+        for v in [0, 1, -1, 9, 10, -10, 99, 100, 101, 1_234_567_890, i64::MIN, i64::MAX] {
             assert_eq!(Digits::signed(v).as_bytes(), v.to_string().as_bytes());
         }
         assert_eq!(Digits::unsigned(u64::MAX).as_bytes(), u64::MAX.to_string().as_bytes());

@@ -31,6 +31,10 @@ pub const FRAME_BOOT: &str = "frame_boot";
 pub const FRAME_SEQ: &str = "frame_seq";
 /// As the sender gave it; left out if it gave none.
 pub const CONTENT_TYPE: &str = "content_type";
+/// On dead letters, beside the headers that they came with: why they could not be used, in one of few words ...
+pub const ERROR_REASON: &str = "error_reason";
+/// ... and in full.
+pub const ERROR_DETAIL: &str = "error_detail";
 
 /// Names of the Kafka topics of one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -106,10 +106,7 @@ impl Pattern {
         let mut captures = Captures::default();
         let mut rest = Some(topic);
         for (i, level) in self.levels.iter().enumerate() {
-            let (text, after) = match rest?.split_once('/') {
-                Some((text, after)) => (text, Some(after)),
-                None => (rest?, None),
-            };
+            let (text, after) = split(rest?);
             let hidden = i == 0 && text.starts_with('$');
             let fits = match level {
                 Level::Literal(literal) => **literal == *text,
@@ -131,6 +128,12 @@ impl Pattern {
         let hidden = self.levels.is_empty() && topic.starts_with('$');
         ((self.open && !hidden) || rest.is_none()).then_some(captures)
     }
+}
+
+/// The first level, and the rest after its slash. By hand, because levels are too short for `split_once` to pay.
+fn split(topic: &str) -> (&str, Option<&str>) {
+    let end = topic.bytes().position(|b| b == b'/').unwrap_or(topic.len());
+    (&topic[..end], topic.get(end + 1..))
 }
 
 impl fmt::Display for PatternError {

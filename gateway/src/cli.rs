@@ -25,6 +25,10 @@ pub struct Cli {
 pub enum Command {
     /// Check a configuration file: prints what is in force and where it comes from, or all faults
     Check(ConfigArgs),
+    /// Show what the gateway does: simulated devices over real MQTT, known faults, and what was found; needs nothing else
+    Demo(DemoArgs),
+    /// Publish simulated devices with known faults to any broker
+    Simulate(SimulateArgs),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -73,23 +77,25 @@ pub struct RunArgs {
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
     /// Length of the live part after the history has been played, seconds
-    #[arg(long, value_name = "S", default_value_t = 60)]
+    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
     /// Simulated devices
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub devices: u32,
-    /// Messages per second of all devices together, in the live part
-    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: u32,
-    /// The same seed gives the same devices, signals and faults
+    /// Messages per second of all devices together in the live part: time runs as fast as that takes
+    /// [default: so that a window of 10 minutes closes every 1.25 s]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// The same seed gives the same devices, values and faults
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Directory for queue and files, kept afterwards [default: a fresh one in the system's temporary directory]
+    /// Directory for queue and files, kept afterwards; must be empty or new
+    /// [default: a fresh one in the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Where the page is served; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
-    pub http: SocketAddr,
+    /// Where the page is served; port 0 takes a free one [default: 127.0.0.1:8080, or a free port if that is taken]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub http: Option<SocketAddr>,
 }
 
 /// `gateway simulate`
@@ -98,23 +104,27 @@ pub struct SimulateArgs {
     /// Broker to publish to, `mqtt://host:port`
     #[arg(long, value_name = "URL")]
     pub broker: String,
-    /// Simulated devices, each with a connection of its own
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Simulated devices, each with a connection of its own up to 256 connections
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub devices: u32,
-    /// Messages per second of all devices together
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: u32,
-    /// The same seed gives the same devices, signals and faults
+    /// Messages per second of all devices together: they sample as densely as that takes
+    /// [default: as such devices do, a message every 5 s or a frame every 30 s, times --speed]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
+    /// How fast event time runs; above 1 it starts in the past and ends now, so --seconds is needed
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    pub speed: f64,
+    /// The same seed gives the same devices, values and faults
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Stop after this many seconds [default: run until stopped]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
     pub seconds: Option<u64>,
-    /// Write what was published and which faults were injected to this file (JSON lines)
+    /// Write the injected faults to this file (JSON lines)
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
     /// Topic of a device's messages; `{device}` is replaced
-    #[arg(long, default_value = "sensors/{device}")]
+    #[arg(long, default_value = "sensors/{device}/telemetry")]
     pub topic: String,
     /// Quality of service: 0 or 1
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]

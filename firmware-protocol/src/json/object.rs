@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use super::Rules;
 use super::path::Path;
-use crate::decode::{CHANNELS_MAX, DEVICE_MAX_BYTES, DecodeError, READINGS_MAX};
+use crate::decode::{CHANNEL_NAME_MAX_BYTES, CHANNELS_MAX, DEVICE_MAX_BYTES, DecodeError, READINGS_MAX};
 use crate::digits::Digits;
 use crate::measurement::{ChannelIndex, EventTime, Measurement, Reading};
 use crate::time;
@@ -46,6 +46,15 @@ enum Role {
     Channel,
 }
 
+/// Where the name of the field at hand is.
+#[derive(Clone, Copy)]
+enum Name<'de> {
+    /// The key as it stands in the text is the whole name: most fields by far, so they are not copied.
+    Key(&'de str),
+    /// On the path: nested, escaped or after the topic's channel.
+    Path,
+}
+
 impl<'a> Context<'a> {
     pub(super) fn new(rules: &'a Rules<'a>, received_at: EventTime, out: &'a mut Measurement) -> Self {
         let mut path = Path::new();
@@ -81,18 +90,16 @@ impl<'a> Context<'a> {
         }
         self.depth += 1;
         let before = self.path.len();
-        while let Some(role) = map.next_key_seed(Key(self))? {
-            map.next_value_seed(Field { context: self, role })?;
+        while let Some((role, name)) = map.next_key_seed(Key(self))? {
+            map.next_value_seed(Field { context: self, role, name })?;
             self.path.truncate(before);
         }
         self.depth -= 1;
         Ok(())
     }
 
-    fn enter(&mut self, key: &str) -> Role {
-        self.path.push(key);
+    fn role(&self, name: Option<&str>) -> Role {
         let route = self.rules.route;
-        let name = self.path.since(self.root);
         if name.is_some() && name == route.time_field.as_deref() {
             Role::Time
         } else if name.is_some() && name == route.device_field.as_deref() {
@@ -102,12 +109,12 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn number<E: Error>(&mut self, role: Role, number: Number) -> Result<(), E> {
+    fn number<E: Error>(&mut self, role: Role, name: Name<'_>, number: Number) -> Result<(), E> {
         match (role, number) {
-            (Role::Channel, _) => self.reading(number.as_f64()),
-            (Role::Time, Number::Signed(v)) => self.time(v, time::from_integer(v, self.rules.route.time_unit)),
-            (Role::Time, Number::Unsigned(v)) => self.time(v, Err("it lies after 2262")),
-            (Role::Time, Number::Float(v)) => self.time(v, time::from_float(v, self.rules.route.time_unit)),
+            (Role::Channel, _) => self.reading(name, number.as_f64()),
+            (Role::Time, Number::Signed(v)) => self.time(name, v, time::from_integer(v, self.rules.route.time_unit)),
+            (Role::Time, Number::Unsigned(v)) => self.time(name, v, Err("it lies after 2262")),
+            (Role::Time, Number::Float(v)) => self.time(name, v, time::from_float(v, self.rules.route.time_unit)),
             (Role::Device, Number::Signed(v)) => self.device_number(&Digits::signed(v)),
             (Role::Device, Number::Unsigned(v)) => self.device_number(&Digits::unsigned(v)),
             // A device of that name would change it with the number's digits.
@@ -115,22 +122,30 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn text<E: Error>(&mut self, role: Role, text: &str) -> Result<(), E> {
+    fn text<E: Error>(&mut self, role: Role, name: Name<'_>, text: &str) -> Result<(), E> {
         match role {
             Role::Channel => Ok(()),
-            Role::Time => self.time(text, time::from_text(text, self.rules.route.time_unit)),
+            Role::Time => self.time(name, text, time::from_text(text, self.rules.route.time_unit)),
             Role::Device => self.device(text),
         }
     }
 
-    fn time<E: Error>(&mut self, value: impl fmt::Display, at: Result<EventTime, &str>) -> Result<(), E> {
+    fn time<E: Error>(
+        &mut self,
+        name: Name<'_>,
+        value: impl fmt::Display,
+        at: Result<EventTime, &str>,
+    ) -> Result<(), E> {
         match at {
             Ok(at) => {
                 self.object.at = Some(at);
                 Ok(())
             }
             Err(why) => {
-                let name = self.path.since(self.root).unwrap_or_default();
+                let name = match name {
+                    Name::Key(key) => key,
+                    Name::Path => self.path.since(self.root).unwrap_or_default(),
+                };
                 let fault = DecodeError::BadTime(format!("`{name}` = {value} is no event time: {why}"));
                 Err(self.refuse(fault))
             }
@@ -157,8 +172,8 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
-    fn reading<E: Error>(&mut self, value: f64) -> Result<(), E> {
-        let channel = self.channel()?;
+    fn reading<E: Error>(&mut self, name: Name<'_>, value: f64) -> Result<(), E> {
+        let channel = self.channel(name)?;
         let at = EventTime::default(); // set at the end of the object
         let of_object = &mut self.out.readings[self.object.first..];
         if let Some(repeated) = of_object.iter_mut().find(|r| r.channel == channel) {
@@ -173,14 +188,16 @@ impl<'a> Context<'a> {
     }
 
     /// The channel of the field at hand; a new one if none has its name.
-    fn channel<E: Error>(&mut self) -> Result<ChannelIndex, E> {
-        let key = self.path.since(self.root);
-        let Some(name) = (match self.rules.captures.channel {
-            Some(channel) if key == Some(&self.rules.route.channel) => Some(channel),
-            Some(_) => self.path.as_str(),
-            None => key,
-        }) else {
-            let limit = crate::decode::CHANNEL_NAME_MAX_BYTES;
+    fn channel<E: Error>(&mut self, name: Name<'_>) -> Result<ChannelIndex, E> {
+        let whole = match name {
+            Name::Key(key) => (key.len() <= CHANNEL_NAME_MAX_BYTES).then_some(key),
+            Name::Path => match self.rules.captures.channel {
+                Some(channel) if self.path.since(self.root) == Some(&self.rules.route.channel) => Some(channel),
+                Some(_) | None => self.path.as_str(),
+            },
+        };
+        let Some(name) = whole else {
+            let limit = CHANNEL_NAME_MAX_BYTES;
             return Err(self.refuse(DecodeError::TooLarge { what: "channel name", limit }));
         };
         if name.is_empty() {
@@ -263,36 +280,45 @@ impl<'de> Visitor<'de> for Element<'_, '_> {
     }
 }
 
-/// A field's key: enters the field and says what it is for.
+/// A field's key: says what the field is for and where its name is.
 struct Key<'c, 'a>(&'c mut Context<'a>);
 
 impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
-    type Value = Role;
+    type Value = (Role, Name<'de>);
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Role, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
         json.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Key<'_, '_> {
-    type Value = Role;
+impl<'de> Visitor<'de> for Key<'_, '_> {
+    type Value = (Role, Name<'de>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a field's name")
     }
 
-    fn visit_str<E: Error>(self, key: &str) -> Result<Role, E> {
-        Ok(self.0.enter(key))
+    fn visit_borrowed_str<E: Error>(self, key: &'de str) -> Result<Self::Value, E> {
+        if self.0.path.len() > 0 {
+            return self.visit_str(key);
+        }
+        Ok((self.0.role(Some(key)), Name::Key(key)))
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        self.0.path.push(key);
+        Ok((self.0.role(self.0.path.since(self.0.root)), Name::Path))
     }
 }
 
 /// A field's value.
-struct Field<'c, 'a> {
+struct Field<'c, 'a, 'de> {
     context: &'c mut Context<'a>,
     role: Role,
+    name: Name<'de>,
 }
 
-impl<'de> DeserializeSeed<'de> for Field<'_, '_> {
+impl<'de> DeserializeSeed<'de> for Field<'_, '_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
@@ -300,7 +326,7 @@ impl<'de> DeserializeSeed<'de> for Field<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for Field<'_, '_> {
+impl<'de> Visitor<'de> for Field<'_, '_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -308,28 +334,28 @@ impl<'de> Visitor<'de> for Field<'_, '_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        self.context.number(self.role, Number::Float(value))
+        self.context.number(self.role, self.name, Number::Float(value))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        self.context.number(self.role, Number::Signed(value))
+        self.context.number(self.role, self.name, Number::Signed(value))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
         let number = i64::try_from(value).map_or(Number::Unsigned(value), Number::Signed);
-        self.context.number(self.role, number)
+        self.context.number(self.role, self.name, number)
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
         match self.role {
-            Role::Channel => self.context.reading(f64::from(u8::from(value))),
-            Role::Time => self.context.time(value, Err("expected a number or RFC 3339")),
+            Role::Channel => self.context.reading(self.name, f64::from(u8::from(value))),
+            Role::Time => self.context.time(self.name, value, Err("expected a number or RFC 3339")),
             Role::Device => Ok(()),
         }
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        self.context.text(self.role, text)
+        self.context.text(self.role, self.name, text)
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
@@ -342,6 +368,9 @@ impl<'de> Visitor<'de> for Field<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        if let Name::Key(key) = self.name {
+            self.context.path.push(key);
+        }
         self.context.fields(map)
     }
 }

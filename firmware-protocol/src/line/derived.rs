@@ -2,9 +2,9 @@
 //!
 //! What a later revision of a window may change is a field, never a tag: the revision then overwrites the point.
 
-use super::escape::quoted;
+use super::escape::{name, quoted};
 use super::number::{float, integer};
-use super::{Encoder, end_line, field_key};
+use super::{Encoder, end_line, field_key, tag};
 use crate::derived::{Anomaly, Derived, Gap, Status, Window};
 use crate::measurement::EventTime;
 
@@ -20,7 +20,7 @@ impl Encoder {
     }
 
     fn window(&self, out: &mut Vec<u8>, w: &Window) -> i64 {
-        self.series(out, "sensor_window", &[("channel", &w.channel), ("device", &w.device)]);
+        self.begin(out, "sensor_window", &[("channel", &w.channel), ("device", &w.device)]);
         let status = match w.status {
             Status::Learning => "learning",
             Status::Normal => "normal",
@@ -53,7 +53,7 @@ impl Encoder {
 
     fn anomaly(&self, out: &mut Vec<u8>, a: &Anomaly) -> i64 {
         let tags = [("channel", &*a.channel), ("detector", &*a.detector), ("device", &*a.device), ("kind", &*a.kind)];
-        self.series(out, "sensor_anomaly", &tags);
+        self.begin(out, "sensor_anomaly", &tags);
         integer_field(out, "end_at_ms", a.end_at_ms);
         float_field(out, "expected_high", a.expected_high);
         float_field(out, "expected_low", a.expected_low);
@@ -67,29 +67,45 @@ impl Encoder {
     }
 
     fn gap(&self, out: &mut Vec<u8>, g: &Gap) -> i64 {
-        self.series(out, "sensor_gap", &[("device", &g.device), ("reason", &g.reason)]);
+        self.begin(out, "sensor_gap", &[("device", &g.device), ("reason", &g.reason)]);
         field_key(out, "at_least");
         out.extend_from_slice(if g.at_least { b"true" } else { b"false" });
         integer_field(out, "count", i64::try_from(g.count).unwrap_or(i64::MAX));
         integer_field(out, "to_at_ms", g.to_at_ms);
         g.from_at_ms
     }
+
+    /// Name and tags, the constant ones and `own`, which are sorted by key; empty ones are left out.
+    fn begin(&self, out: &mut Vec<u8>, measurement: &str, own: &[(&str, &str)]) {
+        name(out, measurement);
+        let mut constant = self.tags.iter().peekable();
+        for (key, value) in own.iter().filter(|(_, value)| !value.is_empty()) {
+            while let Some((_, text)) = constant.next_if(|(c, _)| c.as_str() < *key) {
+                out.extend_from_slice(text);
+            }
+            tag(out, key, value);
+        }
+        for (_, text) in constant {
+            out.extend_from_slice(text);
+        }
+        out.push(b' ');
+    }
 }
 
 /// Left out if the value is not finite: line protocol has no word for it.
-fn float_field(out: &mut Vec<u8>, name: &str, value: f64) {
+fn float_field(out: &mut Vec<u8>, key: &str, value: f64) {
     if value.is_finite() {
-        field_key(out, name);
+        field_key(out, key);
         float(out, value);
     }
 }
 
-fn integer_field(out: &mut Vec<u8>, name: &str, value: i64) {
-    field_key(out, name);
+fn integer_field(out: &mut Vec<u8>, key: &str, value: i64) {
+    field_key(out, key);
     integer(out, value);
 }
 
-fn text_field(out: &mut Vec<u8>, name: &str, text: &str) {
-    field_key(out, name);
+fn text_field(out: &mut Vec<u8>, key: &str, text: &str) {
+    field_key(out, key);
     quoted(out, text);
 }

@@ -4,17 +4,14 @@
 //! characters, which would end the line, and a backslash before a character that is escaped or at the end, which
 //! InfluxDB would take for an escape of what follows.
 
-/// A measurement, a tag's key or a field's key.
-pub(super) fn key(out: &mut Vec<u8>, name: &str) {
-    if name.is_empty() {
-        out.push(b'_');
+/// A measurement, a tag's key or value, or a field's key. An empty one, which the format does not know, becomes `_`.
+pub(super) fn name(out: &mut Vec<u8>, name: &str) {
+    let text = if name.is_empty() { b"_" } else { name.as_bytes() };
+    if text.iter().any(|b| is_special(*b)) {
+        escape(out, text);
+    } else {
+        out.extend_from_slice(text);
     }
-    escape(out, name.as_bytes());
-}
-
-/// A tag's value.
-pub(super) fn tag_value(out: &mut Vec<u8>, value: &str) {
-    escape(out, value.as_bytes());
 }
 
 /// A field's text, quoted.
@@ -31,10 +28,6 @@ pub(super) fn quoted(out: &mut Vec<u8>, text: &str) {
 }
 
 fn escape(out: &mut Vec<u8>, text: &[u8]) {
-    if !text.iter().any(|b| is_special(*b)) {
-        out.extend_from_slice(text);
-        return;
-    }
     for (i, byte) in text.iter().enumerate() {
         match byte {
             b',' | b'=' | b' ' => out.extend_from_slice(&[b'\\', *byte]),
@@ -45,6 +38,17 @@ fn escape(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
+/// By table, because every name of every line is looked at.
+const SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = matches!(byte as u8, b',' | b'=' | b' ' | b'\\' | 0..b' ' | 0x7f);
+        byte += 1;
+    }
+    table
+};
+
 fn is_special(byte: u8) -> bool {
-    matches!(byte, b',' | b'=' | b' ' | b'\\' | 0..b' ' | 0x7f)
+    SPECIAL[usize::from(byte)]
 }

@@ -10,17 +10,19 @@
 //! Measurement ─▶ sensor,device=pump-7,gateway=g1 flow=1.5,temperature=21.5 1772366400000000042
 //! Derived     ─▶ sensor_window,channel=flow,device=pump-7,gateway=g1 count=600i,… 1772366400000000000
 //! ```
-//! Series prefixes are not cached: escaping a known-good name is one look at each byte and a copy, less than the hash
-//! and the comparison that a cache costs.
+//! Series prefixes are not cached across messages: to look at each byte of a name and copy it costs less than the hash
+//! and the comparison of a cache. The lines of one message share theirs.
 
 mod derived;
 mod escape;
 mod number;
 
+use std::ops::Range;
+
 use crate::digits::Digits;
 use crate::measurement::{EventTime, FrameIdentity, Measurement};
 
-use escape::{key, tag_value};
+use escape::name;
 use number::float;
 
 /// The time of the point that a reading becomes.
@@ -42,6 +44,9 @@ pub fn point_time(at: EventTime, identity: Option<FrameIdentity>, queue_seq: u64
 pub struct Encoder {
     /// Sorted by key: the key, and `,key=value` as it is written.
     tags: Vec<(String, Vec<u8>)>,
+    /// What stands before and after the device's name on the lines of readings.
+    before_device: Vec<u8>,
+    after_device: Vec<u8>,
     /// Readings of one message in the order of their lines: time, channel, place in the message.
     order: Vec<(EventTime, u16, u32)>,
 }
@@ -65,17 +70,24 @@ impl Encoder {
             .collect();
         encoded.sort();
         encoded.dedup_by(|a, b| a.0 == b.0);
-        Self { tags: encoded, order: Vec::new() }
+        let join = |tags: &[&(String, Vec<u8>)]| tags.iter().flat_map(|t| t.1.clone()).collect::<Vec<_>>();
+        let (before, after): (Vec<_>, Vec<_>) = encoded.iter().partition(|(k, _)| k.as_str() < "device");
+        let before_device = [join(&before), b",device=".to_vec()].concat();
+        let after_device = [join(&after), b" ".to_vec()].concat();
+        Self { tags: encoded, before_device, after_device, order: Vec::new() }
     }
 
     /// One line for each event time, with a field for each channel, in the order of the channels. Values that are not
     /// finite are left out; of two values of one channel at one time the later counts. Returns the number of lines.
-    pub fn measurement(&mut self, out: &mut Vec<u8>, name: &str, m: &Measurement, queue_seq: u64) -> usize {
+    pub fn measurement(&mut self, out: &mut Vec<u8>, measurement: &str, m: &Measurement, queue_seq: u64) -> usize {
         self.sort(m);
-        let order = std::mem::take(&mut self.order);
+        let mut series = None;
         let mut lines = 0;
-        for group in order.chunk_by(|a, b| a.0 == b.0) {
-            self.series(out, name, &[("device", m.device())]);
+        for group in self.order.chunk_by(|a, b| a.0 == b.0) {
+            match series.clone() {
+                Some(written) => out.extend_from_within(written),
+                None => series = Some(self.series(out, measurement, m.device())),
+            }
             for (i, (_, channel, place)) in group.iter().enumerate() {
                 let repeated = group.get(i + 1).is_some_and(|next| next.1 == *channel);
                 if repeated {
@@ -89,7 +101,6 @@ impl Encoder {
             end_line(out, point_time(at, m.identity, queue_seq));
             lines += 1;
         }
-        self.order = order;
         lines
     }
 
@@ -103,39 +114,33 @@ impl Encoder {
         }
     }
 
-    /// `name,tag=value,…` with the constant tags and `own`, which is sorted by key; empty values are left out.
-    fn series(&self, out: &mut Vec<u8>, name: &str, own: &[(&str, &str)]) {
-        key(out, name);
-        let mut constant = self.tags.iter().peekable();
-        for (k, value) in own.iter().filter(|(_, value)| !value.is_empty()) {
-            while let Some((_, text)) = constant.next_if(|(c, _)| c.as_str() < *k) {
-                out.extend_from_slice(text);
-            }
-            tag(out, k, value);
-        }
-        for (_, text) in constant {
-            out.extend_from_slice(text);
-        }
-        out.push(b' ');
+    /// Returns where in `out` the series stands, the space after it included.
+    fn series(&self, out: &mut Vec<u8>, measurement: &str, device: &str) -> Range<usize> {
+        let begin = out.len();
+        name(out, measurement);
+        out.extend_from_slice(&self.before_device);
+        name(out, device);
+        out.extend_from_slice(&self.after_device);
+        begin..out.len()
     }
 }
 
-fn tag(out: &mut Vec<u8>, k: &str, value: &str) {
+fn tag(out: &mut Vec<u8>, key: &str, value: &str) {
     out.push(b',');
-    key(out, k);
+    name(out, key);
     out.push(b'=');
-    tag_value(out, value);
+    name(out, value);
 }
 
 /// Begins a field, after a comma if it is not the first.
-fn field_key(out: &mut Vec<u8>, name: &str) {
+fn field_key(out: &mut Vec<u8>, key: &str) {
     if out.last() != Some(&b' ') {
         out.push(b',');
     }
-    match name {
+    match key {
         // InfluxDB drops fields of this name without a word.
         "time" => out.extend_from_slice(b"time_"),
-        _ => key(out, name),
+        _ => name(out, key),
     }
     out.push(b'=');
 }

@@ -1,6 +1,11 @@
 //! The verbs of the command line: one file each, one function each.
 
 pub mod check;
+pub mod demo;
+mod interrupt;
+pub mod simulate;
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::Command;
 
@@ -11,5 +16,12 @@ use crate::cli::Command;
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Check(args) => check::run(&args),
+        Command::Demo(args) => demo::run(&args).await,
+        Command::Simulate(args) => simulate::run(&args).await,
     }
+}
+
+/// Milliseconds since 1970 by the wall clock.
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
