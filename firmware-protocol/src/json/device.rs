@@ -69,11 +69,11 @@ impl<'de> Visitor<'de> for Find<'_> {
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(matches!(self, Self::Here).then_some(Cow::Borrowed(text)))
+        Ok((matches!(self, Self::Here) && !text.is_empty()).then_some(Cow::Borrowed(text)))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(self.owned(text))
+        Ok(self.owned(text).filter(|name| !name.is_empty()))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
