@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use firmware_protocol::envelope::{ERROR_DETAIL, ERROR_ORIGIN, ERROR_REASON};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -45,9 +46,9 @@ impl DeadLetters {
             }
         }
         let headers = headers
-            .insert(Header { key: "dead-letter-reason", value: Some(why.reason) })
-            .insert(Header { key: "dead-letter-detail", value: Some(why.detail.as_str()) })
-            .insert(Header { key: "dead-letter-origin", value: Some(origin.as_str()) });
+            .insert(Header { key: ERROR_REASON, value: Some(why.reason) })
+            .insert(Header { key: ERROR_DETAIL, value: Some(why.detail.as_str()) })
+            .insert(Header { key: ERROR_ORIGIN, value: Some(origin.as_str()) });
         let mut record = FutureRecord::to(&self.topic).payload(message.payload().unwrap_or_default()).headers(headers);
         if let Some(key) = message.key() {
             record = record.key(key);

@@ -35,6 +35,8 @@ pub const CONTENT_TYPE: &str = "content_type";
 pub const ERROR_REASON: &str = "error_reason";
 /// ... and in full.
 pub const ERROR_DETAIL: &str = "error_detail";
+/// Where it was: `topic/partition/offset`.
+pub const ERROR_ORIGIN: &str = "error_origin";
 
 /// Names of the Kafka topics of one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]

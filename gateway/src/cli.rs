@@ -23,12 +23,16 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run until SIGTERM or Ctrl-C; prints the loss ledger at the end
+    Run(RunArgs),
     /// Check a configuration file: prints what is in force and where it comes from, or all faults
     Check(ConfigArgs),
     /// Show what the gateway does: simulated devices over real MQTT, known faults, and what was found; needs nothing else
     Demo(DemoArgs),
     /// Publish simulated devices with known faults to any broker
     Simulate(SimulateArgs),
+    /// Measure MQTT in → queue → line protocol out on this machine
+    Bench(BenchArgs),
 }
 
 #[derive(Clone, Debug, Args)]

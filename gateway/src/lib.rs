@@ -13,10 +13,10 @@
 
 pub mod pipeline;
 
-pub mod detect;
-pub mod forward;
 pub mod ingest;
 pub mod queue;
+pub mod detect;
+pub mod forward;
 
 pub mod clock;
 pub mod config;
@@ -27,6 +27,7 @@ pub mod shutdown;
 pub mod telemetry;
 pub mod view;
 
+pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod demo;

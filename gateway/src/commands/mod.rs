@@ -1,8 +1,11 @@
 //! The verbs of the command line: one file each, one function each.
 
+pub mod bench;
 pub mod check;
 pub mod demo;
 mod interrupt;
+mod ledger;
+pub mod run;
 pub mod simulate;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,9 +18,11 @@ use crate::cli::Command;
 /// What the user has to know; `config::Faults` and `telemetry::Error` tell of faults in what the user wrote.
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Run(args) => run::run(&args).await,
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args).await,
         Command::Simulate(args) => simulate::run(&args).await,
+        Command::Bench(args) => bench::run(&args).await,
     }
 }
 

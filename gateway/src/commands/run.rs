@@ -8,14 +8,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use crate::commands::ledger;
-use crate::config::Config;
+use crate::cli::RunArgs;
+use crate::config::{Config, Overrides};
 use crate::pipeline::Pipeline;
 
 /// Runs until SIGTERM, SIGINT or a failure. A second signal ends the process at once.
 ///
 /// # Errors
 /// The gateway cannot start, or a stage failed while running.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let config = Config::load(&args.config.config, &Overrides::from_args(&args.config))?;
     let (data_dir, grace) = (config.gateway.data_dir.clone(), config.gateway.shutdown_grace);
     std::fs::create_dir_all(&data_dir).with_context(|| format!("data directory {}", data_dir.display()))?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -122,7 +122,7 @@ fn decode(reader: &mut Reader<'_>) -> Vec<Route> {
         }
         route
     });
-    if reader.has("decode") { routes } else { vec![Route::default()] }
+    if reader.has("decode") { routes } else { Route::defaults() }
 }
 
 fn detect(reader: &mut Reader<'_>) -> Option<detect::Config> {
