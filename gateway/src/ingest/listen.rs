@@ -7,6 +7,9 @@
 //! # Not here
 //! Sessions kept between connections: CONNACK always says that there is none.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

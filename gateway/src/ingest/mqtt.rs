@@ -5,6 +5,9 @@
 //! - Each connection has its own session and its own receipts: nothing is acknowledged across a reconnect; the broker
 //!   sends again what was not acknowledged.
 
+#[cfg(test)]
+mod tests;
+
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::time::Duration;

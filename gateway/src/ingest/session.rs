@@ -44,6 +44,9 @@ use dialer::Dialer;
 use in_flight::{Batch, InFlight};
 use listener::Listener;
 
+/// First bytes of the packets that open a connection.
+const CONNECT: u8 = 0x10;
+const CONN_ACK: u8 = 0x20;
 /// Records read and not yet durable, per connection. Enough for some 4 000 messages of 100 bytes: at a commit each 10 ms
 /// that is 400 000 a second.
 pub(super) const IN_FLIGHT_MAX_BYTES: usize = 1 << 20;
@@ -174,8 +177,18 @@ impl Session {
     /// Takes whole packets off the buffer, as many as one batch holds.
     pub(super) fn on_bytes(&mut self, buffer: &mut BytesMut, stamp: Stamp, now: Instant) -> Decoded {
         self.core.heard_at = now;
-        if let Role::Dialer(dialer) = &mut self.role {
-            dialer.heard();
+        let opening = match &mut self.role {
+            Role::Dialer(dialer) => {
+                dialer.heard();
+                CONN_ACK
+            }
+            Role::Listener(_) => CONNECT,
+        };
+        // Noise is known by its first byte: what it takes for a length may keep us waiting.
+        if let (State::Opening { .. }, Some(&first)) = (&self.core.state, buffer.first())
+            && first != opening
+        {
+            self.close(Close::Unexpected(wire::name(first)), now);
         }
         // Frames first, so that the buffer is frozen once and not per packet.
         let (mut end, mut frames, mut fault) = (0, 0, None);
@@ -190,7 +203,8 @@ impl Session {
             }
             frames += 1;
         }
-        let chunk = if end > 0 { buffer.split_to(end).freeze() } else { Bytes::new() };
+        let chunk = take_chunk(buffer, end);
+        self.core.batch.reserve(frames);
         let mut at = 0;
         while at < end && self.core.is_reading() {
             // Peeked above; the limit was checked there.
@@ -441,4 +455,15 @@ impl Core {
         self.batch.push(record, ack);
         Ok(())
     }
+}
+
+/// The first `end` bytes. A well filled buffer is handed on as it is; of a roomy one the records would hold the whole
+/// allocation until they are stored, so they get their own.
+fn take_chunk(buffer: &mut BytesMut, end: usize) -> Bytes {
+    if 2 * end >= buffer.capacity() {
+        return buffer.split_to(end).freeze();
+    }
+    let chunk = Bytes::copy_from_slice(&buffer[..end]);
+    buffer.advance(end);
+    chunk
 }

@@ -133,6 +133,29 @@ pub(super) struct ConnAck {
     pub(super) server_keep_alive: Option<u16>,
 }
 
+/// What a packet with this first byte is called.
+pub(super) fn name(first: u8) -> &'static str {
+    const NAMES: [&str; 16] = [
+        "packet of type 0",
+        "CONNECT",
+        "CONNACK",
+        "PUBLISH",
+        "PUBACK",
+        "PUBREC",
+        "PUBREL",
+        "PUBCOMP",
+        "SUBSCRIBE",
+        "SUBACK",
+        "UNSUBSCRIBE",
+        "UNSUBACK",
+        "PINGREQ",
+        "PINGRESP",
+        "DISCONNECT",
+        "AUTH",
+    ];
+    NAMES[usize::from(first >> 4)]
+}
+
 /// Reads the PUBLISH that fills `frame` of `chunk` from `start` on.
 ///
 /// # Errors
@@ -155,18 +178,13 @@ pub(super) fn decode(version: MqttVersion, packet: &[u8], frame: Frame) -> Resul
     match frame.first >> 4 {
         1 => codec::read(protocol(body)?, packet, "CONNECT"),
         2 => conn_ack(version, packet, body),
-        4 => Ok(Packet::Foreign("PUBACK")),
-        5 => Ok(Packet::Foreign("PUBREC")),
-        6 => Ok(Packet::Foreign("PUBREL")),
-        7 => Ok(Packet::Foreign("PUBCOMP")),
+        4..=7 | 11 | 15 => Ok(Packet::Foreign(name(frame.first))),
         8 => codec::read(version, packet, "SUBSCRIBE"),
         9 => codec::read(version, packet, "SUBACK"),
         10 => codec::read(version, packet, "UNSUBSCRIBE"),
-        11 => Ok(Packet::Foreign("UNSUBACK")),
         12 => Ok(Packet::PingReq),
         13 => Ok(Packet::PingResp),
         14 => Ok(Packet::Disconnect { reason: body.first().copied().unwrap_or(0) }),
-        15 => Ok(Packet::Foreign("AUTH")),
         _ => Err(Error::Malformed("packet type")),
     }
 }

@@ -42,6 +42,12 @@ impl Batch {
         self.records.is_empty()
     }
 
+    /// Makes room for that many records.
+    pub(super) fn reserve(&mut self, records: usize) {
+        self.records.reserve(records);
+        self.packet_ids.reserve(records);
+    }
+
     pub(super) fn push(&mut self, record: Record, ack: Option<u16>) {
         self.bytes += size_of::<Record>() + record.topic.len() + record.payload.len() + record.content_type.len();
         self.payload_bytes += record.payload.len() as u64;

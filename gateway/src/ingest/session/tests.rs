@@ -460,6 +460,7 @@ fn qos_2_is_refused_with_its_reason() {
 
     let mut rig = Rig::open_listener(MqttVersion::V311, 60);
     rig.hear(&publish_bytes(MqttVersion::V311, 0x34, "a", 1, b"1"));
+    // 3.1.1 gives a server no word for it.
     assert_eq!((rig.closed.take(), &rig.sent()[..]), (Some(Close::Qos2), &b""[..]));
 }
 
@@ -583,6 +584,10 @@ fn packets_out_of_turn_end_the_connection() {
     let mut early = Rig::listener();
     early.hear(&qos1(1));
     assert_eq!((early.closed.take(), early.appends.len()), (Some(Close::Unexpected("PUBLISH")), 0));
+
+    let mut noise = Rig::listener();
+    noise.hear(b"GET / HTTP/1.1");
+    assert_eq!(noise.closed, Some(Close::Unexpected("PUBACK")));
 
     let mut twice = Rig::open_listener(MqttVersion::V311, 60);
     twice.hear(&connect_bytes(MqttVersion::V311, "sensor", true, 60));
