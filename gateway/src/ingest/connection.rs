@@ -18,6 +18,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Error;
+use super::budget::Share;
 use super::intake::{Intake, Moved};
 use super::meters::Meters;
 use super::session::{Action, Close, Decoded, Opened, Session};
@@ -53,6 +54,7 @@ pub(super) struct Connection {
     /// The socket has failed: nothing is written any more.
     broken: bool,
     intake: Intake,
+    share: Share,
     timer: Pin<Box<Sleep>>,
     clock: Clock,
     meters: Meters,
@@ -65,6 +67,7 @@ impl Connection {
         stream: TcpStream,
         session: Session,
         appender: Appender,
+        share: Share,
         clock: Clock,
         meters: Meters,
     ) -> io::Result<Self> {
@@ -81,6 +84,7 @@ impl Connection {
             blocked: false,
             broken: false,
             intake: Intake::new(appender),
+            share,
             timer: Box::pin(sleep_until((now() + FAR).into())),
             clock,
             meters,
@@ -98,6 +102,8 @@ impl Connection {
     /// The queue is closed or has failed: no door can go on.
     pub(super) async fn next(&mut self) -> Result<Event, Error> {
         loop {
+            let limit = self.share.update(self.session.in_flight_bytes());
+            self.session.limit_in_flight(limit, now());
             self.decode();
             match self.session.poll() {
                 Some(Action::Append { ticket, records }) => self.intake.append(ticket, records),

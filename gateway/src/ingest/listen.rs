@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! - One client id, one connection: a new one closes the old.
-//! - Memory is bounded by `connections_max` × (bytes in flight + one packet); a quiet connection holds no buffers.
+//! - Memory is bounded by what `budget` allows to be in flight plus one unfinished packet per connection; a quiet
+//!   connection holds no buffers.
 //!
 //! # Not here
 //! Sessions kept between connections: CONNACK always says that there is none.
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
+use super::budget::{Budget, Share};
 use super::connection::{Connection, Event};
 use super::meters::Meters;
 use super::session::{Close, Epoch, Session};
@@ -74,6 +76,7 @@ impl Listener {
         info!(addr = %self.addr, "listening for MQTT clients");
         let meters = Meters::new(metrics, Door::Listen);
         let clients = Arc::new(Clients::default());
+        let budget = Budget::default();
         let mut tasks = JoinSet::new();
         let (mut epoch, mut full) = (Epoch(0), false);
         loop {
@@ -112,7 +115,7 @@ impl Listener {
                 epoch,
                 Instant::now().into_std(),
             );
-            tasks.spawn(client.serve(stream, session, appender.clone(), clock));
+            tasks.spawn(client.serve(stream, session, appender.clone(), budget.share(), clock));
         }
         drop(self.socket);
         while let Some(ended) = tasks.join_next().await {
@@ -150,9 +153,10 @@ impl Client {
         stream: TcpStream,
         session: Session,
         appender: Appender,
+        share: Share,
         clock: Clock,
     ) -> Result<(), Error> {
-        let mut connection = match Connection::new(stream, session, appender, clock, self.meters.clone()) {
+        let mut connection = match Connection::new(stream, session, appender, share, clock, self.meters.clone()) {
             Ok(connection) => connection,
             Err(error) => {
                 debug!(peer = %self.peer, %error, "connection was gone before it began");

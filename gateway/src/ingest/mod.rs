@@ -18,6 +18,7 @@ pub mod listen;
 pub mod mqtt;
 
 mod backoff;
+mod budget;
 mod connection;
 mod intake;
 mod meters;

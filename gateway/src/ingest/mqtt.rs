@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
+use super::budget::Budget;
 use super::connection::{Connection, Event};
 use super::meters::Meters;
 use super::session::{Close, Epoch, Opened, Session, Subscribe};
@@ -92,7 +93,14 @@ impl Dial {
         self.epoch = Epoch(self.epoch.0 + 1);
         let session = Session::dial(&self.config, self.subscribe, self.epoch, Instant::now().into_std())
             .map_err(io::Error::other)?;
-        Connection::new(stream, session, self.appender.clone(), self.clock, self.meters.clone())
+        Connection::new(
+            stream,
+            session,
+            self.appender.clone(),
+            Budget::default().share(),
+            self.clock,
+            self.meters.clone(),
+        )
     }
 
     async fn serve(&mut self, mut connection: Connection, stop: &mut Stop) -> Result<Duration, Error> {

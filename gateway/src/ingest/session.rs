@@ -124,6 +124,7 @@ struct Core {
     packet_max_bytes: usize,
     state: State,
     in_flight: InFlight,
+    in_flight_max_bytes: usize,
     /// The next transaction; handed out by `poll`.
     batch: Batch,
     /// The queue has not taken the last batch yet.
@@ -172,6 +173,15 @@ impl Session {
     /// Whether the socket should be read and `on_bytes` be called.
     pub(super) fn takes_bytes(&self) -> bool {
         self.core.takes_bytes()
+    }
+
+    pub(super) fn in_flight_bytes(&self) -> usize {
+        self.core.in_flight.bytes()
+    }
+
+    /// Other connections need room too, or no longer do: at most [`IN_FLIGHT_MAX_BYTES`].
+    pub(super) fn limit_in_flight(&mut self, max_bytes: usize, now: Instant) {
+        self.core.resuming(now, |core| core.in_flight_max_bytes = max_bytes.min(IN_FLIGHT_MAX_BYTES));
     }
 
     /// Takes whole packets off the buffer, as many as one batch holds.
@@ -380,6 +390,7 @@ impl Core {
             packet_max_bytes,
             state: State::Opening { until: open_until },
             in_flight: InFlight::new(epoch),
+            in_flight_max_bytes: IN_FLIGHT_MAX_BYTES,
             batch: Batch::default(),
             appending: false,
             news: VecDeque::new(),
@@ -398,7 +409,7 @@ impl Core {
         self.is_reading()
             && !self.appending
             && self.batch.is_empty()
-            && self.in_flight.bytes() < IN_FLIGHT_MAX_BYTES
+            && self.in_flight.bytes() < self.in_flight_max_bytes
             && self.out.len() < OUTPUT_MAX_BYTES
     }
 

@@ -266,6 +266,19 @@ fn reading_stops_at_the_cap_and_goes_on_after_a_receipt() {
 }
 
 #[test]
+fn a_lower_limit_pauses_reading_until_it_is_lifted_or_met() {
+    let mut rig = Rig::open_dialer(MqttVersion::V311);
+    rig.hear(&qos1(1));
+    rig.session.limit_in_flight(10, rig.now);
+    assert!(!rig.session.takes_bytes());
+    rig.session.limit_in_flight(10_000, rig.now);
+    assert!(rig.session.takes_bytes());
+    rig.session.limit_in_flight(10, rig.now);
+    rig.receipt(0);
+    assert!(rig.session.takes_bytes());
+}
+
+#[test]
 fn keepalive_is_sent_while_reading_is_paused() {
     let mut rig = paused_dialer();
     for _ in 0..10 {
