@@ -20,28 +20,28 @@
 //! Sockets, tasks, the clock. The roles' own rules: `dialer`, `listener`.
 
 mod close;
+mod core;
 mod dialer;
 mod in_flight;
 mod listener;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::wire::{self, Frame, Packet, Publish};
+use super::wire::{self, Frame, Packet};
 use super::{MqttConfig, MqttVersion};
 use crate::clock::Stamp;
-use crate::queue::{Door, Flags, Record};
+use crate::queue::{Door, Record};
 
 pub(super) use close::Close;
 pub(super) use dialer::Subscribe;
 pub(super) use in_flight::{Epoch, Settled, Ticket};
 
+use core::{Core, take_chunk};
 use dialer::Dialer;
-use in_flight::{Batch, InFlight};
 use listener::Listener;
 
 /// First bytes of the packets that open a connection.
@@ -115,28 +115,6 @@ enum Role {
 pub(super) struct Session {
     role: Role,
     core: Core,
-}
-
-/// What both roles share.
-struct Core {
-    door: Door,
-    version: MqttVersion,
-    packet_max_bytes: usize,
-    state: State,
-    in_flight: InFlight,
-    in_flight_max_bytes: usize,
-    /// The next transaction; handed out by `poll`.
-    batch: Batch,
-    /// The queue has not taken the last batch yet.
-    appending: bool,
-    /// At most the answers to CONNECT and SUBSCRIBE.
-    news: VecDeque<Action>,
-    out: BytesMut,
-    /// When the peer last took bytes, or `out` was last empty.
-    out_moved_at: Instant,
-    sent_at: Instant,
-    /// When the peer was last heard, or reading was last resumed.
-    heard_at: Instant,
 }
 
 impl Session {
@@ -373,108 +351,4 @@ impl Session {
         }
         self.core.state = State::Closed { why, reported: false };
     }
-}
-
-impl Core {
-    fn new(
-        door: Door,
-        version: MqttVersion,
-        packet_max_bytes: usize,
-        epoch: Epoch,
-        open_until: Instant,
-        now: Instant,
-    ) -> Self {
-        Self {
-            door,
-            version,
-            packet_max_bytes,
-            state: State::Opening { until: open_until },
-            in_flight: InFlight::new(epoch),
-            in_flight_max_bytes: IN_FLIGHT_MAX_BYTES,
-            batch: Batch::default(),
-            appending: false,
-            news: VecDeque::new(),
-            out: BytesMut::new(),
-            out_moved_at: now,
-            sent_at: now,
-            heard_at: now,
-        }
-    }
-
-    fn is_reading(&self) -> bool {
-        matches!(self.state, State::Opening { .. } | State::Open)
-    }
-
-    fn takes_bytes(&self) -> bool {
-        self.is_reading()
-            && !self.appending
-            && self.batch.is_empty()
-            && self.in_flight.bytes() < self.in_flight_max_bytes
-            && self.out.len() < OUTPUT_MAX_BYTES
-    }
-
-    /// Makes a change after which reading may go on: the peer could not be heard before, so its silence counts from now.
-    fn resuming<T>(&mut self, now: Instant, change: impl FnOnce(&mut Self) -> T) -> T {
-        let was_reading = self.takes_bytes();
-        let had_output = !self.out.is_empty();
-        let result = change(self);
-        if !was_reading && self.takes_bytes() {
-            self.heard_at = now;
-        }
-        if !had_output {
-            self.out_moved_at = now;
-        }
-        result
-    }
-
-    fn stall_at(&self) -> Option<Instant> {
-        (!self.out.is_empty() && self.is_reading()).then(|| self.out_moved_at + OUTPUT_STALL_MAX)
-    }
-
-    /// The buffer, to write to at `now`.
-    fn speak(&mut self, now: Instant) -> &mut BytesMut {
-        if self.out.is_empty() {
-            self.out_moved_at = now;
-        }
-        self.sent_at = now;
-        &mut self.out
-    }
-
-    fn on_publish(&mut self, publish: Publish, received: Stamp) -> Result<(), Close> {
-        if publish.qos == 2 {
-            return Err(Close::Qos2);
-        }
-        if publish.topic.is_empty() {
-            return Err(match self.version {
-                MqttVersion::V311 => Close::TopicInvalid,
-                MqttVersion::V5 => Close::TopicAlias,
-            });
-        }
-        if publish.topic.iter().any(|byte| matches!(byte, b'#' | b'+' | 0)) {
-            return Err(Close::TopicInvalid);
-        }
-        let flags = Flags { qos: publish.qos, retained: publish.retained, redelivered: publish.redelivered };
-        let ack = (publish.qos == 1).then_some(publish.packet_id);
-        let record = Record {
-            door: self.door,
-            flags,
-            received,
-            topic: publish.topic,
-            payload: publish.payload,
-            content_type: publish.content_type,
-        };
-        self.batch.push(record, ack);
-        Ok(())
-    }
-}
-
-/// The first `end` bytes. A well filled buffer is handed on as it is; of a roomy one the records would hold the whole
-/// allocation until they are stored, so they get their own.
-fn take_chunk(buffer: &mut BytesMut, end: usize) -> Bytes {
-    if 2 * end >= buffer.capacity() {
-        return buffer.split_to(end).freeze();
-    }
-    let chunk = Bytes::copy_from_slice(&buffer[..end]);
-    buffer.advance(end);
-    chunk
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Close, Core, Opened, State};
+use super::core::Core;
+use super::{Action, Close, Opened, State};
 use crate::ingest::MqttConfig;
 use crate::ingest::wire::{self, ConnAck, Packet};
 

@@ -5,6 +5,7 @@ use rumqttc::v5::mqttbytes::v5;
 
 use super::*;
 use crate::clock::ClockBoot;
+use crate::queue::Flags;
 
 const SECOND: Duration = Duration::from_secs(1);
 const STAMP: Stamp = Stamp { boot: ClockBoot(1), since_boot_ns: 42 };
