@@ -14,9 +14,23 @@
 //! # Not here
 //! Decoding of payloads: raw is stored as it came.
 
+pub mod listen;
+pub mod mqtt;
+
+mod backoff;
+mod budget;
+mod connection;
+mod intake;
+mod meters;
+mod session;
+mod wire;
+
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::queue;
 use crate::secret::Secret;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,4 +103,13 @@ impl Default for ListenConfig {
             connect_timeout: Duration::from_secs(10),
         }
     }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("cannot listen on {addr}: {source}; set `listen.bind` to a free address of this machine")]
+    Bind { addr: SocketAddr, source: io::Error },
+    #[error("records cannot be stored: {0}")]
+    Queue(Arc<queue::Error>),
 }

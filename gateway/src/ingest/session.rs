@@ -1,0 +1,354 @@
+//! One MQTT connection as a pure machine: bytes and receipts in, records and bytes out.
+//!
+//! # Invariants
+//! - A PUBACK is written only in [`Session::on_receipt`], in the order in which the PUBLISHes came, whatever the order of
+//!   the receipts.
+//! - A session belongs to one connection: a ticket of another one settles nothing.
+//! - What waits for the queue is bounded by [`IN_FLIGHT_MAX_BYTES`], what waits for the peer by [`OUTPUT_MAX_BYTES`]; at
+//!   either bound reading stops, pings go on, and the peer's silence is not held against it.
+//! - After the first reason to close nothing more is read; what was read is still stored and acknowledged.
+//!
+//! # Flow
+//! ```text
+//! on_bytes ─▶ poll: Append ─▶ (queue) on_appended ─▶ on_receipt ─▶ output: PUBACKs
+//! on_tick  ─▶ output: PINGREQ, or a reason to close
+//! ```
+//! The caller takes all actions of `poll` after each call, writes `output` when it can, and reads the socket only while
+//! `takes_bytes`.
+//!
+//! # Not here
+//! Sockets, tasks, the clock. The roles' own rules: `dialer`, `listener`.
+
+mod close;
+mod core;
+mod dialer;
+mod in_flight;
+mod listener;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::wire::{self, Frame, Packet};
+use super::{MqttConfig, MqttVersion};
+use crate::clock::Stamp;
+use crate::queue::{Door, Record};
+
+pub(super) use close::Close;
+pub(super) use dialer::Subscribe;
+pub(super) use in_flight::{Epoch, Settled, Ticket};
+
+use core::{Core, take_chunk};
+use dialer::Dialer;
+use listener::Listener;
+
+/// First bytes of the packets that open a connection.
+const CONNECT: u8 = 0x10;
+const CONN_ACK: u8 = 0x20;
+/// Records read and not yet durable, per connection. Enough for some 4 000 messages of 100 bytes: at a commit each 10 ms
+/// that is 400 000 a second.
+pub(super) const IN_FLIGHT_MAX_BYTES: usize = 1 << 20;
+/// Bytes that the peer has not taken yet: 16 000 PUBACKs.
+const OUTPUT_MAX_BYTES: usize = 64 * 1024;
+/// Records of one transaction: what the queue commits as one group.
+const BATCH_RECORDS_MAX: usize = 1024;
+/// A dialer waits this long for CONNACK.
+const CONN_ACK_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that takes none of our bytes for this long is gone.
+const OUTPUT_STALL_MAX: Duration = Duration::from_secs(30);
+/// Closing waits this long for the receipts of what was read.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// What the caller has to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Hand the records to the queue; then `on_appended`, and `on_receipt` with the ticket once they are durable.
+    Append {
+        ticket: Ticket,
+        records: Vec<Record>,
+    },
+    Opened(Opened),
+    /// The broker answered our SUBSCRIBE; the filters it did not take as asked, with its code.
+    Subscribed {
+        refused: Vec<(String, u8)>,
+    },
+    /// Write what is left of `output`, then close the socket.
+    Closed(Close),
+}
+
+/// The peer and we have agreed to speak.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Opened {
+    pub(super) version: MqttVersion,
+    pub(super) client_id: String,
+    /// Dialer: the broker has kept our session.
+    pub(super) session_present: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decoded {
+    /// The rest of the buffer is less than a packet.
+    NeedsBytes,
+    /// Whole packets are left: call again once the batch is handed over, or when `takes_bytes` says so again.
+    HasRest,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// CONNECT or CONNACK is due.
+    Opening { until: Instant },
+    /// Packets flow.
+    Open,
+    /// Nothing more is read; the receipts of what was read are awaited.
+    Draining { why: Close, until: Instant },
+    /// All said; `reported` once the caller knows.
+    Closed { why: Close, reported: bool },
+}
+
+enum Role {
+    Dialer(Dialer),
+    Listener(Listener),
+}
+
+pub(super) struct Session {
+    role: Role,
+    core: Core,
+}
+
+impl Session {
+    /// Our side of a connection to a broker; CONNECT is in `output`.
+    ///
+    /// # Errors
+    /// The configuration does not fit in a CONNECT.
+    pub(super) fn dial(
+        config: &MqttConfig,
+        subscribe: Subscribe,
+        epoch: Epoch,
+        now: Instant,
+    ) -> Result<Self, wire::Error> {
+        let packet_max_bytes = config.packet_max_bytes.min(Record::PAYLOAD_MAX);
+        let mut core = Core::new(Door::Mqtt, config.version, packet_max_bytes, epoch, now + CONN_ACK_TIMEOUT, now);
+        wire::connect(config, &mut core.out)?;
+        Ok(Self { role: Role::Dialer(Dialer::new(config.clone(), subscribe)), core })
+    }
+
+    /// Our side of a connection that a sensor made. `assigned_id` is for a client without an id of its own.
+    pub(super) fn accept(
+        packet_max_bytes: usize,
+        connect_timeout: Duration,
+        assigned_id: String,
+        epoch: Epoch,
+        now: Instant,
+    ) -> Self {
+        let packet_max_bytes = packet_max_bytes.min(Record::PAYLOAD_MAX);
+        let until = now + connect_timeout;
+        let core = Core::new(Door::Listen, MqttVersion::V311, packet_max_bytes, epoch, until, now);
+        Self { role: Role::Listener(Listener::new(assigned_id)), core }
+    }
+
+    /// Whether the socket should be read and `on_bytes` be called.
+    pub(super) fn takes_bytes(&self) -> bool {
+        self.core.takes_bytes()
+    }
+
+    pub(super) fn in_flight_bytes(&self) -> usize {
+        self.core.in_flight.bytes()
+    }
+
+    /// Other connections need room too, or no longer do: at most [`IN_FLIGHT_MAX_BYTES`].
+    pub(super) fn limit_in_flight(&mut self, max_bytes: usize, now: Instant) {
+        self.core.resuming(now, |core| core.in_flight_max_bytes = max_bytes.min(IN_FLIGHT_MAX_BYTES));
+    }
+
+    /// Takes whole packets off the buffer, as many as one batch holds.
+    pub(super) fn on_bytes(&mut self, buffer: &mut BytesMut, stamp: Stamp, now: Instant) -> Decoded {
+        self.core.heard_at = now;
+        let opening = match &mut self.role {
+            Role::Dialer(dialer) => {
+                dialer.heard();
+                CONN_ACK
+            }
+            Role::Listener(_) => CONNECT,
+        };
+        // Noise is known by its first byte: what it takes for a length may keep us waiting.
+        if let (State::Opening { .. }, Some(&first)) = (&self.core.state, buffer.first())
+            && first != opening
+        {
+            self.close(Close::Unexpected(wire::name(first)), now);
+        }
+        // Frames first, so that the buffer is frozen once and not per packet.
+        let (mut end, mut frames, mut fault) = (0, 0, None);
+        while frames < BATCH_RECORDS_MAX && end < IN_FLIGHT_MAX_BYTES {
+            match Frame::peek(&buffer[end..], self.core.packet_max_bytes) {
+                Ok(Some(frame)) => end += frame.bytes,
+                Ok(None) => break,
+                Err(e) => {
+                    fault = Some(e);
+                    break;
+                }
+            }
+            frames += 1;
+        }
+        let chunk = take_chunk(buffer, end);
+        self.core.batch.reserve(frames);
+        let mut at = 0;
+        while at < end && self.core.is_reading() {
+            // Peeked above; the limit was checked there.
+            let Ok(Some(frame)) = Frame::peek(&chunk[at..], usize::MAX) else { break };
+            if let Err(why) = self.on_frame(&chunk, at, frame, stamp, now) {
+                self.close(why, now);
+            }
+            at += frame.bytes;
+        }
+        if let Some(fault) = fault {
+            self.close(Close::Malformed(fault), now);
+        }
+        let more = matches!(Frame::peek(buffer, self.core.packet_max_bytes), Ok(Some(_)) | Err(_));
+        if more && self.core.is_reading() { Decoded::HasRest } else { Decoded::NeedsBytes }
+    }
+
+    fn on_frame(&mut self, chunk: &Bytes, at: usize, frame: Frame, stamp: Stamp, now: Instant) -> Result<(), Close> {
+        if frame.is_publish() {
+            if self.core.state != State::Open {
+                return Err(Close::Unexpected("PUBLISH"));
+            }
+            let publish = wire::decode_publish(self.core.version, chunk, at, frame)?;
+            return self.core.on_publish(publish, stamp);
+        }
+        let packet = match wire::decode(self.core.version, &chunk[at..at + frame.bytes], frame) {
+            Ok(packet) => packet,
+            Err(e) => {
+                if let Role::Listener(listener) = &self.role {
+                    listener.on_undecodable(&mut self.core, &e, now);
+                }
+                return Err(e.into());
+            }
+        };
+        if let Packet::Disconnect { reason } = packet {
+            return Err(Close::PeerDisconnected(reason));
+        }
+        match &mut self.role {
+            Role::Dialer(dialer) => dialer.on_packet(&mut self.core, packet, now),
+            Role::Listener(listener) => listener.on_packet(&mut self.core, packet, now),
+        }
+    }
+
+    /// What the caller has to do next; call until `None`.
+    pub(super) fn poll(&mut self) -> Option<Action> {
+        if let Some(news) = self.core.news.pop_front() {
+            return Some(news);
+        }
+        if !self.core.appending && !self.core.batch.is_empty() {
+            let batch = std::mem::take(&mut self.core.batch);
+            let (ticket, records) = self.core.in_flight.begin(batch);
+            self.core.appending = true;
+            return Some(Action::Append { ticket, records });
+        }
+        match &mut self.core.state {
+            State::Closed { why, reported } if !*reported => {
+                *reported = true;
+                Some(Action::Closed(why.clone()))
+            }
+            State::Opening { .. } | State::Open | State::Draining { .. } | State::Closed { .. } => None,
+        }
+    }
+
+    /// The queue has taken the last batch.
+    pub(super) fn on_appended(&mut self, now: Instant) {
+        self.core.resuming(now, |core| core.appending = false);
+    }
+
+    /// A batch is durable: its PUBACKs are due once all before it are.
+    pub(super) fn on_receipt(&mut self, ticket: Ticket, now: Instant) -> Settled {
+        let settled = self.core.resuming(now, |core| {
+            let settled = core.in_flight.settle(ticket, &mut core.out);
+            if settled.acks > 0 {
+                core.sent_at = now;
+            }
+            settled
+        });
+        self.finish_if_drained(now);
+        settled
+    }
+
+    /// The peer has taken `bytes` of `output`.
+    pub(super) fn on_written(&mut self, bytes: usize, now: Instant) {
+        self.core.resuming(now, |core| {
+            core.out.advance(bytes);
+            core.out_moved_at = now;
+            if core.out.is_empty() {
+                // Gives the memory back; an idle connection holds no buffers.
+                core.out = BytesMut::new();
+            }
+        });
+    }
+
+    /// Bytes for the peer.
+    pub(super) fn output(&self) -> &[u8] {
+        &self.core.out
+    }
+
+    /// Time has passed: pings, time-outs.
+    pub(super) fn on_tick(&mut self, now: Instant) {
+        let overdue = match &self.core.state {
+            State::Opening { until } if now >= *until => Some(Close::NotOpened),
+            State::Draining { until, .. } if now >= *until => return self.finish(now),
+            State::Opening { .. } | State::Draining { .. } => None,
+            State::Closed { .. } => return,
+            State::Open => match &mut self.role {
+                Role::Dialer(dialer) => dialer.on_tick(&mut self.core, now),
+                Role::Listener(listener) => listener.on_tick(&self.core, now),
+            },
+        };
+        let stalled = self.core.stall_at().is_some_and(|at| now >= at).then_some(Close::Stalled);
+        if let Some(why) = overdue.or(stalled) {
+            self.close(why, now);
+        }
+    }
+
+    /// When `on_tick` is due at the latest, as things stand.
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        let due = match &self.core.state {
+            State::Opening { until } | State::Draining { until, .. } => Some(*until),
+            State::Open => match &self.role {
+                Role::Dialer(dialer) => dialer.next_tick(&self.core),
+                Role::Listener(listener) => listener.next_tick(&self.core),
+            },
+            State::Closed { .. } => None,
+        };
+        [due, self.core.stall_at()].into_iter().flatten().min()
+    }
+
+    /// Reads no more; once the receipts of what was read are in, says goodbye.
+    pub(super) fn close(&mut self, why: Close, now: Instant) {
+        if !self.core.is_reading() {
+            return;
+        }
+        self.core.state = State::Draining { why, until: now + DRAIN_MAX };
+        self.finish_if_drained(now);
+    }
+
+    fn finish_if_drained(&mut self, now: Instant) {
+        let drained = self.core.batch.is_empty() && self.core.in_flight.is_empty();
+        if drained && matches!(self.core.state, State::Draining { .. }) {
+            self.finish(now);
+        }
+    }
+
+    fn finish(&mut self, now: Instant) {
+        let State::Draining { why, .. } = &self.core.state else { return };
+        let why = why.clone();
+        let code = match &self.role {
+            Role::Dialer(_) => why.client_code(),
+            // 3.1.1 gives a server no word for it.
+            Role::Listener(listener) if listener.is_open() && self.core.version == MqttVersion::V5 => why.server_code(),
+            Role::Listener(_) => None,
+        };
+        if let Some(code) = code {
+            wire::disconnect(self.core.version, code, self.core.speak(now));
+        }
+        self.core.state = State::Closed { why, reported: false };
+    }
+}
