@@ -383,15 +383,13 @@ mod tests {
     /// Version 1 as stored on the first day: it is read for ever.
     #[test]
     fn the_first_block_ever_written_is_still_read() {
-        let stored = b"GWQB\x01\x00\x01\x00\x2a\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x0a\0\0\0";
-        let body = b"\x11\x0a\x01\x03a/b\x00\x02hi";
-        let mut bytes = stored.to_vec();
-        bytes.extend([0; 4]);
-        bytes.push((body.len() as u8) << 4);
-        bytes.extend(body);
-        bytes[24] = body.len() as u8;
-        let crc = crc(&bytes);
-        bytes[CRC_AT..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+        let bytes = [
+            b"GWQB\x01\x00\x01\x00".as_slice(),
+            b"\x2a\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0",
+            b"\x0b\0\0\0\xce\x95\x5b\xdd",
+            b"\xb0\x11\x0a\x01\x03a/b\x00\x02hi",
+        ]
+        .concat();
         let block = decode(&bytes).expect("version 1");
         let mut expected = record("a/b", b"hi", 9, 5);
         expected.flags.redelivered = false;

@@ -193,3 +193,86 @@ impl Books {
         self.consumers.iter().flat_map(|(name, c)| Log::ALL.map(|log| row(name, c, log))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(first: u64, end: u64) -> Run {
+        Run::new(QueueSeq(first), QueueSeq(end))
+    }
+
+    fn books(end: u64) -> Books {
+        let mut books = Books::new(Contents::default(), [QueueSeq(0); 2]);
+        books.appended(Log::Raw, run(0, end));
+        books
+    }
+
+    fn delivered(next: u64) -> Cursor {
+        Cursor { next: QueueSeq(next), delivered: next, ..Cursor::default() }
+    }
+
+    fn raw_row(books: &Books, name: &str) -> LedgerRow {
+        books.ledger().into_iter().find(|r| r.consumer == name && r.log == Log::Raw).unwrap()
+    }
+
+    #[test]
+    fn a_consumer_that_books_less_than_it_passed_is_found_out() {
+        let mut books = books(10);
+        books.register("sink");
+        books.advance("sink", Log::Raw, Cursor { next: QueueSeq(6), delivered: 5, ..Cursor::default() });
+        assert!(!raw_row(&books, "sink").balances());
+        books.advance("sink", Log::Raw, delivered(6));
+        assert!(raw_row(&books, "sink").balances());
+    }
+
+    #[test]
+    fn only_those_who_had_not_passed_a_lost_record_book_it() {
+        let mut books = books(10);
+        ["ahead", "behind"].into_iter().for_each(|name| books.register(name));
+        books.advance("ahead", Log::Raw, delivered(8));
+        assert_eq!(books.lose(Log::Raw, run(5, 9)), 4);
+        assert_eq!(books.lose(Log::Raw, run(5, 9)), 0, "once");
+        assert_eq!((raw_row(&books, "ahead").lost, raw_row(&books, "behind").lost), (1, 4));
+        assert!(books.ledger().iter().all(LedgerRow::balances), "{:#?}", books.ledger());
+    }
+
+    #[test]
+    fn nothing_is_given_up_before_somebody_is_registered_and_the_slowest_one_counts() {
+        let mut books = books(10);
+        assert_eq!(books.keep_from(false), None);
+        ["fast", "slow"].into_iter().for_each(|name| books.register(name));
+        books.advance("fast", Log::Raw, delivered(9));
+        books.advance("slow", Log::Raw, delivered(3));
+        assert_eq!(books.keep_from(false), Some([QueueSeq(3), QueueSeq(0)]));
+    }
+
+    #[test]
+    fn one_of_an_earlier_run_counts_only_while_it_may_still_come_back() {
+        let accounts = vec![("old".to_owned(), Log::Raw, Account::default())];
+        let mut books = Books::new(Contents { accounts, ..Contents::default() }, [QueueSeq(0); 2]);
+        books.appended(Log::Raw, run(0, 10));
+        books.register("new");
+        books.advance("new", Log::Raw, delivered(7));
+        assert_eq!(books.keep_from(true), Some([QueueSeq(0); 2]));
+        assert_eq!(books.keep_from(false), Some([QueueSeq(7), QueueSeq(0)]));
+        books.released(Log::Raw, run(0, 6));
+        assert_eq!(raw_row(&books, "old").cursor.dropped, 6);
+        assert!(books.ledger().iter().all(LedgerRow::balances), "{:#?}", books.ledger());
+    }
+
+    #[test]
+    fn only_what_changed_goes_into_the_next_commit() {
+        let mut books = books(10);
+        books.register("sink");
+        let take = |books: &mut Books| {
+            let mut batch = Batch::default();
+            books.take_dirty(&mut batch);
+            batch.accounts.len()
+        };
+        assert_eq!((take(&mut books), take(&mut books)), (2, 0));
+        books.advance("sink", Log::Raw, delivered(1));
+        assert!(books.is_dirty());
+        assert_eq!((take(&mut books), books.is_dirty()), (1, false));
+    }
+}

@@ -13,6 +13,15 @@ const STAT_BLOCK_BYTES: u64 = 512;
 /// A directory on its way out; left over after a crash it is deleted at the next open.
 pub(super) const DEAD_SUFFIX: &str = ".dead";
 
+/// Makes the directory and those above it that are missing; their names are durable once it returns.
+pub(super) fn create_dir(dir: &Path) -> Result<(), StoreError> {
+    let missing: Vec<_> = dir.ancestors().take_while(|d| !d.exists()).collect();
+    fs::create_dir_all(dir).map_err(StoreError::io(dir))?;
+    // The parent of a relative path of one name is the empty path: the working directory.
+    let parents = missing.iter().filter_map(|d| d.parent());
+    parents.map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }).try_for_each(sync_dir)
+}
+
 pub(super) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(StoreError::io(dir))
 }
@@ -66,7 +75,7 @@ pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
 /// Holds a directory for this process; the kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct DirLock {
-    _file: File,
+    file: File,
 }
 
 impl DirLock {
@@ -76,9 +85,18 @@ impl DirLock {
         let file =
             File::options().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io(&path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(e) => Err(StoreError::io(path)(e.into())),
+        }
+    }
+}
+
+impl Drop for DirLock {
+    /// Closing alone is not enough: a child process that is just being started holds a copy of the descriptor.
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(%error, "Queue directory stays locked until this process ends.");
         }
     }
 }

@@ -110,7 +110,7 @@ impl Inbox {
     }
 
     /// Waits for room, then queues the transaction.
-    pub(super) async fn push(&self, transaction: Transaction, now: impl FnOnce() -> Instant) -> Result<Receipt, Error> {
+    pub(super) async fn push(&self, transaction: Transaction) -> Result<Receipt, Error> {
         let cost = self.clamp(Cost::of(&transaction)?);
         let records = self.records.acquire_many(cost.records).await.map_err(|_| Error::Closed)?;
         let units = self.units.acquire_many(cost.units).await.map_err(|_| Error::Closed)?;
@@ -121,7 +121,7 @@ impl Inbox {
         }
         records.forget();
         units.forget();
-        state.pending.push_back(Pending { transaction, receipt: tx, arrived_at: now(), cost });
+        state.pending.push_back(Pending { transaction, receipt: tx, arrived_at: Instant::now(), cost });
         if state.pending.len() == 1 {
             self.work.notify_one();
         }

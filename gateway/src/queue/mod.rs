@@ -18,10 +18,12 @@
 mod block;
 mod books;
 mod cache;
+mod config;
 mod cursor;
 mod files;
 mod generation;
 mod inbox;
+mod reader;
 mod record;
 mod runs;
 mod sled_store;
@@ -44,7 +46,9 @@ use crate::metrics;
 use crate::metrics::LogLabel;
 
 pub use block::Block;
+pub use config::Config;
 pub use cursor::{Cursor, LedgerRow};
+pub use reader::Reader;
 pub use record::{Door, Flags, Log, QueueSeq, Record};
 
 use books::Books;
@@ -56,42 +60,6 @@ use sled_store::SledStore;
 use store::{Contents, Store, StoreError, View};
 use watermark::{Found, Watermark};
 use writer::Writer;
-
-/// Settings of the queue, resolved.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// Directory of its own; made if missing.
-    pub dir: PathBuf,
-    /// A generation of the store is closed at this size, measured on disk, and deleted once all have read it.
-    pub generation_max_bytes: u64,
-    /// Memory for the newest blocks, per log.
-    pub cache_bytes: usize,
-    /// Most records in one commit.
-    pub commit_records_max: usize,
-    /// Records and bytes handed over and not yet durable; above either, `commit` waits.
-    pub inbox_records_max: usize,
-    pub inbox_bytes_max: usize,
-    /// Moved cursors become durable within this, if no commit takes them along earlier.
-    pub cursor_delay: Duration,
-    /// A consumer of an earlier run that has not come back within this time after open holds no records back.
-    pub absent_grace: Duration,
-}
-
-impl Config {
-    /// The defaults, in this directory.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            generation_max_bytes: 64 << 20,
-            cache_bytes: 4 << 20,
-            commit_records_max: 4_096,
-            inbox_records_max: 16_384,
-            inbox_bytes_max: 8 << 20,
-            cursor_delay: Duration::from_secs(1),
-            absent_grace: Duration::from_secs(60),
-        }
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -200,8 +168,7 @@ impl Queue {
     /// The directory cannot be made, written or locked (another gateway runs on it).
     pub fn open(config: &Config, metrics: metrics::Queue) -> Result<Self, Error> {
         let dir = &config.dir;
-        std::fs::create_dir_all(dir).map_err(StoreError::io(dir))?;
-        files::sync_dir(dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(dir))?;
+        files::create_dir(dir)?;
         let lock = DirLock::take(dir)?.ok_or_else(|| Error::InUse { dir: dir.clone() })?;
         let (store, contents) = SledStore::open(dir, config.generation_max_bytes)?;
         Self::start(config, metrics, Box::new(store), contents, lock)
@@ -267,7 +234,7 @@ impl Queue {
     pub fn reader(&self, name: &str) -> Reader {
         self.shared.books().register(name);
         self.shared.books_changed(Duration::ZERO);
-        Reader { name: name.to_owned(), shared: self.shared.clone(), changed: self.shared.changed.subscribe() }
+        Reader::new(name, self.shared.clone())
     }
 
     pub fn ledger(&self) -> Vec<LedgerRow> {
@@ -346,87 +313,6 @@ impl Appender {
     /// # Errors
     /// `Closed` once the queue is closed or a flush has failed; `TooLarge` if the queue never takes such a record.
     pub async fn commit(&self, t: Transaction) -> Result<Receipt, Error> {
-        self.shared.inbox.push(t, Instant::now).await
-    }
-}
-
-/// The reading side of one named consumer.
-pub struct Reader {
-    name: String,
-    shared: Arc<Shared>,
-    changed: watch::Receiver<Changes>,
-}
-
-impl Reader {
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// This consumer's durable position (as of the last commit or [`Reader::advance`]).
-    pub fn cursor(&self, log: Log) -> Cursor {
-        self.shared.books().cursor(&self.name, log)
-    }
-
-    /// Sequence after the last durable record of the log.
-    pub fn end(&self, log: Log) -> QueueSeq {
-        self.shared.books().end(log)
-    }
-
-    /// The block that holds the durable record `from`, or the first after it (records between were lost to damage or
-    /// policy and are in the books); `None` if there is none yet. May block on the disk for some milliseconds.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn read(&self, log: Log, from: QueueSeq) -> Result<Option<Block>, Error> {
-        let end = self.end(log);
-        if from >= end {
-            return Ok(None);
-        }
-        let cached = self.shared.caches[log as usize].lock().expect("no panic under the lock").get(from);
-        if let Some(cached) = cached {
-            return cached.block().map(Some).map_err(|damage| Error::Storage(damage.to_string()));
-        }
-        let mut at = from;
-        while at < end {
-            let stored = self.shared.view.read(log, at)?;
-            let run = stored.as_ref().map_or(Run::new(end, end), |s| s.run);
-            // Below the cursor a generation may just be on its way out.
-            let due = at.max(self.cursor(log).next);
-            self.shared.lose(log, Run::new(due, run.first.min(end)), &"the store has a hole here");
-            let Some(stored) = stored.filter(|s| s.run.first < end) else { return Ok(None) };
-            match block::decode(&stored.bytes) {
-                Ok(block) if (block.log(), block.first(), block.end()) == (log, run.first, run.end) => {
-                    return Ok(Some(block));
-                }
-                Ok(_) => self.shared.lose(log, run, &"the block belongs to another place"),
-                Err(damage) => self.shared.lose(log, run, &damage),
-            }
-            at = run.end;
-        }
-        Ok(None)
-    }
-
-    /// Waits for a commit that this reader has not seen. Call it only after `read` gave `None` for all logs of interest.
-    ///
-    /// # Errors
-    /// `Closed` once the queue is closed.
-    pub async fn changed(&mut self) -> Result<(), Error> {
-        self.changed.changed().await.map_err(|_| Error::Closed)?;
-        if self.changed.borrow_and_update().closed { Err(Error::Closed) } else { Ok(()) }
-    }
-
-    /// Moves the cursor: seen at once by `cursor`, the ledger and retention of records, durable with the next commit, or
-    /// within a second if nothing else is committed. After a crash records after the last durable cursor come again.
-    pub fn advance(&self, log: Log, cursor: Cursor) {
-        self.shared.books().advance(&self.name, log, cursor);
-        self.shared.books_changed(self.shared.cursor_delay);
-    }
-
-    /// Named state as of the last commit.
-    ///
-    /// # Errors
-    /// The store cannot be read, or what it holds is not what was written.
-    pub fn state(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.shared.view.state(key)?)
+        self.shared.inbox.push(t).await
     }
 }

@@ -247,17 +247,20 @@ impl View for Shared {
 
 /// Deletes dead and half-made directories; gives the numbers of the complete generations, ascending.
 fn purge_leftovers(dir: &Path) -> Result<Vec<u32>, StoreError> {
+    let name = |path: &Path| path.file_name().and_then(|n| n.to_str()).map(str::to_owned).unwrap_or_default();
+    let (dead, alive): (Vec<_>, Vec<_>) =
+        files::entries(dir)?.into_iter().partition(|path| name(path).ends_with(files::DEAD_SUFFIX));
+    // First, for the half-made ones may need their names.
+    for path in dead {
+        std::fs::remove_dir_all(&path).map_err(StoreError::io(path))?;
+    }
     let mut numbers = Vec::new();
-    for path in files::entries(dir)? {
-        let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
-        if name.starts_with("gen-") && name.ends_with(files::DEAD_SUFFIX) {
-            std::fs::remove_dir_all(&path).map_err(StoreError::io(&path))?;
-        } else if let Some(number) = Generation::number_of(name) {
-            if Generation::is_complete(&path) {
-                numbers.push(number);
-            } else {
-                files::delete_dir(&path)?;
-            }
+    for path in alive {
+        let Some(number) = Generation::number_of(&name(&path)) else { continue };
+        if Generation::is_complete(&path) {
+            numbers.push(number);
+        } else {
+            files::delete_dir(&path)?;
         }
     }
     numbers.sort_unstable();

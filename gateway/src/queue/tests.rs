@@ -107,7 +107,7 @@ fn records_cursors_and_state_of_a_transaction_come_back_together_after_reopening
     let committed = commit(&queue, t).unwrap();
     assert_eq!(committed, Committed { raw_first: QueueSeq(0), derived_first: QueueSeq(0) });
     queue.close().unwrap();
-    assert!(matches!(reader.read(Log::Raw, QueueSeq(500)), Ok(Some(_)) | Err(Error::Closed)));
+    drop(reader);
 
     let queue = open(&config(dir.path()));
     let reader = queue.reader("sink");
