@@ -6,7 +6,8 @@
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use gateway::clock::{ClockBoot, Stamp};
@@ -21,46 +22,79 @@ const UNDER_WAY: usize = 4;
 /// Kernel clock ticks per second in `/proc/self/stat`, the same on all Linux ports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-fn main() -> Result<()> {
-    let (parent, records) = arguments()?;
-    println!("{records} records of 100-byte JSON, files under {}\n", parent.display());
-    println!("| what | records/s | CPU s per million | bytes on disk per record | peak RSS MiB |");
-    println!("|---|---|---|---|---|");
-    for batch in [256, 1024, 4096] {
-        row(&format!("segment files, {batch} a batch"), records, || {
-            segment_files(&parent.join("segments"), records, batch)
-        })?;
-        row(&format!("queue, {batch} a batch"), records, || live(&parent.join("queue"), records, batch))?;
-    }
-    backlog(&parent.join("backlog"), 2 * records)?;
-    watermark(&parent.join("watermark"))
+/// What one process measures: memory that one case leaves behind must not count for the next.
+#[derive(Clone, Copy)]
+enum Case {
+    Segments(u64),
+    Live(u64),
+    Backlog,
+    OneByOne,
 }
 
-fn arguments() -> Result<(PathBuf, u64)> {
-    let (mut dir, mut records) = (std::env::temp_dir(), RECORDS);
+impl Case {
+    const ALL: [Self; 8] = [
+        Self::Segments(256),
+        Self::Live(256),
+        Self::Segments(1024),
+        Self::Live(1024),
+        Self::Segments(4096),
+        Self::Live(4096),
+        Self::Backlog,
+        Self::OneByOne,
+    ];
+
+    fn run(self, dir: &Path, records: u64) -> Result<()> {
+        match self {
+            Self::Segments(batch) => {
+                row(&format!("segment files, {batch} a batch"), records, || segment_files(dir, records, batch))
+            }
+            Self::Live(batch) => row(&format!("queue, {batch} a batch"), records, || live(dir, records, batch)),
+            Self::Backlog => backlog(dir, 2 * records),
+            Self::OneByOne => one_by_one(dir),
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    let (mut dir, mut records, mut case) = (std::env::temp_dir(), RECORDS, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--dir" => dir = arguments.next().ok_or("--dir needs a path")?.into(),
             "--records" => records = arguments.next().ok_or("--records needs a number")?.parse()?,
+            "--case" => case = Some(arguments.next().ok_or("--case needs a number")?.parse::<usize>()?),
             // cargo's own.
             "--bench" => {}
             other => return Err(format!("unknown argument {other}").into()),
         }
     }
-    let parent = dir.join(format!("queue-bench-{}", std::process::id()));
-    fs::create_dir_all(&parent)?;
-    Ok((parent, records))
+    // Whole batches of every size.
+    let records = records.next_multiple_of(4096);
+    let dir = dir.join(format!("queue-bench-{}", std::process::id()));
+    if let Some(case) = case {
+        return Case::ALL.get(case).ok_or("no such case")?.run(&dir, records);
+    }
+    println!("{records} records of 100-byte JSON, files under {}\n", dir.display());
+    println!("| what | records/s | CPU s per million | bytes written per record | peak RSS MiB |");
+    println!("|---|---|---|---|---|");
+    for case in 0..Case::ALL.len() {
+        let case = ["--case".into(), case.to_string(), "--records".into(), records.to_string()];
+        let parent = dir.parent().unwrap_or(&dir);
+        let status = Command::new(std::env::current_exe()?).args(case).arg("--dir").arg(parent).status()?;
+        if !status.success() {
+            return Err(format!("a case ended with {status}").into());
+        }
+    }
+    Ok(())
 }
 
-/// Runs one case and prints its line; the case gives the bytes on disk.
+/// Runs one case and prints its line; the case gives the bytes written.
 fn row(name: &str, records: u64, case: impl FnOnce() -> Result<u64>) -> Result<()> {
-    fs::write("/proc/self/clear_refs", "5")?;
     let (cpu, at) = (cpu_seconds()?, Instant::now());
-    let disk_bytes = case()?;
+    let written_bytes = case()?;
     let (cpu, wall) = (cpu_seconds()? - cpu, at.elapsed().as_secs_f64());
     let millions = records as f64 / 1e6;
-    let (rate, cpu, bytes) = (records as f64 / wall, cpu / millions, disk_bytes as f64 / records as f64);
+    let (rate, cpu, bytes) = (records as f64 / wall, cpu / millions, written_bytes as f64 / records as f64);
     println!("| {name} | {rate:.0} | {cpu:.2} | {bytes:.1} | {} |", status_mib("VmHWM")?);
     Ok(())
 }
@@ -84,7 +118,7 @@ fn record(n: u64) -> Record {
 
 /// Records made before the clock runs: a door has its bytes from the network.
 fn batches(records: u64, batch: u64) -> impl Iterator<Item = Vec<Record>> {
-    let some: Vec<Record> = (0..65_536).map(record).collect();
+    let some: Vec<Record> = (0..8_192).map(record).collect();
     (0..records.div_ceil(batch)).map(move |i| {
         let first = (i * batch) as usize;
         (first..first + batch as usize).map(|n| some[n % some.len()].clone()).collect()
@@ -93,7 +127,8 @@ fn batches(records: u64, batch: u64) -> impl Iterator<Item = Vec<Record>> {
 
 /// Append and read along and advance: all the queue does in a healthy gateway.
 fn live(dir: &Path, records: u64, batch: u64) -> Result<u64> {
-    let queue = Queue::open(&Config::new(dir), metrics::Queue::default())?;
+    let metrics = metrics::Queue::default();
+    let queue = Queue::open(&Config::new(dir), metrics.clone())?;
     let mut reader = queue.reader("sink");
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let appender = queue.appender();
@@ -112,7 +147,6 @@ fn live(dir: &Path, records: u64, batch: u64) -> Result<u64> {
         }
     });
     let mut under_way = std::collections::VecDeque::new();
-    let mut disk_bytes = 0;
     for raw in batches(records, batch) {
         under_way.push_back(runtime.block_on(appender.commit(Transaction { raw, ..Transaction::default() }))?);
         if under_way.len() == UNDER_WAY
@@ -120,18 +154,14 @@ fn live(dir: &Path, records: u64, batch: u64) -> Result<u64> {
         {
             receipt.blocking_recv()??;
         }
-        if under_way.len() == 1 {
-            disk_bytes = queue.disk_bytes();
-        }
     }
     for receipt in under_way {
         receipt.blocking_recv()??;
     }
-    disk_bytes = disk_bytes.max(queue.disk_bytes());
     consumer.join().map_err(|_| "the consumer panicked")?;
     queue.close()?;
     fs::remove_dir_all(dir)?;
-    Ok(disk_bytes)
+    Ok(metrics.written_bytes.get())
 }
 
 /// The yardstick: length, payload and topic into files of 64 MiB, one fdatasync a batch, read back, deleted.
@@ -174,6 +204,8 @@ fn backlog(dir: &Path, records: u64) -> Result<()> {
         runtime.block_on(queue.appender().commit(Transaction { raw, ..Transaction::default() }))?;
     }
     queue.close()?;
+    let peak = status_mib("VmHWM")?;
+    // Sets the peak back to what is in use now.
     fs::write("/proc/self/clear_refs", "5")?;
 
     let at = Instant::now();
@@ -183,7 +215,12 @@ fn backlog(dir: &Path, records: u64) -> Result<()> {
     let disk_bytes = queue.disk_bytes();
     println!("\n{records} records queued:");
     println!("- bytes on disk per record: {:.1}", disk_bytes as f64 / records as f64);
-    println!("- reopened in {} ms, RSS then {} MiB", opened.as_millis(), status_mib("VmRSS")?);
+    println!("- peak RSS while filling: {peak} MiB");
+    println!(
+        "- reopened in {} ms, RSS then {} MiB (the allocator keeps what filling took)",
+        opened.as_millis(),
+        status_mib("VmRSS")?
+    );
 
     let (cpu, at) = (cpu_seconds()?, Instant::now());
     let mut cursor = Cursor::default();
@@ -205,7 +242,7 @@ fn backlog(dir: &Path, records: u64) -> Result<()> {
 }
 
 /// What a small commit takes, and an fdatasync of a few bytes in place alone: the watermark's share of it.
-fn watermark(dir: &Path) -> Result<()> {
+fn one_by_one(dir: &Path) -> Result<()> {
     let queue = Queue::open(&Config::new(dir), metrics::Queue::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let mut commits = Vec::new();

@@ -9,6 +9,8 @@ pub struct Config {
     /// Directory of its own; made if missing.
     pub dir: PathBuf,
     /// A generation of the store is closed at this size, measured on disk, and deleted once all have read it.
+    /// sled keeps about as much of the newest one in memory. Peak RSS of 3 million records in batches of 1024, 16 MiB
+    /// against 64: 51 and 70 MiB, or 31 and 59 with `MALLOC_TRIM_THRESHOLD_` set; CPU alike within the noise.
     pub generation_max_bytes: u64,
     /// Memory for the newest blocks, per log.
     pub cache_bytes: usize,
@@ -28,7 +30,7 @@ impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
-            generation_max_bytes: 64 << 20,
+            generation_max_bytes: 16 << 20,
             cache_bytes: 4 << 20,
             commit_records_max: 4_096,
             inbox_records_max: 16_384,

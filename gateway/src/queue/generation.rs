@@ -35,8 +35,9 @@ use super::store::{StoreError, Stored};
 pub(super) const PART_BYTES: usize = 16 * 1024;
 /// A whole node of 17 values of [`PART_BYTES`] fits a quarter of it.
 const SEGMENT_BYTES: usize = 2 << 20;
-/// sled's page cache. What it really uses grows with the directory: hence generations.
-const CACHE_BYTES: u64 = 8 << 20;
+/// sled's page cache: blocks are read once and in order. What sled really uses grows with the directory, hence
+/// generations.
+const CACHE_BYTES: u64 = 1 << 20;
 const MARKER: &str = "complete";
 /// sled lets go of its lock shortly after the handle is dropped, from a thread of its own: wait this long in all.
 const LOCK_ATTEMPTS: u32 = 100;

@@ -108,7 +108,8 @@ impl SledStore {
         next.complete()?;
         let next = Arc::new(next);
         self.shared.generations.write().expect("no panic under the lock").push(next.clone());
-        self.shared.keep_open(before);
+        // Readers who keep up live on the cache; one who lags opens it again.
+        before.close();
         tracing::debug!(generation = next.number(), "Queue began a new generation.");
         Ok(next)
     }
