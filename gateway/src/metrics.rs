@@ -85,6 +85,8 @@ pub struct Queue {
     pub commit_seconds: Histogram,
     /// Bytes handed to the store, after compression.
     pub written_bytes: Counter,
+    /// Records that were durable once and that the disk no longer gives back.
+    pub lost: Family<LogLabel, Counter>,
     /// Measured on disk.
     pub disk_bytes: Gauge,
 }
@@ -96,6 +98,7 @@ impl Default for Queue {
             commits: Counter::default(),
             commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             written_bytes: Counter::default(),
+            lost: Family::default(),
             disk_bytes: Gauge::default(),
         }
     }
@@ -166,6 +169,7 @@ impl Metrics {
             m.commit_seconds.clone(),
         );
         r.register_with_unit("written", "Handed to the store, compressed", Unit::Bytes, m.written_bytes.clone());
+        r.register("lost", "Records that the disk no longer gives back", m.lost.clone());
         r.register_with_unit("disk", "Size of the queue, measured on disk", Unit::Bytes, m.disk_bytes.clone());
 
         let r = root.sub_registry_with_prefix("detect");

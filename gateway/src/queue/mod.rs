@@ -3,34 +3,63 @@
 //! # Invariants
 //! - A receipt is given only after the transaction is on disk behind an fsync that the kernel really did.
 //! - A transaction is all or nothing: appended records, cursors and state become durable together.
-//! - `QueueSeq` counts each log without holes and is never reused.
+//! - `QueueSeq` counts each log and is never reused; a hole means records that were lost, and is in the books.
 //!
 //! # Flow
 //! ```text
-//! Appender ──Transaction──▶ writer thread (group commit) ──▶ Store ──fsync──▶ Receipt, Readers wake
+//! Appender ─Transaction─▶ inbox ─▶ writer thread (group commit) ─▶ Store ─fsync─▶ watermark ─fsync─▶ Receipt
+//!                                                                                    │
+//! Reader ◀─ cache of the newest blocks, else Store ◀──────── books (cursors, ledger) ◀┘ and Readers wake
 //! ```
 //!
 //! # Not here
 //! Decoding of payloads, networks, wall-clock time.
 
 mod block;
+mod books;
+mod cache;
+mod config;
+mod cursor;
+mod files;
+mod generation;
+mod inbox;
+mod reader;
 mod record;
+mod runs;
+mod sled_store;
+mod store;
+mod varint;
+mod watermark;
+mod writer;
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
+use crate::metrics;
+use crate::metrics::LogLabel;
+
 pub use block::Block;
+pub use config::Config;
+pub use cursor::{Cursor, LedgerRow};
+pub use reader::Reader;
 pub use record::{Door, Flags, Log, QueueSeq, Record};
 
-/// Settings of the queue, resolved.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// Directory of its own; made if missing.
-    pub dir: PathBuf,
-}
+use books::Books;
+use cache::Cache;
+use files::DirLock;
+use inbox::Inbox;
+use runs::Run;
+use sled_store::SledStore;
+use store::{Contents, Store, StoreError, View};
+use watermark::{Found, Watermark};
+use writer::Writer;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,23 +68,21 @@ pub enum Error {
     Closed,
     #[error("queue storage: {0}")]
     Storage(String),
+    #[error("queue directory {} is in use by another process; stop that one, or give this one a data directory of its own", dir.display())]
+    InUse { dir: PathBuf },
+    #[error("{what} of {bytes} bytes is longer than the queue's limit of {max}")]
+    TooLarge { what: &'static str, bytes: usize, max: usize },
 }
 
-/// A consumer's durable position in one log, with the books of what became of the records before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cursor {
-    /// All records before this one are settled.
-    pub next: QueueSeq,
-    /// Records that the sink confirmed.
-    pub delivered: u64,
-    /// Records kept aside because this consumer cannot use them, reason counted.
-    pub quarantined: u64,
-    /// Records that a policy threw away before delivery, counted.
-    pub dropped: u64,
-    /// Records that outlived their time to live before delivery.
-    pub expired: u64,
-    /// Records recognised as repeats and not sent again.
-    pub duplicate: u64,
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Closed => Self::Closed,
+            StoreError::Io { .. } | StoreError::Engine { .. } | StoreError::Damaged { .. } => {
+                Self::Storage(error.to_string())
+            }
+        }
+    }
 }
 
 /// Changes that become durable together, or not at all.
@@ -66,6 +93,11 @@ pub struct Transaction {
     pub cursors: Vec<(String, Log, Cursor)>,
     /// Named state of a stage: `None` deletes.
     pub state: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Transaction {
+    /// Largest state under one name, bytes: it passes through memory whole.
+    pub const STATE_BYTES_MAX: usize = 64 << 20;
 }
 
 /// Where a transaction's records landed.
@@ -79,52 +111,115 @@ pub struct Committed {
 /// Resolves once the transaction is durable. An error means that it is not known to be.
 pub type Receipt = oneshot::Receiver<Result<Committed, Arc<Error>>>;
 
-/// One row of the loss ledger: `accepted = delivered + queued + expired + dropped + quarantined + duplicate`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LedgerRow {
-    pub consumer: String,
-    pub log: Log,
-    /// Records taken in since this consumer was first registered.
-    pub accepted: u64,
-    /// Records in the store at and after the cursor, counted in the store, not computed from the others.
-    pub queued: u64,
-    pub cursor: Cursor,
+/// What the handles and the writer share.
+struct Shared {
+    inbox: Inbox,
+    books: Mutex<Books>,
+    /// Indexed by `Log`.
+    caches: [Mutex<Cache>; 2],
+    view: Arc<dyn View>,
+    changed: watch::Sender<Changes>,
+    cursor_delay: Duration,
+    metrics: metrics::Queue,
 }
 
-impl LedgerRow {
-    pub fn balances(&self) -> bool {
-        let c = &self.cursor;
-        self.accepted == c.delivered + self.queued + c.expired + c.dropped + c.quarantined + c.duplicate
+#[derive(Clone, Copy, Debug, Default)]
+struct Changes {
+    commits: u64,
+    closed: bool,
+}
+
+impl Shared {
+    fn books(&self) -> std::sync::MutexGuard<'_, Books> {
+        self.books.lock().expect("no panic under the lock")
+    }
+
+    /// Sees to it that the books are committed within `delay`.
+    fn books_changed(&self, delay: Duration) {
+        self.inbox.books_due_at(Instant::now() + delay);
+    }
+
+    /// Books records that cannot be read as lost, loudly; a second reader of the same hole finds it in the books.
+    fn lose(&self, log: Log, run: Run, reason: &dyn std::fmt::Display) {
+        let records = self.books().lose(log, run);
+        if records > 0 {
+            report_lost(&self.metrics, log, records, run, reason);
+            self.books_changed(Duration::ZERO);
+        }
     }
 }
 
-// --- Stand-in that keeps all in memory, so that the other stages can be built against the final types. ---
-
-#[derive(Default)]
-struct Memory {
-    logs: [Vec<Record>; 2],
-    cursors: BTreeMap<(String, Log), Cursor>,
-    state: BTreeMap<String, Vec<u8>>,
+fn report_lost(metrics: &metrics::Queue, log: Log, records: u64, run: Run, reason: &dyn std::fmt::Display) {
+    let (log, first, end) = (log.name(), run.first.0, run.end.0);
+    metrics.lost.get_or_create(&LogLabel { log }).inc_by(records);
+    tracing::error!(log, records, first, end, %reason, "Queue lost records; they are in the ledger as lost.");
 }
 
-struct Shared {
-    memory: Mutex<Memory>,
-    changed: watch::Sender<u64>,
-}
-
-/// The open queue. Dropping it, after `close`, releases the directory.
+/// The open queue. Closing or dropping it releases the directory.
 pub struct Queue {
     shared: Arc<Shared>,
+    writer: Option<JoinHandle<Result<(), Arc<Error>>>>,
 }
 
 impl Queue {
-    /// Opens or makes the queue in `config.dir`.
+    /// Opens or makes the queue in `config.dir`. Records that the disk no longer holds are logged and booked as lost.
     ///
     /// # Errors
     /// The directory cannot be made, written or locked (another gateway runs on it).
-    pub fn open(_config: &Config) -> Result<Self, Error> {
-        let shared = Shared { memory: Mutex::default(), changed: watch::Sender::new(0) };
-        Ok(Self { shared: Arc::new(shared) })
+    pub fn open(config: &Config, metrics: metrics::Queue) -> Result<Self, Error> {
+        let dir = &config.dir;
+        files::create_dir(dir)?;
+        let lock = DirLock::take(dir)?.ok_or_else(|| Error::InUse { dir: dir.clone() })?;
+        let (store, contents) = SledStore::open(dir, config.generation_max_bytes)?;
+        Self::start(config, metrics, Box::new(store), contents, lock)
+    }
+
+    /// Begins to work on an open store.
+    fn start(
+        config: &Config,
+        metrics: metrics::Queue,
+        store: Box<dyn Store>,
+        mut contents: Contents,
+        lock: DirLock,
+    ) -> Result<Self, Error> {
+        let (mut watermark, found) = Watermark::open(&config.dir)?;
+        let next = ends(&mut contents, found);
+        watermark.write(next)?;
+        for log in Log::ALL {
+            for run in contents.lost[log as usize].iter() {
+                report_lost(&metrics, log, run.count(), run, &"the store no longer holds what was once durable in it");
+            }
+        }
+        let shared = Arc::new(Shared {
+            inbox: Inbox::new(config.inbox_records_max, config.inbox_bytes_max),
+            books: Mutex::new(Books::new(contents, next)),
+            caches: Log::ALL.map(|_| Mutex::new(Cache::new(config.cache_bytes))),
+            view: store.view(),
+            changed: watch::Sender::default(),
+            cursor_delay: config.cursor_delay,
+            metrics: metrics.clone(),
+        });
+        if shared.books().is_dirty() {
+            shared.books_changed(Duration::ZERO);
+        }
+        let writer = Writer {
+            store,
+            watermark,
+            shared: shared.clone(),
+            config: config.clone(),
+            metrics,
+            next,
+            opened_at: Instant::now(),
+            measured_at: None,
+        };
+        let run = move || {
+            let result = writer.run();
+            drop(lock);
+            result
+        };
+        let writer = std::thread::Builder::new().name("queue-writer".into()).spawn(run);
+        let writer = writer.map_err(|e| Error::Storage(format!("no thread for the writer: {e}")))?;
+        Ok(Self { shared, writer: Some(writer) })
     }
 
     pub fn appender(&self) -> Appender {
@@ -133,33 +228,76 @@ impl Queue {
 
     /// Registers the consumer `name`: from now on records are kept until it has passed them.
     /// A new consumer starts at the oldest record still kept.
+    ///
+    /// The registration becomes durable with a commit of its own at once. Nothing can slip away before: records are
+    /// deleted only after a commit, and each commit takes all new registrations along.
     pub fn reader(&self, name: &str) -> Reader {
-        Reader { name: name.to_owned(), shared: self.shared.clone(), changed: self.shared.changed.subscribe() }
+        self.shared.books().register(name);
+        self.shared.books_changed(Duration::ZERO);
+        Reader::new(name, self.shared.clone())
     }
 
     pub fn ledger(&self) -> Vec<LedgerRow> {
-        let m = self.shared.memory.lock().expect("no panic under the lock");
-        m.cursors
-            .iter()
-            .map(|((name, log), c)| {
-                let end = m.logs[*log as usize].len() as u64;
-                LedgerRow { consumer: name.clone(), log: *log, accepted: end, queued: end - c.next.0, cursor: *c }
-            })
-            .collect()
+        self.shared.books().ledger()
     }
 
     /// Bytes on disk, measured there.
     pub fn disk_bytes(&self) -> u64 {
-        0
+        match self.shared.view.disk_bytes() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::warn!(%error, "Queue cannot measure its size.");
+                0
+            }
+        }
     }
 
     /// Finishes the commits under way, makes cursors durable and stops the writer.
     ///
     /// # Errors
     /// The last flush failed.
-    pub fn close(self) -> Result<(), Error> {
-        Ok(())
+    pub fn close(mut self) -> Result<(), Error> {
+        self.stop()
     }
+
+    fn stop(&mut self) -> Result<(), Error> {
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        self.shared.inbox.close();
+        match writer.join() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::Storage(error.to_string())),
+            Err(_) => Err(Error::Storage("the writer thread panicked, see its message above".into())),
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::error!(%error, "Queue was not closed cleanly.");
+        }
+    }
+}
+
+/// Where the logs go on: after all that was ever durable. What lies between the store's end and that is lost.
+fn ends(contents: &mut Contents, found: Found) -> [QueueSeq; 2] {
+    let durable = match found {
+        Found::Ends(ends) => ends,
+        Found::Missing if contents.end == [QueueSeq(0); 2] => contents.end,
+        Found::Missing | Found::Unreadable => {
+            tracing::error!("Queue has no readable watermark: whether its newest records were lost cannot be told.");
+            contents.end
+        }
+    };
+    Log::ALL.map(|log| {
+        let (log, stored) = (log as usize, contents.end[log as usize]);
+        // Found by an earlier open already, if the store ends there since.
+        let mut missing = runs::Runs::default();
+        missing.add(Run::new(stored, durable[log]));
+        contents.lost_before[log].iter().for_each(|run| missing.remove(run));
+        missing.iter().for_each(|run| contents.lost[log].add(run));
+        stored.max(durable[log])
+    })
 }
 
 /// The writing side, for doors and detect. Cheap to clone.
@@ -173,90 +311,8 @@ impl Appender {
     /// Transactions of one appender commit in the order of these calls.
     ///
     /// # Errors
-    /// `Closed` once the queue is closed or a flush has failed.
+    /// `Closed` once the queue is closed or a flush has failed; `TooLarge` if the queue never takes such a record.
     pub async fn commit(&self, t: Transaction) -> Result<Receipt, Error> {
-        let (tx, rx) = oneshot::channel();
-        let committed = {
-            let mut m = self.shared.memory.lock().expect("no panic under the lock");
-            let committed = Committed {
-                raw_first: QueueSeq(m.logs[0].len() as u64),
-                derived_first: QueueSeq(m.logs[1].len() as u64),
-            };
-            m.logs[0].extend(t.raw);
-            m.logs[1].extend(t.derived);
-            for (name, log, c) in t.cursors {
-                m.cursors.insert((name, log), c);
-            }
-            for (key, value) in t.state {
-                match value {
-                    Some(v) => m.state.insert(key, v),
-                    None => m.state.remove(&key),
-                };
-            }
-            committed
-        };
-        self.shared.changed.send_modify(|n| *n += 1);
-        tx.send(Ok(committed)).ok();
-        Ok(rx)
-    }
-}
-
-/// The reading side of one named consumer.
-pub struct Reader {
-    name: String,
-    shared: Arc<Shared>,
-    changed: watch::Receiver<u64>,
-}
-
-impl Reader {
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// This consumer's durable position (as of the last commit or [`Reader::advance`]).
-    pub fn cursor(&self, log: Log) -> Cursor {
-        let m = self.shared.memory.lock().expect("no panic under the lock");
-        m.cursors.get(&(self.name.clone(), log)).copied().unwrap_or_default()
-    }
-
-    /// Sequence after the last durable record of the log.
-    pub fn end(&self, log: Log) -> QueueSeq {
-        QueueSeq(self.shared.memory.lock().expect("no panic under the lock").logs[log as usize].len() as u64)
-    }
-
-    /// The block that holds the durable record `from`, or the first after it (records between were lost to damage or
-    /// policy and are in the books); `None` if there is none yet. May block on the disk for some milliseconds.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn read(&self, log: Log, from: QueueSeq) -> Result<Option<Block>, Error> {
-        let m = self.shared.memory.lock().expect("no panic under the lock");
-        let all = &m.logs[log as usize];
-        let from = from.0 as usize;
-        if from >= all.len() {
-            return Ok(None);
-        }
-        let records = all[from..all.len().min(from + Block::RECORDS_MAX)].to_vec();
-        Ok(Some(Block::new(log, QueueSeq(from as u64), records)))
-    }
-
-    /// Waits for a commit that this reader has not seen. Call it only after `read` gave `None` for all logs of interest.
-    ///
-    /// # Errors
-    /// `Closed` once the queue is closed.
-    pub async fn changed(&mut self) -> Result<(), Error> {
-        self.changed.changed().await.map_err(|_| Error::Closed)
-    }
-
-    /// Moves the cursor: seen at once by `cursor`, the ledger and retention of records, durable with the next commit, or
-    /// within a second if nothing else is committed. After a crash records after the last durable cursor come again.
-    pub fn advance(&self, log: Log, cursor: Cursor) {
-        let mut m = self.shared.memory.lock().expect("no panic under the lock");
-        m.cursors.insert((self.name.clone(), log), cursor);
-    }
-
-    /// Named state as of the last commit.
-    pub fn state(&self, key: &str) -> Option<Vec<u8>> {
-        self.shared.memory.lock().expect("no panic under the lock").state.get(key).cloned()
+        self.shared.inbox.push(t).await
     }
 }

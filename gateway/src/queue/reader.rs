@@ -1,0 +1,99 @@
+//! The reading side of the queue.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::block;
+use super::runs::Run;
+use super::{Block, Changes, Cursor, Error, Log, QueueSeq, Shared};
+
+/// The reading side of one named consumer.
+pub struct Reader {
+    name: String,
+    shared: Arc<Shared>,
+    changed: watch::Receiver<Changes>,
+}
+
+impl Reader {
+    pub(super) fn new(name: &str, shared: Arc<Shared>) -> Self {
+        let changed = shared.changed.subscribe();
+        Self { name: name.to_owned(), shared, changed }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// This consumer's durable position (as of the last commit or [`Reader::advance`]).
+    pub fn cursor(&self, log: Log) -> Cursor {
+        self.shared.books().cursor(&self.name, log)
+    }
+
+    /// Sequence after the last durable record of the log.
+    pub fn end(&self, log: Log) -> QueueSeq {
+        self.shared.books().end(log)
+    }
+
+    /// The block that holds the durable record `from`, or the first after it (records between were lost to damage or
+    /// policy and are in the books); `None` if there is none yet. May block on the disk for some milliseconds.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn read(&self, log: Log, from: QueueSeq) -> Result<Option<Block>, Error> {
+        let end = self.end(log);
+        if from >= end {
+            return Ok(None);
+        }
+        let cached = self.shared.caches[log as usize].lock().expect("no panic under the lock").get(from);
+        if let Some(cached) = cached {
+            return cached.block().map(Some).map_err(|damage| Error::Storage(damage.to_string()));
+        }
+        let mut at = from;
+        while at < end {
+            let stored = self.shared.view.read(log, at)?;
+            let run = stored.as_ref().map_or(Run::new(end, end), |s| s.run);
+            // Below the cursor a generation may just be on its way out.
+            let due = at.max(self.cursor(log).next);
+            self.shared.lose(log, Run::new(due, run.first.min(end)), &"the store has a hole here");
+            let Some(stored) = stored.filter(|s| s.run.first < end) else { return Ok(None) };
+            match block::decode(&stored.bytes) {
+                Ok(block) if (block.log(), block.first(), block.end()) == (log, run.first, run.end) => {
+                    return Ok(Some(block));
+                }
+                Ok(_) => self.shared.lose(log, run, &"the block belongs to another place"),
+                Err(damage) => self.shared.lose(log, run, &damage),
+            }
+            at = run.end;
+        }
+        Ok(None)
+    }
+
+    /// Waits for a commit that this reader has not seen. Call it only after `read` gave `None` for all logs of interest.
+    ///
+    /// # Errors
+    /// `Closed` once the queue is closed.
+    pub async fn changed(&mut self) -> Result<(), Error> {
+        // A reader made after the end would wait for ever otherwise.
+        if self.changed.borrow().closed {
+            return Err(Error::Closed);
+        }
+        self.changed.changed().await.map_err(|_| Error::Closed)?;
+        if self.changed.borrow_and_update().closed { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Moves the cursor: seen at once by `cursor`, the ledger and retention of records, durable with the next commit, or
+    /// within a second if nothing else is committed. After a crash records after the last durable cursor come again.
+    pub fn advance(&self, log: Log, cursor: Cursor) {
+        self.shared.books().advance(&self.name, log, cursor);
+        self.shared.books_changed(self.shared.cursor_delay);
+    }
+
+    /// Named state as of the last commit.
+    ///
+    /// # Errors
+    /// The store cannot be read, or what it holds is not what was written.
+    pub fn state(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.shared.view.state(key)?)
+    }
+}
