@@ -212,7 +212,7 @@ fn backlog(dir: &Path, records: u64) -> Result<()> {
     let queue = Queue::open(&config, metrics::Queue::default())?;
     let opened = at.elapsed();
     let reader = queue.reader("sink");
-    let disk_bytes = queue.disk_bytes();
+    let disk_bytes = queue.monitor().disk_bytes();
     println!("\n{records} records queued:");
     println!("- bytes on disk per record: {:.1}", disk_bytes as f64 / records as f64);
     println!("- peak RSS while filling: {peak} MiB");

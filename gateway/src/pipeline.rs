@@ -22,7 +22,7 @@ use crate::clock::{Clock, SharedClockMap};
 use crate::config::Config;
 use crate::ingest::listen::Listener;
 use crate::metrics::Metrics;
-use crate::queue::{self, LedgerRow, Log, Queue, QueueSeq, Transaction};
+use crate::queue::{self, LedgerRow, Log, Monitor, Queue, QueueSeq, Transaction};
 use crate::view::View;
 use crate::{detect, forward, http, ingest};
 
@@ -65,7 +65,8 @@ pub struct Pipeline {
     doors: Stage,
     consumers: Stage,
     services: Stage,
-    queue: Arc<Queue>,
+    monitor: Monitor,
+    queue: Queue,
 }
 
 /// What is known when everything has stopped.
@@ -86,8 +87,9 @@ impl Pipeline {
         let (ready, _) = watch::channel(false);
         let decoder = Decoder::new(config.decode.clone()).map_err(Error::Decode)?;
 
-        let queue = Arc::new(Queue::open(&config.queue, metrics.queue.clone())?);
-        let clock_map = SharedClockMap::from_bytes(&queue.state(CLOCK_STATE).unwrap_or_default());
+        let queue = Queue::open(&config.queue, metrics.queue.clone())?;
+        let monitor = queue.monitor();
+        let clock_map = SharedClockMap::from_bytes(&monitor.state(CLOCK_STATE)?.unwrap_or_default());
         let (mut doors, mut consumers, mut services) = (Stage::new(), Stage::new(), Stage::new());
         services.spawn("clock", keep_clock_map(clock, clock_map.clone(), queue.appender(), services.stop_signal()));
 
@@ -98,7 +100,7 @@ impl Pipeline {
             let shell = detect::task::Shell {
                 config: detect,
                 decoder: decoder.clone(),
-                reader: queue.reader(DETECT)?,
+                reader: queue.reader(DETECT),
                 appender: queue.appender(),
                 clock,
                 clock_map: clock_map.clone(),
@@ -118,7 +120,7 @@ impl Pipeline {
                 quarantine_dir: config.gateway.data_dir.join("quarantine"),
                 metrics: metrics.forward.clone(),
             };
-            let reader = queue.reader(&name)?;
+            let reader = queue.reader(&name);
             consumers.spawn(name, forward::start(sink, context, reader, consumers.stop_signal())?);
         }
 
@@ -126,14 +128,11 @@ impl Pipeline {
         if let Some(http) = &config.http {
             let server = http::Server::bind(http.bind).await?;
             http_addr = Some(server.local_addr());
-            let ledger_queue = queue.clone();
-            let disk_queue = queue.clone();
             let sources = http::Sources {
                 gateway: config.gateway.name.clone(),
                 view: view.clone(),
                 metrics: metrics.clone(),
-                ledger: Arc::new(move || ledger_queue.ledger()),
-                disk_bytes: Arc::new(move || disk_queue.disk_bytes()),
+                queue: monitor.clone(),
                 ready: ready.subscribe(),
             };
             services.spawn("http", server.run(sources, services.stop_signal()));
@@ -141,7 +140,7 @@ impl Pipeline {
 
         let mut listen_addr = None;
         if let Some(listen) = config.listen {
-            let listener = Listener::bind(listen).await?;
+            let listener = Listener::bind(listen)?;
             listen_addr = Some(listener.local_addr());
             doors.spawn("listen", listener.run(queue.appender(), clock, metrics.ingest.clone(), doors.stop_signal()));
         }
@@ -153,7 +152,7 @@ impl Pipeline {
             );
         }
         ready.send_replace(true);
-        Ok(Self { metrics, view, listen_addr, http_addr, ready, detect_progress, doors, consumers, services, queue })
+        Ok(Self { metrics, view, listen_addr, http_addr, ready, detect_progress, doors, consumers, services, monitor, queue })
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -174,18 +173,18 @@ impl Pipeline {
     }
 
     pub fn ledger(&self) -> Vec<LedgerRow> {
-        self.queue.ledger()
+        self.monitor.ledger()
     }
 
     pub fn disk_bytes(&self) -> u64 {
-        self.queue.disk_bytes()
+        self.monitor.disk_bytes()
     }
 
     /// Resolves once every sink has settled, and detect has read, every record that was in the queue at the call.
     pub async fn drained(&self) {
-        let goal = [self.queue.end(Log::Raw), self.queue.end(Log::Derived)];
+        let goal = [self.monitor.end(Log::Raw), self.monitor.end(Log::Derived)];
         loop {
-            let sinks = self.queue.ledger().iter().filter(|row| row.consumer != DETECT).all(|row| {
+            let sinks = self.monitor.ledger().iter().filter(|row| row.consumer != DETECT).all(|row| {
                 let end = match row.log {
                     Log::Raw => goal[0],
                     Log::Derived => goal[1],
@@ -220,8 +219,8 @@ impl Pipeline {
         self.doors.stop("doors", grace).await;
         self.consumers.stop("consumers", grace).await;
         self.services.stop("services", grace).await;
-        let ledger = self.queue.close()?;
-        Ok(Summary { ledger })
+        self.queue.close()?;
+        Ok(Summary { ledger: self.monitor.ledger() })
     }
 }
 

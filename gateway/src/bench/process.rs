@@ -1,10 +1,11 @@
 //! The gateway as a child process, and what it used: the kernel's own accounts.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::process::{Child, Command};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
 /// The child must be ready within this.
@@ -34,8 +35,7 @@ impl Gateway {
         let child = Command::new(std::env::current_exe()?)
             .args(["run", "--log-level", "warn", "--config"])
             .arg(config)
-            .stdout(std::process::Stdio::null())
-            .kill_on_drop(true)
+            .stdout(Stdio::null())
             .spawn()
             .context("cannot start the gateway under test")?;
         let mut gateway = Self { child, data_dir: data_dir.to_owned() };
@@ -63,7 +63,7 @@ impl Gateway {
     /// # Errors
     /// The process is gone.
     pub fn usage(&self) -> anyhow::Result<Usage> {
-        let pid = self.child.id().context("the gateway under test has ended")?;
+        let pid = self.child.id();
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let ticks_per_s = rustix::param::clock_ticks_per_second() as f64;
@@ -75,13 +75,25 @@ impl Gateway {
     /// # Errors
     /// It ended with a failure.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
-        rustix::process::kill_process(pid.context("the gateway under test has ended")?, rustix::process::Signal::TERM)?;
-        let status = self.child.wait().await?;
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM)?;
+        let status = loop {
+            match self.child.try_wait()? {
+                Some(status) => break status,
+                None => sleep(POLL_EVERY).await,
+            }
+        };
         if !status.success() {
             bail!("the gateway under test ended with {status}");
         }
         Ok(())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Errors only if it has ended already, which is what is wanted.
+        self.child.kill().and_then(|()| self.child.wait()).map(drop).unwrap_or_default();
     }
 }
 

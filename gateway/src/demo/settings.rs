@@ -43,7 +43,7 @@ pub fn config(data_dir: &Path, http: SocketAddr, line: &Timeline) -> Config {
             shutdown_grace: Duration::from_secs(10),
         },
         http: Some(Http { bind: http }),
-        queue: queue::Config { dir: queue_dir(data_dir) },
+        queue: queue::Config::new(queue_dir(data_dir)),
         mqtt: Vec::new(),
         listen: Some(ListenConfig { bind: SocketAddr::from(([127, 0, 0, 1], 0)), ..ListenConfig::default() }),
         decode: vec![Route { topic: TOPIC.into(), ..Route::default() }],

@@ -23,6 +23,7 @@ mod cursor;
 mod files;
 mod generation;
 mod inbox;
+mod monitor;
 mod reader;
 mod record;
 mod runs;
@@ -48,6 +49,7 @@ use crate::metrics::LogLabel;
 pub use block::Block;
 pub use config::Config;
 pub use cursor::{Cursor, LedgerRow};
+pub use monitor::Monitor;
 pub use reader::Reader;
 pub use record::{Door, Flags, Log, QueueSeq, Record};
 
@@ -237,19 +239,8 @@ impl Queue {
         Reader::new(name, self.shared.clone())
     }
 
-    pub fn ledger(&self) -> Vec<LedgerRow> {
-        self.shared.books().ledger()
-    }
-
-    /// Bytes on disk, measured there.
-    pub fn disk_bytes(&self) -> u64 {
-        match self.shared.view.disk_bytes() {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::warn!(%error, "Queue cannot measure its size.");
-                0
-            }
-        }
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(self.shared.clone())
     }
 
     /// Finishes the commits under way, makes cursors durable and stops the writer.

@@ -78,7 +78,7 @@ fn delivered(next: u64) -> Cursor {
 }
 
 fn row(queue: &Queue, consumer: &str, log: Log) -> LedgerRow {
-    queue.ledger().into_iter().find(|r| r.consumer == consumer && r.log == log).expect("registered")
+    queue.monitor().ledger().into_iter().find(|r| r.consumer == consumer && r.log == log).expect("registered")
 }
 
 fn files_in_blobs(dir: &Path) -> usize {
@@ -120,7 +120,7 @@ fn records_cursors_and_state_of_a_transaction_come_back_together_after_reopening
     assert_eq!(reader.state("model").unwrap(), Some(vec![7; 3 * PART_BYTES]));
     assert_eq!(reader.state("none").unwrap(), None);
     assert_eq!(row(&queue, "sink", Log::Raw).queued, 400);
-    assert!(queue.ledger().iter().all(LedgerRow::balances));
+    assert!(queue.monitor().ledger().iter().all(LedgerRow::balances));
 }
 
 #[test]
@@ -236,18 +236,18 @@ fn generations_that_everybody_has_read_give_their_disk_back() {
         append(&queue, (0..100).map(|n| large_record(round * 100 + n, 4_000)));
     }
     assert!(generations(dir.path()).len() >= 4, "{:?}", generations(dir.path()));
-    let full = queue.disk_bytes();
+    let full = queue.monitor().disk_bytes();
     assert!(full > 16 << 20, "{full}");
     fast.advance(Log::Raw, delivered(4_000));
     append(&queue, [record(4_000)]);
-    assert_eq!(queue.disk_bytes() / (4 << 20), full / (4 << 20), "the slow one still needs them");
+    assert_eq!(queue.monitor().disk_bytes() / (4 << 20), full / (4 << 20), "the slow one still needs them");
     assert_eq!(read_all(&slow, Log::Raw, QueueSeq(0)).len(), 4_001);
     slow.advance(Log::Raw, delivered(4_000));
     append(&queue, [record(4_001)]);
     append(&queue, [record(4_002)]);
     assert!(generations(dir.path()).len() <= 1, "{:?}", generations(dir.path()));
-    assert!(queue.disk_bytes() < full / 2, "{} of {full}", queue.disk_bytes());
-    assert!(queue.ledger().iter().all(LedgerRow::balances), "{:#?}", queue.ledger());
+    assert!(queue.monitor().disk_bytes() < full / 2, "{} of {full}", queue.monitor().disk_bytes());
+    assert!(queue.monitor().ledger().iter().all(LedgerRow::balances), "{:#?}", queue.monitor().ledger());
     queue.close().unwrap();
     drop((fast, slow));
 
@@ -278,7 +278,7 @@ fn a_consumer_that_does_not_come_back_holds_nothing_and_what_it_missed_is_droppe
     append(&queue, [record(0)]);
     let gone = row(&queue, "gone", Log::Raw);
     assert!(gone.cursor.dropped > 1_000, "{gone:?}");
-    assert!(queue.ledger().iter().all(LedgerRow::balances), "{:#?}", queue.ledger());
+    assert!(queue.monitor().ledger().iter().all(LedgerRow::balances), "{:#?}", queue.monitor().ledger());
     queue.close().unwrap();
     let queue = open(&config);
     assert_eq!(row(&queue, "gone", Log::Raw), gone);

@@ -86,7 +86,7 @@ fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
 
 fn queue(reader: &mut Reader<'_>, data_dir: &Path) -> queue::Config {
     reader.table("queue").finish();
-    queue::Config { dir: data_dir.join("queue") }
+    queue::Config::new(data_dir.join("queue"))
 }
 
 /// Without a table: one route that takes everything.

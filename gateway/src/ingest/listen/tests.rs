@@ -29,7 +29,7 @@ impl Door {
         let listener = Listener::bind(ListenConfig { bind, ..config }).unwrap();
         let addr = listener.local_addr();
         let dir = tempfile::tempdir().unwrap();
-        let queue = Queue::open(&queue::Config { dir: dir.path().into() }).unwrap();
+        let queue = Queue::open(&queue::Config::new(dir.path()), crate::metrics::Queue::default()).unwrap();
         let metrics = Ingest::default();
         let (stop, stopped) = shutdown::channel();
         let task = tokio::spawn(listener.run(queue.appender(), Clock::system(), metrics.clone(), stopped));

@@ -33,7 +33,7 @@ impl Rig {
             ..MqttConfig::default()
         };
         let dir = tempfile::tempdir().unwrap();
-        let queue = Queue::open(&queue::Config { dir: dir.path().into() }).unwrap();
+        let queue = Queue::open(&queue::Config::new(dir.path()), crate::metrics::Queue::default()).unwrap();
         let metrics = Ingest::default();
         let (stop, stopped) = shutdown::channel();
         let task = tokio::spawn(run(config, queue.appender(), Clock::system(), metrics.clone(), stopped));
@@ -151,7 +151,7 @@ async fn the_stop_ends_a_door_that_has_no_broker() {
     let port = broker.local_addr().unwrap().port();
     drop(broker);
     let dir = tempfile::tempdir().unwrap();
-    let queue = Queue::open(&queue::Config { dir: dir.path().into() }).unwrap();
+    let queue = Queue::open(&queue::Config::new(dir.path()), crate::metrics::Queue::default()).unwrap();
     let metrics = Ingest::default();
     let (stop, stopped) = shutdown::channel();
     let config = MqttConfig { port, ..MqttConfig::default() };

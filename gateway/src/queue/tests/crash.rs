@@ -104,7 +104,7 @@ fn verify(dir: &Path, acked: u64, settled: u64, round: usize) {
         let state = reader.state("s").unwrap().unwrap();
         assert_eq!(state, end.to_le_bytes().repeat(4_000), "round {round}: state and records of one transaction");
     }
-    assert!(queue.ledger().iter().all(LedgerRow::balances), "{:#?}", queue.ledger());
+    assert!(queue.monitor().ledger().iter().all(LedgerRow::balances), "{:#?}", queue.monitor().ledger());
     assert_eq!(metrics.lost.get_or_create(&LogLabel { log: "raw" }).get(), 0);
     queue.close().unwrap();
 }

@@ -75,12 +75,12 @@ fn a_block_with_a_wrong_crc_is_skipped_and_counted_once() {
     assert_eq!(read_all(&other, Log::Raw, QueueSeq(0)).len(), 900);
     assert_eq!(metrics.lost.get_or_create(&LogLabel { log: "raw" }).get(), 100);
     assert_eq!(row(&queue, "sink", Log::Raw).lost, 100);
-    assert!(queue.ledger().iter().all(LedgerRow::balances), "{:#?}", queue.ledger());
+    assert!(queue.monitor().ledger().iter().all(LedgerRow::balances), "{:#?}", queue.monitor().ledger());
     queue.close().unwrap();
     drop((sink, other));
 
     let queue = open(&config(dir.path()));
-    assert!(queue.ledger().iter().all(LedgerRow::balances), "{:#?}", queue.ledger());
+    assert!(queue.monitor().ledger().iter().all(LedgerRow::balances), "{:#?}", queue.monitor().ledger());
     assert_eq!(row(&queue, "sink", Log::Raw).lost, 100);
 }
 

@@ -52,7 +52,7 @@ fn check(queue: &Queue, readers: &[Reader], model: &Model) {
         let row = row(queue, reader.name(), Log::Raw);
         assert_eq!(row.queued, cursor.next.count_to(reader.end(Log::Raw)));
     }
-    assert!(queue.ledger().iter().all(LedgerRow::balances), "{:#?}", queue.ledger());
+    assert!(queue.monitor().ledger().iter().all(LedgerRow::balances), "{:#?}", queue.monitor().ledger());
 }
 
 fn run(steps: Vec<Step>) {

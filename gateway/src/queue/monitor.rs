@@ -1,0 +1,45 @@
+//! Looks at an open queue without taking part: for metrics, the page and the end of a drain.
+
+use std::sync::Arc;
+
+use super::{Error, LedgerRow, Log, QueueSeq, Shared};
+
+/// Cheap to clone; what it shows after the queue was closed is the last state.
+#[derive(Clone)]
+pub struct Monitor {
+    shared: Arc<Shared>,
+}
+
+impl Monitor {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub fn ledger(&self) -> Vec<LedgerRow> {
+        self.shared.books().ledger()
+    }
+
+    /// Sequence after the last durable record of the log.
+    pub fn end(&self, log: Log) -> QueueSeq {
+        self.shared.books().end(log)
+    }
+
+    /// Bytes on disk, measured there.
+    pub fn disk_bytes(&self) -> u64 {
+        match self.shared.view.disk_bytes() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::warn!(%error, "Queue cannot measure its size.");
+                0
+            }
+        }
+    }
+
+    /// Named state as of the last commit.
+    ///
+    /// # Errors
+    /// The store cannot be read, or what it holds is not what was written.
+    pub fn state(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.shared.view.state(key)?)
+    }
+}
