@@ -152,7 +152,8 @@ function present(state) {
 
   const t = state.totals;
   $("messages-rate").textContent = rate("messages");
-  $("messages").textContent = `${count(t.messages)} in all, ${count(t.acks)} acknowledged`;
+  $("messages").title = `${count(t.acks)} acknowledged`;
+  $("messages").textContent = `${count(t.messages)} in all`;
   $("readings-rate").textContent = rate("readings");
   $("readings").textContent = `${count(t.readings)} in all`;
   $("queued").textContent = count(Math.max(0, ...state.ledger.map(r => r.queued)));
@@ -162,7 +163,7 @@ function present(state) {
   $("anomalies").textContent = count(t.anomalies);
   $("anomalies").closest(".tile").classList.toggle("some", t.anomalies > 0);
   const last = state.anomalies[0];
-  $("latest").textContent = last ? `last: ${last.device}/${last.channel} ${clock(last.start_at_ms)}` : "none so far";
+  $("latest").textContent = last ? `${clock(last.start_at_ms)} ${last.device} ${last.channel}` : "none so far";
 
   presentDevices(state.devices, state.series_left_out);
   presentAnomalies(state.anomalies);
@@ -206,17 +207,35 @@ function choose(device) {
 function presentAnomalies(anomalies) {
   $("no-anomalies").hidden = anomalies.length > 0;
   const list = $("anomaly-list");
-  const key = anomalies.map(a => a.id).join();
+  const key = anomalies.map(a => a.id + a.revision).join();
   if (list.dataset.key === key) return;
   list.dataset.key = key;
-  list.replaceChildren(...anomalies.map(a => {
-    const when = make("time", { dateTime: new Date(a.start_at_ms).toISOString() }, `${clock(a.start_at_ms)}–${clock(a.end_at_ms)}`);
+  list.replaceChildren(...episodes(anomalies).map(e => {
+    const when = make("time", { dateTime: new Date(e.from).toISOString() }, `${clock(e.from)}–${clock(e.to)}`);
+    const length = e.windows > 1 ? `${e.windows} windows, score up to ${number(e.top.score)}` : `1 window, score ${number(e.top.score)}`;
     const button = make("button", { type: "button", title: "Show its chart" },
-      make("span", { className: "where" }, make("span", {}, `${a.device} / ${a.channel}`), when),
-      make("span", { className: "what" }, make("span", { className: "badge" }, a.kind), a.summary));
-    button.addEventListener("click", () => reveal(a));
+      make("span", { className: "where" }, make("span", {}, `${e.top.device} / ${e.top.channel}`), when),
+      make("span", { className: "what" }, make("span", { className: "badge" }, e.top.kind), e.top.summary),
+      make("span", { className: "what" }, length));
+    button.addEventListener("click", () => reveal(e.top));
     return make("li", {}, button);
   }));
+}
+
+// Anomalous windows of one channel in a row are one episode, told by its highest score. Newest first.
+function episodes(anomalies) {
+  const found = [];
+  for (const a of [...anomalies].sort((a, b) => a.start_at_ms - b.start_at_ms)) {
+    const last = found.findLast(e => e.top.device === a.device && e.top.channel === a.channel);
+    if (!last || a.start_at_ms > last.to) {
+      found.push({ from: a.start_at_ms, to: a.end_at_ms, windows: 1, top: a });
+      continue;
+    }
+    if (a.end_at_ms > last.to) last.windows += 1;
+    last.to = Math.max(last.to, a.end_at_ms);
+    if (a.score > last.top.score) last.top = a;
+  }
+  return found.sort((a, b) => b.to - a.to);
 }
 
 function reveal(anomaly) {

@@ -6,6 +6,8 @@ const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440].map(m => 
 const LEFT = 48, RIGHT = 8, TOP = 9, BOTTOM = 19;
 // How far beyond the healthy range, in heights of it, an anomaly may stretch the axis; further values get an arrow.
 const STRETCH = 0.9;
+// Up to this span single readings can be told apart.
+const READINGS_SPAN_MAX = 3 * HOUR;
 
 export function clock(ms, seconds = false) {
   const options = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...(seconds && { second: "2-digit" }) };
@@ -178,7 +180,7 @@ export class Chart {
   }
 
   drawLevels(g, area, y, scale) {
-    const step = niceStep((scale.high - scale.low) / 3);
+    const step = niceStep((scale.high - scale.low) / 4);
     const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
     g.textAlign = "right";
     g.textBaseline = "middle";
@@ -227,9 +229,12 @@ export class Chart {
   }
 
   drawReadings(g, x, y) {
-    const shown = this.points.filter(([t]) => t >= this.span.from && t <= this.span.to);
-    g.globalAlpha = 0.55;
-    this.path(g, shown, x, y, this.colours.ink, 0.8);
+    // Over hours, the bands say more than a scribble of readings: then only what no window has summed up yet.
+    const summed = this.windows.at(-1)?.end_at_ms ?? -Infinity;
+    const from = this.span.to - this.span.from > READINGS_SPAN_MAX ? Math.max(summed, this.span.from) : this.span.from;
+    const shown = this.points.filter(([t]) => t >= from && t <= this.span.to);
+    g.globalAlpha = 0.5;
+    this.path(g, shown, x, y, this.colours.accent, 0.9);
     g.globalAlpha = 1;
   }
 
