@@ -1,1 +1,143 @@
-//! (to be written)
+//! The window into a running gateway: page, JSON for the page, metrics, health. Read-only.
+//!
+//! # Invariants
+//! - Nothing here changes anything: every handler works on snapshots.
+//! - The page loads nothing from elsewhere, and its policy forbids the browser to try.
+//! - A slow or hanging reader delays no stage and no shutdown.
+//!
+//! # Flow
+//! ```text
+//! pipeline ─Sources─▶ router ─▶ / (dashboard) · /api/v1 (api) · /metrics · /healthz, /readyz (health)
+//! ```
+
+mod api;
+mod dashboard;
+mod health;
+mod metrics;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+pub use health::Readiness;
+
+use crate::metrics::Metrics;
+use crate::queue::LedgerRow;
+use crate::shutdown::Stop;
+use crate::view::View;
+
+/// After a stop, answers under way get this long.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Scripts, styles and data from here alone; no frames, no forms, no plug-ins.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                                       img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What the pipeline lets us look at.
+#[derive(Clone)]
+pub struct Sources {
+    /// The gateway's name.
+    pub gateway: String,
+    pub view: Arc<View>,
+    pub metrics: Metrics,
+    /// Asked at each look: it counts in the store.
+    pub ledger: Arc<dyn Fn() -> Vec<LedgerRow> + Send + Sync>,
+    pub readiness: watch::Receiver<Readiness>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("http cannot listen on {addr}: {source}\nhint: name another address with `http.bind` or --http")]
+    Bind { addr: SocketAddr, source: std::io::Error },
+    #[error("http ended: {0}")]
+    Serve(#[from] std::io::Error),
+}
+
+/// Bound, so that a taken port is known before anything else starts, but not yet answering.
+pub struct Server {
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Server {
+    /// # Errors
+    /// The address is taken or not ours.
+    pub async fn bind(addr: SocketAddr) -> Result<Self, Error> {
+        let bind = async {
+            let listener = TcpListener::bind(addr).await?;
+            let addr = listener.local_addr()?;
+            Ok(Self { listener, addr })
+        };
+        bind.await.map_err(|source| Error::Bind { addr, source })
+    }
+
+    /// Where it really listens: port 0 was asked for, perhaps.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Answers until the stop.
+    ///
+    /// # Errors
+    /// The listener broke.
+    pub async fn run(self, sources: Sources, stop: Stop) -> Result<(), Error> {
+        let (mut graceful, mut forced) = (stop.clone(), stop);
+        let serve = axum::serve(self.listener, router(sources))
+            .with_graceful_shutdown(async move { graceful.requested().await })
+            .into_future();
+        let out_of_patience = async {
+            forced.requested().await;
+            sleep(GRACE).await;
+        };
+        tokio::select! {
+            served = serve => Ok(served?),
+            () = out_of_patience => Ok(()),
+        }
+    }
+}
+
+/// What each handler gets.
+struct App {
+    sources: Sources,
+    started_at: Instant,
+}
+
+fn router(sources: Sources) -> Router {
+    let app = Arc::new(App { sources, started_at: Instant::now() });
+    Router::new()
+        .merge(dashboard::routes())
+        .route("/api/v1/state", get(api::state))
+        .route("/api/v1/series", get(api::series))
+        .route("/metrics", get(metrics::metrics))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .layer(map_response(harden))
+        .with_state(app)
+}
+
+/// Headers of every answer. Nothing may be cached: all of it is about now, and files change with the program.
+async fn harden(mut response: Response) -> Response {
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

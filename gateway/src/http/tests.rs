@@ -1,0 +1,220 @@
+use firmware_protocol::derived::{Anomaly, Stats, Status, Window};
+use firmware_protocol::measurement::EventTime;
+
+use super::*;
+use crate::metrics::{DoorLabel, SinkLabel};
+use crate::queue::{Cursor, Log, QueueSeq};
+use crate::shutdown::{self, Trigger};
+use crate::view::Point;
+
+struct Running {
+    addr: SocketAddr,
+    readiness: watch::Sender<Readiness>,
+    sources: Sources,
+    trigger: Trigger,
+    server: tokio::task::JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let (readiness, watched) = watch::channel(Readiness::Starting);
+        let sources = Sources {
+            gateway: "plant-7".into(),
+            view: Arc::default(),
+            metrics: Metrics::default(),
+            ledger: Arc::new(|| vec![row()]),
+            readiness: watched,
+        };
+        let (trigger, stop) = shutdown::channel();
+        let addr = server.addr();
+        let server = tokio::spawn(server.run(sources.clone(), stop));
+        Self { addr, readiness, sources, trigger, server }
+    }
+
+    async fn get(&self, path: &str) -> reqwest::Response {
+        reqwest::get(format!("http://{}{path}", self.addr)).await.unwrap()
+    }
+
+    async fn json(&self, path: &str) -> serde_json::Value {
+        serde_json::from_slice(&self.get(path).await.bytes().await.unwrap()).unwrap()
+    }
+}
+
+fn row() -> LedgerRow {
+    let cursor = Cursor { next: QueueSeq(7), delivered: 6, quarantined: 1, ..Cursor::default() };
+    LedgerRow { consumer: "lines".into(), log: Log::Raw, accepted: 10, queued: 3, cursor }
+}
+
+fn window(channel: &str, start_at_ms: i64, revision: u32) -> Window {
+    Window {
+        id: format!("{start_at_ms:016x}"),
+        device: "motor-1".into(),
+        channel: channel.into(),
+        start_at_ms,
+        end_at_ms: start_at_ms + 600_000,
+        revision,
+        count: 600,
+        gap_s: 1.0,
+        stats: Some(Stats { mean: 2.0, min: 1.0, max: 4.0, std: 0.5, p05: 1.5, p50: 2.0, p95: 3.0 }),
+        status: Status::Normal,
+        score: Some(-1.5),
+    }
+}
+
+fn anomaly() -> Anomaly {
+    Anomaly {
+        id: "00000000000927c0".into(),
+        device: "motor-1".into(),
+        channel: "current".into(),
+        start_at_ms: 600_000,
+        end_at_ms: 1_200_000,
+        revision: 0,
+        score: 3.5,
+        detector: "window".into(),
+        kind: "level".into(),
+        feature: "mean".into(),
+        value: 9.0,
+        expected_low: 1.0,
+        expected_high: 3.0,
+        summary: "mean 9 instead of 1 to 3".into(),
+    }
+}
+
+#[tokio::test]
+async fn readiness_follows_the_doors_and_says_why_not() {
+    let running = Running::start().await;
+    for (readiness, status, text) in [
+        (Readiness::Starting, 503, "starting"),
+        (Readiness::Ready, 200, "ready"),
+        (Readiness::Failed("no space left on device".into()), 503, "no space left on device"),
+        (Readiness::Stopping, 503, "stopping"),
+    ] {
+        running.readiness.send_replace(readiness);
+        let answer = running.get("/readyz").await;
+        assert_eq!(answer.status(), status);
+        assert!(answer.text().await.unwrap().contains(text));
+        assert_eq!(running.get("/healthz").await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_open_metrics_with_the_ledger_as_of_now() {
+    let running = Running::start().await;
+    running.sources.metrics.ingest.messages.get_or_create(&DoorLabel { door: "listen" }).inc_by(10);
+    let answer = running.get("/metrics").await;
+    assert_eq!(answer.headers()["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let text = answer.text().await.unwrap();
+    for line in [
+        r#"gateway_ingest_messages_total{door="listen"} 10"#,
+        r#"gateway_ledger_backlog_records{consumer="lines",log="raw"} 3"#,
+        r#"gateway_ledger_records{consumer="lines",log="raw",fate="delivered"} 6"#,
+        r#"gateway_ledger_balances{consumer="lines",log="raw"} 1"#,
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn the_state_names_devices_ledger_and_what_was_found_newest_first() {
+    let running = Running::start().await;
+    let metrics = &running.sources.metrics;
+    metrics.ingest.messages.get_or_create(&DoorLabel { door: "mqtt" }).inc_by(3);
+    metrics.ingest.messages.get_or_create(&DoorLabel { door: "listen" }).inc_by(4);
+    metrics.forward.up.get_or_create(&SinkLabel { sink: "lines".into() }).set(1);
+    let view = &running.sources.view;
+    for channel in ["current", "voltage"] {
+        view.add_points("motor-1", channel, &[Point { at: EventTime::from_millis(1_500), value: 2.25 }]);
+    }
+    view.add_window(window("current", 0, 0));
+    view.add_window(window("current", 600_000, 0));
+    view.add_anomaly(anomaly());
+    running.readiness.send_replace(Readiness::Ready);
+
+    let state = running.json("/api/v1/state").await;
+    assert_eq!((&state["gateway"], &state["readiness"]), (&"plant-7".into(), &"ready".into()));
+    assert_eq!(state["totals"]["messages"], 7);
+    assert_eq!(state["ledger"][0]["delivered"], 6);
+    assert_eq!((&state["ledger"][0]["balances"], &state["ledger"][0]["up"]), (&true.into(), &true.into()));
+    assert_eq!(state["devices"].as_array().unwrap().len(), 1);
+    assert_eq!(state["devices"][0]["channels"][1]["channel"], "voltage");
+    assert_eq!(state["devices"][0]["channels"][0]["at_ms"], 1_500);
+    assert_eq!(state["windows"][0]["start_at_ms"], 600_000);
+    assert_eq!(state["anomalies"][0]["summary"], "mean 9 instead of 1 to 3");
+}
+
+#[tokio::test]
+async fn a_series_comes_whole_or_only_what_is_new() {
+    let running = Running::start().await;
+    let view = &running.sources.view;
+    let point = |ms: i64| Point { at: EventTime::from_millis(ms), value: ms as f64 };
+    view.add_points("motor-1", "current", &[point(1), point(2), point(3)]);
+    view.add_points("motor-1", "voltage", &[point(1)]);
+    view.add_points("motor-10", "current", &[point(1)]);
+    view.add_window(window("current", 0, 0));
+    view.add_window(window("current", 0, 1));
+    view.add_window(window("current", 600_000, 0));
+
+    let whole = running.json("/api/v1/series?device=motor-1").await;
+    assert_eq!(whole["channels"].as_array().unwrap().len(), 2, "another device's channels are not among them");
+    assert_eq!(whole["channels"][0]["points"], serde_json::json!([[1, 1.0], [2, 2.0], [3, 3.0]]));
+    let windows = &whole["channels"][0]["windows"];
+    assert_eq!(windows.as_array().unwrap().len(), 2, "a revision replaces the window before it");
+    assert_eq!(windows[0]["levels"], serde_json::json!([1.0, 1.5, 2.0, 3.0, 4.0]));
+
+    let newer =
+        running.json("/api/v1/series?device=motor-1&channel=current&points_after_ms=2&windows_after_ms=0").await;
+    assert_eq!(newer["channels"].as_array().unwrap().len(), 1);
+    assert_eq!(newer["channels"][0]["points"], serde_json::json!([[3, 3.0]]));
+    assert_eq!(newer["channels"][0]["windows"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_unknown_series_is_named_and_a_missing_device_is_a_bad_request() {
+    let running = Running::start().await;
+    let answer = running.get("/api/v1/series?device=nobody&channel=x").await;
+    assert_eq!(answer.status(), 404);
+    let text = answer.text().await.unwrap();
+    assert!(text.contains("`nobody`") && text.contains("`x`"), "{text}");
+    assert_eq!(running.get("/api/v1/series").await.status(), 400);
+}
+
+#[tokio::test]
+async fn the_page_comes_with_its_types_and_a_policy_that_lets_nothing_else_in() {
+    let running = Running::start().await;
+    for (path, content_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/app.js", "text/javascript; charset=utf-8"),
+        ("/style.css", "text/css; charset=utf-8"),
+        ("/icon.svg", "image/svg+xml"),
+    ] {
+        let answer = running.get(path).await;
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (200, &content_type.parse().unwrap())
+        );
+        let policy = answer.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"));
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+    }
+    assert_eq!(running.get("/nothing").await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_with_a_hint() {
+    let running = Running::start().await;
+    let Err(error) = Server::bind(running.addr).await else { panic!("bound twice") };
+    let text = error.to_string();
+    assert!(text.contains(&running.addr.to_string()) && text.contains("hint:"), "{text}");
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_server_though_a_reader_hangs() {
+    let running = Running::start().await;
+    let hanging = tokio::net::TcpStream::connect(running.addr).await.unwrap();
+    running.get("/healthz").await;
+    running.trigger.stop();
+    assert!(running.server.await.unwrap().is_ok());
+    drop(hanging);
+}
