@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::ingest::listen::Listener;
 use crate::metrics::Metrics;
 use crate::queue::{self, LedgerRow, Log, Monitor, Queue, QueueSeq, Transaction};
+use crate::http::Readiness;
 use crate::view::View;
 use crate::{detect, forward, http, ingest};
 
@@ -60,7 +61,8 @@ pub struct Pipeline {
     view: Arc<View>,
     listen_addr: Option<SocketAddr>,
     http_addr: Option<SocketAddr>,
-    ready: watch::Sender<bool>,
+    readiness: watch::Sender<Readiness>,
+    grace: Duration,
     detect_progress: Option<watch::Receiver<QueueSeq>>,
     doors: Stage,
     consumers: Stage,
@@ -84,7 +86,7 @@ impl Pipeline {
         let clock = Clock::system();
         let metrics = Metrics::default();
         let view = Arc::new(View::default());
-        let (ready, _) = watch::channel(false);
+        let (readiness, _) = watch::channel(Readiness::Starting);
         let decoder = Decoder::new(config.decode.clone()).map_err(Error::Decode)?;
 
         let queue = Queue::open(&config.queue, metrics.queue.clone())?;
@@ -95,9 +97,9 @@ impl Pipeline {
 
         let mut detect_progress = None;
         if let Some(detect) = config.detect {
-            let (progress, seen) = watch::channel(QueueSeq::default());
+            let (processed, seen) = watch::channel(QueueSeq::default());
             detect_progress = Some(seen);
-            let shell = detect::task::Shell {
+            let task = detect::task::Task {
                 config: detect,
                 decoder: decoder.clone(),
                 reader: queue.reader(DETECT),
@@ -106,9 +108,9 @@ impl Pipeline {
                 clock_map: clock_map.clone(),
                 view: view.clone(),
                 metrics: metrics.detect.clone(),
-                progress,
+                processed,
             };
-            consumers.spawn(DETECT, shell.run(consumers.stop_signal()));
+            consumers.spawn(DETECT, detect::task::run(task, consumers.stop_signal()));
         }
         let labels = forward::Labels { gateway: config.gateway.name.clone(), site: config.gateway.site.clone() };
         for sink in config.sinks {
@@ -127,13 +129,14 @@ impl Pipeline {
         let mut http_addr = None;
         if let Some(http) = &config.http {
             let server = http::Server::bind(http.bind).await?;
-            http_addr = Some(server.local_addr());
+            http_addr = Some(server.addr());
+            let books = monitor.clone();
             let sources = http::Sources {
                 gateway: config.gateway.name.clone(),
                 view: view.clone(),
                 metrics: metrics.clone(),
-                queue: monitor.clone(),
-                ready: ready.subscribe(),
+                ledger: Arc::new(move || books.ledger()),
+                readiness: readiness.subscribe(),
             };
             services.spawn("http", server.run(sources, services.stop_signal()));
         }
@@ -151,8 +154,9 @@ impl Pipeline {
                 ingest::mqtt::run(mqtt, queue.appender(), clock, metrics.ingest.clone(), doors.stop_signal()),
             );
         }
-        ready.send_replace(true);
-        Ok(Self { metrics, view, listen_addr, http_addr, ready, detect_progress, doors, consumers, services, monitor, queue })
+        readiness.send_replace(Readiness::Ready);
+        let grace = config.gateway.shutdown_grace;
+        Ok(Self { metrics, view, listen_addr, http_addr, readiness, grace, detect_progress, doors, consumers, services, monitor, queue })
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -174,10 +178,6 @@ impl Pipeline {
 
     pub fn ledger(&self) -> Vec<LedgerRow> {
         self.monitor.ledger()
-    }
-
-    pub fn disk_bytes(&self) -> u64 {
-        self.monitor.disk_bytes()
     }
 
     /// Resolves once every sink has settled, and detect has read, every record that was in the queue at the call.
@@ -206,6 +206,7 @@ impl Pipeline {
             ended = self.consumers.ended() => ended,
             ended = self.services.ended() => ended,
         };
+        self.readiness.send_replace(Readiness::Failed(format!("{stage}: {reason}")));
         Error::Stopped { stage, reason }
     }
 
@@ -213,9 +214,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// The queue could not make its last state durable.
-    pub async fn shutdown(mut self, grace: Duration) -> Result<Summary, Error> {
+    pub async fn shutdown(mut self) -> Result<Summary, Error> {
         info!("Stopping.");
-        self.ready.send_replace(false);
+        self.readiness.send_replace(Readiness::Stopping);
+        let grace = self.grace;
         self.doors.stop("doors", grace).await;
         self.consumers.stop("consumers", grace).await;
         self.services.stop("services", grace).await;

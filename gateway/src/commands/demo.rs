@@ -189,7 +189,7 @@ impl Demo {
         let Self { pipeline, anomalies, .. } = self;
         let drained = timeout(DRAIN_TIMEOUT, pipeline.drained());
         match showing(pipeline, anomalies, label, drained).await {
-            Ok(drained) => drained,
+            Ok(()) => Ok(()),
             Err(_) => bail!("records are still queued after {} s; is the disk very slow?", DRAIN_TIMEOUT.as_secs()),
         }
     }

@@ -4,7 +4,6 @@ pub mod bench;
 pub mod check;
 pub mod demo;
 mod interrupt;
-mod ledger;
 pub mod run;
 pub mod simulate;
 

@@ -7,9 +7,10 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use crate::commands::ledger;
 use crate::cli::RunArgs;
 use crate::config::{Config, Overrides};
+use crate::demo::progress::Style;
+use crate::demo::report::ledger_table;
 use crate::pipeline::Pipeline;
 
 /// Runs until SIGTERM, SIGINT or a failure. A second signal ends the process at once.
@@ -18,7 +19,7 @@ use crate::pipeline::Pipeline;
 /// The gateway cannot start, or a stage failed while running.
 pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     let config = Config::load(&args.config.config, &Overrides::from_args(&args.config))?;
-    let (data_dir, grace) = (config.gateway.data_dir.clone(), config.gateway.shutdown_grace);
+    let data_dir = config.gateway.data_dir.clone();
     std::fs::create_dir_all(&data_dir).with_context(|| format!("data directory {}", data_dir.display()))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -35,11 +36,11 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
         failure = pipeline.failed() => Some(failure),
     };
     let summary = tokio::select! {
-        summary = pipeline.shutdown(grace) => summary?,
+        summary = pipeline.shutdown() => summary?,
         _ = terminate.recv() => anyhow::bail!("stopped at once by a second signal; nothing acknowledged is lost"),
         _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal; nothing acknowledged is lost"),
     };
-    println!("{}", ledger::table(&summary.ledger));
+    println!("{}", ledger_table(&summary.ledger, Style::of_stdout()));
     match failure {
         Some(failure) => Err(failure.into()),
         None => Ok(()),

@@ -135,13 +135,13 @@ impl Report {
 pub fn ledger_table(ledger: &[LedgerRow], style: Style) -> String {
     let mut text = style.paint(Colour::Bold, "Loss ledger (records)");
     text.push('\n');
-    let header = ["accepted", "delivered", "queued", "expired", "dropped", "quarantined", "duplicate"];
+    let header = ["accepted", "delivered", "queued", "expired", "dropped", "quarantined", "duplicate", "lost"];
     let columns: String = header.iter().map(|h| format!("  {h:>11}")).collect();
     text += &style.paint(Colour::Dim, &format!("{:<16}  {:<7}{columns}", "consumer", "log"));
     text.push('\n');
     for row in ledger {
         let c = &row.cursor;
-        let numbers = [row.accepted, c.delivered, row.queued, c.expired, c.dropped, c.quarantined, c.duplicate];
+        let numbers = [row.accepted, c.delivered, row.queued, c.expired, c.dropped, c.quarantined, c.duplicate, row.lost];
         let columns: String = numbers.iter().map(|n| format!("  {:>11}", grouped(*n))).collect();
         let verdict = match row.balances() {
             true => style.paint(Colour::Green, "balances"),
