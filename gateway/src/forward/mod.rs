@@ -7,6 +7,10 @@
 //! # Not here
 //! What the records mean, beyond encoding them for the sink.
 
+mod delivery;
+mod gzip;
+mod retry;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
