@@ -3,7 +3,7 @@
 //! # What
 //! - The core is `no_std` without alloc: the firmware [`frame`] and its [`crc`]. Firmware links only this.
 //! - Feature `std` adds what gateway and cloud-sink share, so that both decode with the same code:
-//!   the [`measurement`] model, the payload decoders ([`decode`], [`json`], [`scalar`]), the topic
+//!   the [`measurement`] model, the payload decoders ([`decode`]: frames, JSON, scalars), the topic
 //!   patterns ([`topic`]), InfluxDB's [`line`] protocol, the [`derived`] records and the Kafka [`envelope`].
 //!
 //! # Invariants
@@ -24,15 +24,19 @@ pub mod decode;
 #[cfg(feature = "std")]
 pub mod derived;
 #[cfg(feature = "std")]
+mod digits;
+#[cfg(feature = "std")]
 pub mod envelope;
 #[cfg(feature = "std")]
-pub mod json;
+mod json;
 #[cfg(feature = "std")]
 pub mod line;
 #[cfg(feature = "std")]
 pub mod measurement;
 #[cfg(feature = "std")]
-pub mod scalar;
+mod scalar;
+#[cfg(feature = "std")]
+mod time;
 #[cfg(feature = "std")]
 pub mod topic;
 

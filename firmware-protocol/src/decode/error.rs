@@ -1,0 +1,70 @@
+//! Why a message could not be decoded.
+
+use std::fmt;
+
+use crate::FrameError;
+
+/// Why a message could not be decoded. Poison is data: the caller counts it by `reason` and quarantines the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    NoRoute,
+    NoDevice,
+    Frame(FrameError),
+    /// What is wrong and where in the payload.
+    Json(String),
+    NotANumber,
+    NotUtf8,
+    BadTime(String),
+    TooLarge {
+        what: &'static str,
+        limit: usize,
+    },
+    /// Nothing numeric in it.
+    NoReadings,
+}
+
+impl DecodeError {
+    /// One of few words, for a metric's label.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_route",
+            Self::NoDevice => "no_device",
+            Self::Frame(FrameError::WrongCrc) => "frame_crc",
+            Self::Frame(FrameError::UnknownVersion) => "frame_version",
+            Self::Frame(_) => "frame",
+            Self::Json(_) => "json",
+            Self::NotANumber => "not_a_number",
+            Self::NotUtf8 => "not_utf8",
+            Self::BadTime(_) => "bad_time",
+            Self::TooLarge { .. } => "too_large",
+            Self::NoReadings => "no_readings",
+        }
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoute => f.write_str("no decode route matches the topic: add one, or one for `#`"),
+            Self::NoDevice => {
+                f.write_str("message names no device: the route's device_field is missing in it, or the topic is empty")
+            }
+            Self::Frame(e) => e.fmt(f),
+            Self::Json(text) => write!(f, "json: {text}"),
+            Self::NotANumber => f.write_str("expected a frame, a json object, a number, true or false"),
+            Self::NotUtf8 => f.write_str("json payload is not utf-8"),
+            Self::BadTime(text) => f.write_str(text),
+            Self::TooLarge { what, limit } => write!(f, "{what} beyond the limit of {limit}"),
+            Self::NoReadings => f.write_str("message holds no number, true or false"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl From<FrameError> for DecodeError {
+    fn from(e: FrameError) -> Self {
+        Self::Frame(e)
+    }
+}

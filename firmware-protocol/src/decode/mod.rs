@@ -1,0 +1,161 @@
+//! From a message's topic and payload to a [`Measurement`]: the routes that an operator configures.
+//!
+//! # Invariants
+//! - Pure: the same message and routes give the same measurement, on the gateway, in cloud-sink, years later.
+//! - The first route whose topic pattern matches decides; a message that no route matches is undecodable.
+//! - In the steady state nothing is allocated: the measurement is reused.
+//!
+//! # Flow
+//! ```text
+//! topic ─▶ Route ─┬▶ frame  ─┐
+//!                 ├▶ json   ─┼▶ Measurement: device, identity, channels, readings
+//!                 └▶ scalar ─┘
+//! ```
+//! The device is, in this order: the frame's own; the topic's `{device}`; the JSON field that the route names, which
+//! must then be there; else the whole topic, because only that never makes one device out of two.
+
+mod error;
+mod frame;
+mod route;
+
+use std::borrow::Cow;
+
+use crate::frame::{Header, is_frame};
+use crate::measurement::{EventTime, Measurement, Reading};
+use crate::topic::{Captures, Pattern};
+use crate::{json, scalar};
+
+pub use error::DecodeError;
+pub use route::{Format, Route, RouteFault, TimeUnit};
+
+/// Longest device name taken from a topic or a JSON field, bytes; it becomes a tag, a Kafka key and a state's key.
+pub const DEVICE_MAX_BYTES: usize = 256;
+/// Longest channel name, nested JSON names with their dots included, bytes; it becomes a field's key.
+pub const CHANNEL_NAME_MAX_BYTES: usize = 128;
+/// Most channels of one message: each is state in the detectors and a field in the database.
+pub const CHANNELS_MAX: usize = 256;
+/// Most readings of one message, at 24 bytes each.
+pub const READINGS_MAX: usize = 32_768;
+
+/// A message as it was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    pub topic: &'a str,
+    pub payload: &'a [u8],
+    pub received_at: EventTime,
+}
+
+/// The configured routes, ready to decode.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    routes: Vec<(Pattern, Route)>,
+}
+
+/// What the payload is, once looked at.
+enum Content<'a> {
+    Frame(&'a [u8]),
+    Json(&'a [u8]),
+    Scalar(&'a [u8]),
+}
+
+impl Decoder {
+    /// # Errors
+    /// A text that names the route, the field and what is wrong with it.
+    pub fn new(routes: Vec<Route>) -> Result<Self, String> {
+        let mut proven = Vec::with_capacity(routes.len());
+        for (i, route) in routes.into_iter().enumerate() {
+            let refuse = |fault: RouteFault| format!("decode route {} (topic `{}`): {fault}", i + 1, route.topic);
+            let pattern = route.pattern().map_err(refuse)?;
+            if let Some(fault) = route.faults().into_iter().next() {
+                return Err(refuse(fault));
+            }
+            proven.push((pattern, route));
+        }
+        Ok(Self { routes: proven })
+    }
+
+    /// The route that decides for a topic.
+    pub fn route_for(&self, topic: &str) -> Option<&Route> {
+        self.find(topic).map(|(_, route, _)| route)
+    }
+
+    /// Decodes into `out`, which is cleared first. Returns the route that decided.
+    ///
+    /// # Errors
+    /// See [`DecodeError`]; `out` is then empty or partly filled and must not be used.
+    pub fn decode(&self, message: Incoming<'_>, out: &mut Measurement) -> Result<&Route, DecodeError> {
+        out.clear();
+        let (pattern, route, captures) = self.find(message.topic).ok_or(DecodeError::NoRoute)?;
+        match route.content(message.payload) {
+            Content::Frame(bytes) => frame::decode(bytes, message.received_at, out)?,
+            Content::Json(bytes) => {
+                let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
+                let from_payload = !pattern.names_device() && route.device_field.is_some();
+                if !from_payload {
+                    set_device(captures.device.unwrap_or(message.topic), out)?;
+                }
+                json::decode(text, &json::Rules { route, captures, from_payload }, message.received_at, out)?;
+            }
+            Content::Scalar(bytes) => {
+                let value = scalar::parse(bytes)?;
+                if !pattern.names_device() && route.device_field.is_some() {
+                    return Err(DecodeError::NoDevice);
+                }
+                set_device(captures.device.unwrap_or(message.topic), out)?;
+                let name = captures.channel.unwrap_or(&route.channel);
+                check_length("channel name", name, CHANNEL_NAME_MAX_BYTES)?;
+                let channel = out.push_channel(name);
+                out.readings.push(Reading { channel, at: message.received_at, value });
+            }
+        }
+        if out.readings.is_empty() { Err(DecodeError::NoReadings) } else { Ok(route) }
+    }
+
+    /// The name of the device that a message is from, without decoding the rest: the key under which it is sent on.
+    /// Where `decode` would find none, because the message is broken, it is the topic.
+    pub fn device_of<'m>(&self, topic: &'m str, payload: &'m [u8]) -> Cow<'m, str> {
+        let Some((_, route, captures)) = self.find(topic) else { return Cow::Borrowed(topic) };
+        let named = match route.content(payload) {
+            Content::Frame(bytes) => Header::peek(bytes).ok().map(|h| Cow::Borrowed(h.device)),
+            Content::Json(bytes) => captures.device.map(Cow::Borrowed).or_else(|| {
+                let text = std::str::from_utf8(bytes).ok()?;
+                json::device(text, route.device_field.as_deref()?)
+            }),
+            Content::Scalar(_) => captures.device.map(Cow::Borrowed),
+        };
+        named.filter(|d| !d.is_empty() && d.len() <= DEVICE_MAX_BYTES).unwrap_or(Cow::Borrowed(topic))
+    }
+
+    fn find<'s, 't>(&'s self, topic: &'t str) -> Option<(&'s Pattern, &'s Route, Captures<'t>)> {
+        self.routes.iter().find_map(|(pattern, route)| pattern.matches(topic).map(|c| (pattern, route, c)))
+    }
+}
+
+impl Route {
+    fn content<'a>(&self, payload: &'a [u8]) -> Content<'a> {
+        match self.format {
+            Format::Frame => Content::Frame(payload),
+            Format::Json => Content::Json(payload),
+            Format::Scalar => Content::Scalar(payload),
+            Format::Auto if is_frame(payload) => Content::Frame(payload),
+            Format::Auto if matches!(payload.trim_ascii_start().first(), Some(b'{' | b'[')) => Content::Json(payload),
+            Format::Auto => Content::Scalar(payload),
+        }
+    }
+}
+
+fn set_device(device: &str, out: &mut Measurement) -> Result<(), DecodeError> {
+    if device.is_empty() {
+        return Err(DecodeError::NoDevice);
+    }
+    check_length("device name", device, DEVICE_MAX_BYTES)?;
+    out.set_device(device);
+    Ok(())
+}
+
+fn check_length(what: &'static str, name: &str, limit: usize) -> Result<(), DecodeError> {
+    if name.len() > limit { Err(DecodeError::TooLarge { what, limit }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+use super::*;
+use crate::derived::{Anomaly, Derived, Gap, Stats, Status, Window};
+use crate::measurement::Reading;
+use crate::{BootId, DeviceSeq};
+
+fn encoder() -> Encoder {
+    Encoder::new(&[("site".into(), "hall 2".into()), ("gateway".into(), "g1".into())])
+}
+
+fn measurement(device: &str, channels: &[(&str, &[(i64, f64)])]) -> Measurement {
+    let mut m = Measurement::default();
+    m.set_device(device);
+    for (name, samples) in channels {
+        let channel = m.push_channel(name);
+        m.readings.extend(samples.iter().map(|(at, value)| Reading { channel, at: EventTime(*at), value: *value }));
+    }
+    m
+}
+
+fn lines(m: &Measurement, queue_seq: u64) -> String {
+    let mut out = Vec::new();
+    let count = encoder().measurement(&mut out, "sensor", m, queue_seq);
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text.lines().count(), count);
+    text
+}
+
+fn derived(record: &Derived) -> String {
+    let mut out = Vec::new();
+    encoder().derived(&mut out, record);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn readings_of_one_time_share_a_line_and_tags_are_sorted() {
+    let m = measurement("pump-7", &[("flow", &[(5_000_001, 1.5)]), ("temperature", &[(5_000_001, -20.0)])]);
+    assert_eq!(lines(&m, 9), "sensor,device=pump-7,gateway=g1,site=hall\\ 2 flow=1.5,temperature=-20 5000001\n");
+}
+
+#[test]
+fn each_event_time_has_a_line_with_its_channels_in_order() {
+    let m = measurement("d", &[("a", &[(3, 1.0), (1, 2.0)]), ("b", &[(1, 3.0), (2, 4.0)])]);
+    let prefix = "sensor,device=d,gateway=g1,site=hall\\ 2";
+    assert_eq!(lines(&m, 0), format!("{prefix} a=2,b=3 1\n{prefix} b=4 2\n{prefix} a=1 3\n"));
+}
+
+#[test]
+fn of_two_values_of_one_channel_at_one_time_the_later_counts() {
+    let m = measurement("d", &[("a", &[(1, 1.0), (1, 2.0)]), ("b", &[(1, 3.0)])]);
+    assert_eq!(lines(&m, 0), "sensor,device=d,gateway=g1,site=hall\\ 2 a=2,b=3 1\n");
+}
+
+#[test]
+fn values_that_are_not_finite_are_left_out_and_so_are_empty_lines() {
+    let m = measurement("d", &[("a", &[(1, f64::NAN), (2, f64::INFINITY)]), ("b", &[(1, 3.0)])]);
+    assert_eq!(lines(&m, 0), "sensor,device=d,gateway=g1,site=hall\\ 2 b=3 1\n");
+}
+
+#[test]
+fn names_cannot_break_out_of_their_place() {
+    let m = measurement("a,b=c d\n\\", &[("time", &[(1, 1.0)]), ("x\\ y", &[(1, 2.0)]), ("C:\\x", &[(1, 3.0)])]);
+    assert_eq!(lines(&m, 0), "sensor,device=a\\,b\\=c\\ d__,gateway=g1,site=hall\\ 2 time_=1,x_\\ y=2,C:\\x=3 1\n");
+}
+
+#[test]
+fn a_constant_tag_cannot_shadow_the_device() {
+    let tags = [("device", "evil"), ("", "x"), ("empty", ""), ("z", "1"), ("z", "2")];
+    let mut encoder = Encoder::new(&tags.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let mut out = Vec::new();
+    encoder.measurement(&mut out, "s", &measurement("d", &[("a", &[(1, 1.0)])]), 0);
+    assert_eq!(out, b"s,device=d,z=1 a=1 1\n");
+}
+
+#[test]
+fn messages_of_one_millisecond_become_two_points_and_a_repeat_the_same() {
+    let at = EventTime::from_millis(1_700_000_000_000);
+    assert_ne!(point_time(at, None, 1), point_time(at, None, 2));
+    assert_eq!(point_time(at, None, 1_000_007), EventTime(at.0 + 7));
+    assert_eq!(point_time(at, None, 1_000_007).as_millis(), at.as_millis());
+}
+
+#[test]
+fn finer_times_and_frames_keep_their_times() {
+    let fine = EventTime(1_700_000_000_000_000_001);
+    assert_eq!(point_time(fine, None, 5), fine);
+    let identity = Some(FrameIdentity { boot: BootId(1), seq: DeviceSeq(2) });
+    let whole = EventTime::from_millis(1_700_000_000_000);
+    assert_eq!(point_time(whole, identity, 5), whole);
+    assert_eq!(point_time(EventTime(i64::MAX), None, u64::MAX), EventTime(i64::MAX));
+}
+
+#[test]
+fn numbers_read_back_as_the_same_value() {
+    for value in [0.1, 1e300, 5e-324, -2.5e-7, 1e15, 123_456_789.125, f64::MAX, 9_007_199_254_740_993.0, 21.299_999] {
+        let mut out = Vec::new();
+        float(&mut out, value);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.parse(), Ok(value), "{text}");
+        assert!(text.len() <= 24, "{text}");
+    }
+}
+
+#[test]
+fn a_window_is_one_point_that_its_revisions_overwrite() {
+    let mut window = Window {
+        id: "00000000000000aa".into(),
+        device: "pump-7".into(),
+        channel: "flow".into(),
+        start_at_ms: 600_000,
+        end_at_ms: 1_200_000,
+        revision: 0,
+        count: 600,
+        gap_s: 1.5,
+        stats: Some(Stats { mean: 1.0, min: 0.5, max: 2.0, std: 0.25, p05: 0.6, p50: 1.0, p95: 1.9 }),
+        status: Status::Learning,
+        score: None,
+    };
+    let first = derived(&Derived::Window(window.clone()));
+    assert_eq!(
+        first,
+        "sensor_window,channel=flow,device=pump-7,gateway=g1,site=hall\\ 2 count=600i,end_at_ms=1200000i,gap_s=1.5,\
+         revision=0i,status=\"learning\",max=2,mean=1,min=0.5,p05=0.6,p50=1,p95=1.9,std=0.25 600000000000\n"
+    );
+    window.revision = 1;
+    window.status = Status::Anomalous;
+    window.score = Some(0.5);
+    let second = derived(&Derived::Window(window));
+    let point = |line: &str| (line.split(' ').take(2).collect::<String>(), line.rsplit(' ').next().unwrap().to_owned());
+    assert_ne!(first, second);
+    assert_eq!(point(&first).1, point(&second).1);
+    assert_eq!(first.split(" count").next(), second.split(" count").next(), "same series");
+}
+
+#[test]
+fn an_anomaly_explains_itself_in_its_point() {
+    let anomaly = Anomaly {
+        id: "00000000000000aa".into(),
+        device: "pump-7".into(),
+        channel: "flow".into(),
+        start_at_ms: 600_000,
+        end_at_ms: 1_200_000,
+        revision: 0,
+        score: 1.25,
+        detector: "window".into(),
+        kind: "step".into(),
+        feature: "level".into(),
+        value: 7.5,
+        expected_low: f64::NEG_INFINITY,
+        expected_high: 3.0,
+        summary: "flow stepped \"up\"\nto 7.5".into(),
+    };
+    assert_eq!(
+        derived(&Derived::Anomaly(anomaly)),
+        "sensor_anomaly,channel=flow,detector=window,device=pump-7,gateway=g1,kind=step,site=hall\\ 2 \
+         end_at_ms=1200000i,expected_high=3,feature=\"level\",id=\"00000000000000aa\",revision=0i,score=1.25,\
+         summary=\"flow stepped \\\"up\\\" to 7.5\",value=7.5 600000000000\n"
+    );
+}
+
+#[test]
+fn a_gap_says_how_many_are_missing() {
+    let gap =
+        Gap { device: "pump-7".into(), from_at_ms: 1, to_at_ms: 2, count: 3, at_least: true, reason: "expired".into() };
+    assert_eq!(
+        derived(&Derived::Gap(gap)),
+        "sensor_gap,device=pump-7,gateway=g1,reason=expired,site=hall\\ 2 at_least=true,count=3i,to_at_ms=2i 1000000\n"
+    );
+}
