@@ -233,9 +233,13 @@ mod tests {
     fn the_oldest_files_go_and_their_lines_are_counted() {
         let dir = tempfile::tempdir().unwrap();
         let mut file = RotatingFile::open(layout(dir.path())).unwrap();
-        let deleted: Vec<Deleted> = (0..5).flat_map(|_| file.append("0123456789\n".repeat(10).as_bytes()).unwrap()).collect();
+        let deleted: Vec<Deleted> =
+            (0..5).flat_map(|_| file.append("0123456789\n".repeat(10).as_bytes()).unwrap()).collect();
         assert_eq!(deleted.iter().map(|d| d.lines).collect::<Vec<_>>(), [10, 10]);
-        assert_eq!(names(dir.path()), ["out-00000003.lp", "out-00000004.lp", "out-00000005.lp", "out-00000006.lp.part"]);
+        assert_eq!(
+            names(dir.path()),
+            ["out-00000003.lp", "out-00000004.lp", "out-00000005.lp", "out-00000006.lp.part"]
+        );
     }
 
     #[test]
@@ -282,7 +286,10 @@ mod tests {
             RotatingFile::open(layout(dir.path())).unwrap().append("0123456789\n".repeat(10).as_bytes()).unwrap();
         }
         let names = names(dir.path());
-        assert!(names.contains(&"out-00000005.lp".into()) && names.contains(&"out-00000006.lp.part".into()), "{names:?}");
+        assert!(
+            names.contains(&"out-00000005.lp".into()) && names.contains(&"out-00000006.lp.part".into()),
+            "{names:?}"
+        );
         assert_eq!(names.iter().filter(|n| n.contains("00000009")).count(), 3);
     }
 }

