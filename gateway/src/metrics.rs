@@ -121,6 +121,8 @@ pub struct Detect {
 pub struct Forward {
     pub delivered: Family<SinkLog, Counter>,
     pub quarantined: Family<SinkReason, Counter>,
+    /// Records deleted from the quarantine to keep to its bound.
+    pub quarantine_evicted: Family<SinkLabel, Counter>,
     pub batches: Family<SinkLabel, Counter>,
     /// Bytes sent, after compression.
     pub sent_bytes: Family<SinkLabel, Counter>,
@@ -135,6 +137,7 @@ impl Default for Forward {
         Self {
             delivered: Family::default(),
             quarantined: Family::default(),
+            quarantine_evicted: Family::default(),
             batches: Family::default(),
             sent_bytes: Family::default(),
             retries: Family::default(),
@@ -186,6 +189,11 @@ impl Metrics {
         let m = &self.forward;
         r.register("delivered", "Records that the sink confirmed", m.delivered.clone());
         r.register("quarantined", "Records kept aside, by reason", m.quarantined.clone());
+        r.register(
+            "quarantine_evicted",
+            "Records deleted from the quarantine, the oldest",
+            m.quarantine_evicted.clone(),
+        );
         r.register("batches", "Batches that the sink confirmed", m.batches.clone());
         r.register_with_unit("sent", "Sent, compressed", Unit::Bytes, m.sent_bytes.clone());
         r.register("retries", "Attempts that failed and were repeated", m.retries.clone());

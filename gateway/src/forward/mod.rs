@@ -4,8 +4,29 @@
 //! - A cursor moves only after the sink confirmed, or after the record was quarantined and counted.
 //! - Per device, in each log, records leave in the order of the queue.
 //!
+//! # Flow
+//! ```text
+//! queue::Reader ─▶ task: Encoder ─batch─▶ Sink ─▶ InfluxDB, Kafka, files
+//!                   ▲  └─ what cannot be encoded, what the sink refuses ─▶ quarantine
+//!                   └─ delivery (pure): what next, and what an outcome means
+//! ```
+//!
 //! # Not here
 //! What the records mean, beyond encoding them for the sink.
+
+mod delivery;
+mod file;
+mod gzip;
+mod influx;
+mod kafka;
+mod lines;
+mod quarantine;
+mod retry;
+mod rotating;
+mod start;
+mod task;
+#[cfg(test)]
+mod testing;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,12 +34,14 @@ use std::time::Duration;
 use crate::queue::{Log, QueueSeq, Record};
 use crate::secret::Secret;
 
+pub use start::{Context, Error, Labels, Running, start};
+
 /// How batches are cut and repeated, the same for all sinks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryConfig {
     /// Most records in one batch.
     pub batch_records_max: usize,
-    /// Most encoded bytes in one batch, before compression.
+    /// A batch ends with the record that brings it to this many encoded bytes, before compression.
     pub batch_max_bytes: usize,
     /// One attempt may take this long.
     pub timeout: Duration,
@@ -105,12 +128,11 @@ pub enum SinkError {
     Misconfigured { reason: String },
 }
 
-/// A destination. Encodes records as it wants them and sends them as one batch.
-///
-/// `encode` is called while the batch before it may still be under way, hence the two halves.
-pub trait Sink: Send + 'static {
+/// Encodes records as a sink wants them. Apart from [`Sink`], because a batch is encoded while the one before it is
+/// still under way.
+pub trait Encoder: Send + 'static {
     /// An encoded batch, ready to send, perhaps more than once.
-    type Batch: Send + Sync;
+    type Batch: Send + Sync + 'static;
 
     /// Adds a record to the batch under construction.
     ///
@@ -118,13 +140,22 @@ pub trait Sink: Send + 'static {
     /// `Undeliverable`, with a reason for the books: the record is quarantined for this sink.
     fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable>;
 
-    /// Encoded bytes so far; the forwarder cuts the batch at its limit.
+    /// Encoded bytes so far; the forwarder ends the batch at its limit.
     fn pending_bytes(&self) -> usize;
 
     /// Takes what was pushed since the last call as one batch; `None` if that is nothing.
     fn take(&mut self) -> Option<Self::Batch>;
+}
 
-    /// Sends one batch and waits for the sink's confirmation.
+/// A destination.
+pub trait Sink: Send + Sync + 'static {
+    type Batch: Send + Sync + 'static;
+
+    /// Bytes that the batch takes on the wire, or nearly so.
+    fn wire_bytes(batch: &Self::Batch) -> u64;
+
+    /// Sends one batch and waits for the sink's confirmation. A send that is dropped half-way must leave nothing
+    /// behind that could overtake a later one.
     fn send(&self, batch: &Self::Batch) -> impl Future<Output = Result<(), SinkError>> + Send;
 }
 

@@ -1,0 +1,139 @@
+//! Against librdkafka's own mock broker, on loopback.
+
+use bytes::Bytes;
+use firmware_protocol::envelope::Envelope;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::*;
+use crate::clock::SharedClockMap;
+use crate::forward::testing::{decoder, gap, labels, record};
+use crate::forward::{DeliveryConfig, Encoder};
+use crate::queue::{Log, QueueSeq};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+fn cluster() -> MockCluster<'static, DefaultProducerContext> {
+    let cluster = MockCluster::new(1).unwrap();
+    for topic in ["t.raw", "t.gaps"] {
+        cluster.create_topic(topic, 1, 1).unwrap();
+    }
+    cluster
+}
+
+fn sink(bootstrap: &str, timeout: Duration) -> KafkaSink {
+    let delivery = DeliveryConfig { timeout, ..DeliveryConfig::default() };
+    let (name, bootstrap, topic_prefix) = ("kafka".into(), bootstrap.into(), "t".into());
+    KafkaSink::new(&KafkaConfig { name, bootstrap, topic_prefix, delivery }, "edge-1").unwrap()
+}
+
+fn encoder() -> KafkaEncoder {
+    KafkaEncoder::new(decoder(), SharedClockMap::default(), &labels())
+}
+
+fn batch(payloads: &[String]) -> Batch {
+    let mut encoder = encoder();
+    for (seq, payload) in payloads.iter().enumerate() {
+        encoder.push(Log::Raw, QueueSeq(seq as u64), &record("sensors/a", payload.as_bytes())).unwrap();
+    }
+    encoder.take().unwrap()
+}
+
+fn consumer(bootstrap: &str, topic: &str) -> BaseConsumer {
+    let mut settings = ClientConfig::new();
+    settings.set("bootstrap.servers", bootstrap).set("group.id", "test");
+    let consumer: BaseConsumer = settings.create().unwrap();
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+    consumer.assign(&partitions).unwrap();
+    consumer
+}
+
+fn next(consumer: &BaseConsumer) -> BorrowedMessage<'_> {
+    consumer.poll(TIMEOUT).expect("a message in time").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn raw_arrives_as_it_was_received_with_key_headers_and_in_order() {
+    let cluster = cluster();
+    let bootstrap = cluster.bootstrap_servers();
+    let payloads: Vec<String> = (0..1_000).map(|i| format!("{{\"x\":{i}}}")).collect();
+    let batch = batch(&payloads);
+    assert!(KafkaSink::wire_bytes(&batch) > 1_000);
+    sink(&bootstrap, TIMEOUT).send(&batch).await.unwrap();
+    let consumer = consumer(&bootstrap, "t.raw");
+    for (seq, payload) in payloads.iter().enumerate() {
+        let message = next(&consumer);
+        assert_eq!(message.payload(), Some(payload.as_bytes()));
+        assert_eq!(message.key(), Some(&b"a"[..]));
+        let headers: Vec<_> = message.headers().unwrap().iter().map(|h| (h.key, h.value.unwrap())).collect();
+        let envelope = Envelope::from_headers(headers).unwrap();
+        assert_eq!((envelope.queue_seq, envelope.gateway), (seq as u64, "edge-1"));
+        assert_eq!((envelope.topic, envelope.door, envelope.identity), ("sensors/a", "mqtt", None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn derived_records_go_to_the_topic_of_their_schema() {
+    let cluster = cluster();
+    let bootstrap = cluster.bootstrap_servers();
+    let mut encoder = encoder();
+    encoder.push(Log::Derived, QueueSeq(0), &gap("press-07")).unwrap();
+    sink(&bootstrap, TIMEOUT).send(&encoder.take().unwrap()).await.unwrap();
+    let consumer = consumer(&bootstrap, "t.gaps");
+    let message = next(&consumer);
+    assert_eq!((message.key(), message.payload()), (Some(&b"press-07"[..]), Some(&gap("press-07").payload[..])));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_goes_and_comes_back_gets_everything_and_nothing_overtakes() {
+    let cluster = cluster();
+    let bootstrap = cluster.bootstrap_servers();
+    let sink = sink(&bootstrap, Duration::from_secs(2));
+    let payloads: Vec<String> = (0..500).map(|i| format!("{i}")).collect();
+    sink.send(&batch(&payloads[..100])).await.unwrap();
+    cluster.broker_down(1).unwrap();
+    let rest = batch(&payloads[100..]);
+    let outcome = sink.send(&rest).await;
+    assert!(matches!(outcome, Err(SinkError::Retry { .. })), "{outcome:?}");
+    cluster.broker_up(1).unwrap();
+    let mut attempts = 0;
+    while let Err(error) = sink.send(&rest).await {
+        attempts += 1;
+        assert!(attempts < 20, "the broker is back: {error}");
+    }
+    let consumer = consumer(&bootstrap, "t.raw");
+    let mut first_arrivals: Vec<String> = Vec::new();
+    while first_arrivals.len() < payloads.len() {
+        let payload = String::from_utf8(next(&consumer).payload().unwrap().to_vec()).unwrap();
+        if !first_arrivals.contains(&payload) {
+            first_arrivals.push(payload);
+        }
+    }
+    assert_eq!(first_arrivals, payloads);
+}
+
+#[test]
+fn a_message_above_the_brokers_limit_is_not_even_tried() {
+    let mut encoder = encoder();
+    let large =
+        crate::queue::Record { payload: Bytes::from(vec![b'1'; MESSAGE_MAX_BYTES]), ..record("sensors/a", b"") };
+    assert_eq!(encoder.push(Log::Raw, QueueSeq(0), &large).unwrap_err().reason, "too_large");
+    assert!(encoder.take().is_none(), "nothing of it stays in the batch");
+}
+
+#[test]
+fn failures_are_told_apart_by_what_helps() {
+    let of = |code| verdict(&KafkaError::MessageProduction(code));
+    assert!(matches!(of(RDKafkaErrorCode::MessageSizeTooLarge), SinkError::Reject { .. }));
+    assert!(matches!(of(RDKafkaErrorCode::UnknownTopicOrPartition), SinkError::Misconfigured { .. }));
+    assert!(matches!(of(RDKafkaErrorCode::TopicAuthorizationFailed), SinkError::Misconfigured { .. }));
+    for passing in
+        [RDKafkaErrorCode::QueueFull, RDKafkaErrorCode::NotEnoughReplicas, RDKafkaErrorCode::BrokerTransportFailure]
+    {
+        assert!(matches!(of(passing), SinkError::Retry { .. }), "{passing}");
+    }
+}

@@ -1,0 +1,131 @@
+//! Records to InfluxDB line protocol, for every sink that wants lines.
+
+use std::sync::Arc;
+
+use firmware_protocol::decode::{Decoder, Incoming};
+use firmware_protocol::derived::Derived;
+use firmware_protocol::line;
+use firmware_protocol::measurement::Measurement;
+
+use super::{Labels, Undeliverable};
+use crate::clock::SharedClockMap;
+use crate::queue::{Log, QueueSeq, Record};
+
+/// Keeps its buffers, so that a stream is encoded without an allocation per record.
+pub(super) struct Lines {
+    decoder: Arc<Decoder>,
+    clock: SharedClockMap,
+    encoder: line::Encoder,
+    measurement: Measurement,
+    out: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn new(decoder: Arc<Decoder>, clock: SharedClockMap, labels: &Labels) -> Self {
+        let tags = [("gateway".to_owned(), labels.gateway.clone()), ("site".to_owned(), labels.site.clone())];
+        let (encoder, measurement) = (line::Encoder::new(&tags), Measurement::default());
+        Self { decoder, clock, encoder, measurement, out: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable> {
+        match log {
+            Log::Raw => self.push_raw(seq, record),
+            Log::Derived => {
+                let derived = derived(record)?;
+                self.encoder.derived(&mut self.out, &derived);
+                Ok(())
+            }
+        }
+    }
+
+    fn push_raw(&mut self, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable> {
+        let received_at = self.clock.resolve(record.received);
+        let incoming = Incoming { topic: topic(record)?, payload: &record.payload, received_at };
+        let route = self
+            .decoder
+            .decode(incoming, &mut self.measurement)
+            .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
+        match self.encoder.measurement(&mut self.out, &route.measurement, &self.measurement, seq.0) {
+            0 => Err(Undeliverable { reason: "not_finite", detail: "no reading is a finite number".into() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// All lines since they were last cleared.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// Keeps the allocation.
+    pub(super) fn clear(&mut self) {
+        self.out.clear();
+    }
+}
+
+/// The topic as text: MQTT says that it is, other doors may not.
+pub(super) fn topic(record: &Record) -> Result<&str, Undeliverable> {
+    std::str::from_utf8(&record.topic)
+        .map_err(|e| Undeliverable { reason: "topic_not_utf8", detail: format!("topic is not UTF-8: {e}") })
+}
+
+pub(super) fn derived(record: &Record) -> Result<Derived, Undeliverable> {
+    Derived::from_json(&record.payload)
+        .map_err(|e| Undeliverable { reason: "derived", detail: format!("derived record is of another version: {e}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{ClockBoot, ClockMap};
+    use crate::forward::testing::{decoder, gap, labels, record};
+
+    fn lines() -> Lines {
+        let mut map = ClockMap::default();
+        map.set(ClockBoot(1), 1_700_000_000_000_000_000);
+        Lines::new(decoder(), SharedClockMap::from_bytes(&map.to_bytes()), &labels())
+    }
+
+    fn text(lines: &Lines) -> &str {
+        std::str::from_utf8(lines.bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_record_without_a_time_of_its_own_gets_the_resolved_time_of_receipt() {
+        let mut lines = lines();
+        lines.push(Log::Raw, QueueSeq(0), &record("sensors/press-07", br#"{"temperature":21.5}"#)).unwrap();
+        assert_eq!(text(&lines), "sensor,device=press-07,gateway=edge-1 temperature=21.5 1700000000002000000\n");
+    }
+
+    #[test]
+    fn points_of_one_time_are_told_apart_by_the_queues_sequence() {
+        let mut lines = lines();
+        for seq in [5, 6] {
+            let record = record("sensors/a", br#"{"x":1,"ts":1700000000000}"#);
+            lines.push(Log::Raw, QueueSeq(seq), &record).unwrap();
+        }
+        let times: Vec<_> = text(&lines).lines().map(|l| l.rsplit(' ').next().unwrap()).collect();
+        assert_eq!(times, ["1700000000000000005", "1700000000000000006"]);
+    }
+
+    #[test]
+    fn derived_records_become_points_of_their_own() {
+        let mut lines = lines();
+        lines.push(Log::Derived, QueueSeq(0), &gap("press-07")).unwrap();
+        assert!(text(&lines).starts_with("sensor_gap,device=press-07,gateway=edge-1,reason=lost "), "{}", text(&lines));
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_decoded_leaves_no_line_and_tells_why() {
+        let mut lines = lines();
+        for (topic, payload, log) in [
+            ("elsewhere/a", &b"{\"x\":1}"[..], Log::Raw),
+            ("sensors/a", b"{\"x\":", Log::Raw),
+            ("sensors/a", b"{\"x\":\"high\"}", Log::Raw),
+            ("", b"{\"schema\":\"window/99\"}", Log::Derived),
+        ] {
+            let why = lines.push(log, QueueSeq(0), &record(topic, payload)).unwrap_err();
+            assert!(!why.reason.is_empty() && !why.detail.is_empty());
+            assert_eq!(lines.bytes(), b"");
+        }
+    }
+}
