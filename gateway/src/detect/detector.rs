@@ -6,6 +6,9 @@
 //!   the new normal, and the channel is watched with a higher threshold for two days.
 //! - The same windows give the same verdicts, restarted or not: all that matters is in [`Memory`], [`Learned`] and rows.
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 use firmware_protocol::derived::Status;

@@ -37,6 +37,8 @@ mod order;
 mod tail;
 
 mod state;
+#[cfg(test)]
+mod synthetic;
 mod window_id;
 
 pub use engine::{Changes, Counts, Engine, StateSource};

@@ -28,7 +28,7 @@ use firmware_protocol::measurement::{EventTime, Measurement};
 use self::points::Points;
 use super::Config;
 use super::engine::{Changes, Engine, StateSource};
-use crate::clock::{Clock, ClockMap};
+use crate::clock::{Clock, SharedClockMap};
 use crate::metrics::{self, ReasonLabel, StatusLabel};
 use crate::queue::{self, Appender, Door, Flags, Log, QueueSeq, Reader, Record, Transaction};
 use crate::shutdown::Stop;
@@ -69,7 +69,7 @@ pub struct Task {
     pub reader: Reader,
     pub appender: Appender,
     pub clock: Clock,
-    pub clock_map: ClockMap,
+    pub clock_map: SharedClockMap,
     pub view: Arc<View>,
     pub metrics: metrics::Detect,
     /// Told the raw record up to which all are in results and state.

@@ -372,11 +372,16 @@ impl Device {
         place
     }
 
+    /// The oldest window that a named channel has still to close.
+    fn next_window(&self) -> Option<WindowIndex> {
+        self.in_order.iter().filter_map(|place| self.channels[place.0 as usize].next()).min()
+    }
+
     fn close_until(&mut self, device: DeviceIndex, until: WindowIndex, closed: &mut Vec<Closed>) {
         if !self.watermark.close_until(until) {
             return;
         }
-        while let Some(window) = self.channels.iter().filter_map(Channel::next).min().filter(|w| *w < until) {
+        while let Some(window) = self.next_window().filter(|w| *w < until) {
             for place in &self.in_order {
                 let channel = &mut self.channels[place.0 as usize];
                 if channel.next() == Some(window) {
