@@ -1,0 +1,229 @@
+use std::time::Duration;
+
+use firmware_protocol::derived::Status;
+use firmware_protocol::measurement::{FrameIdentity, Reading};
+use firmware_protocol::{BootId, DeviceSeq};
+
+use super::*;
+
+type Store = BTreeMap<String, Vec<u8>>;
+
+/// A day of 48 windows: all stages of learning happen within some thousand records.
+fn config() -> Config {
+    Config {
+        window: Duration::from_secs(1_800),
+        learn: Duration::from_secs(4 * 86_400),
+        out_of_order: Duration::from_secs(300),
+        idle_timeout: Duration::from_secs(7_200),
+        ..Config::default()
+    }
+}
+
+const START_MS: i64 = 1_700_006_400_000;
+
+/// Two devices of two channels, a message each 90 s with some disorder, repeats, poison, late ones, a silence, a fault.
+fn record(seq: u64) -> Option<(Measurement, EventTime)> {
+    if seq % 97 == 5 {
+        return None;
+    }
+    let seq_of_frame = if seq % 41 == 7 { seq - 2 } else { seq };
+    let noise = |salt: u64| ((seq_of_frame * 7_919 + salt * 104_729) % 1_009) as f64 / 1_009.0;
+    let turn = seq_of_frame / 2;
+    let behind_s = if seq_of_frame % 29 == 3 { 40_000.0 } else { 200.0 * noise(1) };
+    let at = EventTime::from_millis(START_MS + turn as i64 * 90_000 - (behind_s * 1_000.0) as i64);
+    let mut m = Measurement::default();
+    m.set_device(if seq_of_frame % 2 == 0 { "pump" } else { "fan" });
+    m.identity = Some(FrameIdentity { boot: BootId(1), seq: DeviceSeq(seq_of_frame as u32) });
+    let is_faulty = (4_900..5_000).contains(&turn);
+    for (channel, salt) in [("flow", 2), ("heat", 3)] {
+        if channel == "heat" && (4_500..4_560).contains(&turn) {
+            continue;
+        }
+        let index = m.push_channel(channel);
+        for i in 0..3 {
+            let value = 10.0 + noise(salt + i) + if is_faulty { 25.0 * noise(9 + i) } else { 0.0 };
+            m.readings.push(Reading { channel: index, at: EventTime(at.0 + i as i64 * 30_000_000_000), value });
+        }
+    }
+    Some((m, EventTime::from_millis(START_MS + turn as i64 * 90_000 + 60_000)))
+}
+
+fn feed(engine: &mut Engine, seq: u64, store: &Store) {
+    match record(seq) {
+        Some((measurement, received_at)) => engine.on_measurement(QueueSeq(seq), &measurement, received_at, store),
+        None => engine.on_undecodable(QueueSeq(seq)),
+    }
+}
+
+/// What is durable.
+#[derive(Clone, Default)]
+struct Durable {
+    store: Store,
+    cursor: Cursor,
+    derived: Vec<Vec<u8>>,
+}
+
+impl Durable {
+    fn commit(&mut self, changes: Changes) {
+        self.cursor = changes.cursor;
+        self.derived.extend(changes.derived.iter().map(Derived::to_json));
+        for (key, value) in changes.state {
+            match value {
+                Some(value) => self.store.insert(key, value),
+                None => self.store.remove(&key),
+            };
+        }
+    }
+
+    fn restore(&self) -> Engine {
+        Engine::restore(&config(), &self.store, self.cursor)
+    }
+}
+
+const RECORDS: u64 = 11_000;
+
+/// Runs all records; `restarts` says after which commits the process is killed.
+fn run(mut restarts: impl FnMut(usize) -> bool) -> (Durable, Counts) {
+    let mut durable = Durable::default();
+    let mut engine = durable.restore();
+    let mut counts = Counts::default();
+    let mut commits = 0;
+    while engine.next().0 < RECORDS {
+        let seq = engine.next().0;
+        feed(&mut engine, seq, &durable.store);
+        if (seq + 1) % 16 != 0 && seq + 1 != RECORDS {
+            continue;
+        }
+        if let Some(changes) = engine.changes() {
+            counts.add(engine.take_counts().0);
+            durable.commit(changes);
+            commits += 1;
+            if restarts(commits) {
+                engine = durable.restore();
+            }
+        }
+    }
+    (durable, counts)
+}
+
+#[test]
+fn a_restart_at_every_transaction_gives_the_same_bytes_as_none() {
+    let (straight, counted) = run(|_| false);
+    let (restarted, recounted) = run(|_| true);
+    assert!(straight.derived.len() > 400);
+    assert_eq!(straight.derived, restarted.derived);
+    assert_eq!(straight.store, restarted.store);
+    assert_eq!(straight.cursor.next, restarted.cursor.next);
+    assert_eq!(counted, recounted, "nothing is counted twice");
+    assert!(counted.late > 0 && counted.duplicate > 0);
+}
+
+#[test]
+fn work_that_was_not_committed_is_done_again_with_the_same_result() {
+    let (straight, _) = run(|_| false);
+    let mut durable = Durable::default();
+    // Killed 200 records after each restart: mostly between two transactions.
+    let mut furthest = 0;
+    while furthest < RECORDS {
+        let mut engine = durable.restore();
+        let until = RECORDS.min(engine.processed().0 + 200);
+        while engine.next().0 < until {
+            let seq = engine.next().0;
+            feed(&mut engine, seq, &durable.store);
+            let is_due = (seq + 1) % 16 == 0 || seq + 1 == RECORDS;
+            if let Some(changes) = is_due.then(|| engine.changes()).flatten() {
+                durable.commit(changes);
+            }
+        }
+        furthest = until;
+        assert!(engine.processed().0 >= furthest);
+        let waiting = engine.derived_waiting();
+        drop(engine);
+        if durable.restore().processed().0 + 200 <= until && waiting == 0 {
+            panic!("no transaction in 200 records");
+        }
+    }
+    assert_eq!(straight.derived, durable.derived);
+}
+
+#[test]
+fn the_story_has_learning_normal_and_anomalous_windows_with_their_explanations() {
+    let (durable, _) = run(|_| false);
+    let derived: Vec<Derived> = durable.derived.iter().map(|b| Derived::from_json(b).unwrap()).collect();
+    let windows: Vec<&Window> =
+        derived.iter().filter_map(|d| if let Derived::Window(w) = d { Some(w) } else { None }).collect();
+    let anomalies: Vec<&Anomaly> =
+        derived.iter().filter_map(|d| if let Derived::Anomaly(a) = d { Some(a) } else { None }).collect();
+    for status in [Status::Learning, Status::Normal, Status::Anomalous] {
+        assert!(windows.iter().any(|w| w.status == status), "{status:?}");
+    }
+    assert_eq!(windows.iter().filter(|w| w.status == Status::Anomalous).count(), anomalies.len());
+    assert!(anomalies.iter().all(|a| windows.iter().any(|w| w.id == a.id)));
+    let mut ids: Vec<&String> = windows.iter().map(|w| &w.id).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), windows.len(), "each window once");
+    assert!(windows.iter().any(|w| w.channel == "heat" && w.count == 0), "the dropout has empty windows");
+    assert!(anomalies.iter().any(|a| a.channel == "heat" && a.kind == "dropout"));
+}
+
+#[test]
+fn the_cursors_books_balance_at_every_transaction() {
+    let mut durable = Durable::default();
+    let mut engine = durable.restore();
+    while engine.next().0 < 3_000 {
+        let seq = engine.next().0;
+        feed(&mut engine, seq, &durable.store);
+        if let Some(changes) = engine.changes() {
+            let c = changes.cursor;
+            assert_eq!(c.next.0, c.delivered + c.quarantined + c.duplicate + c.dropped);
+            assert!(c.next.0 <= seq + 1);
+            durable.commit(changes);
+            engine = durable.restore();
+        }
+    }
+    let Cursor { next, quarantined, duplicate, .. } = durable.cursor;
+    assert!(next.0 > 2_500 && quarantined > 20 && duplicate > 50, "{:?}", durable.cursor);
+}
+
+#[test]
+fn records_lost_from_the_store_are_booked_as_dropped() {
+    let mut engine = Durable::default().restore();
+    engine.on_undecodable(QueueSeq(0));
+    engine.on_undecodable(QueueSeq(10));
+    let cursor = engine.changes().unwrap().cursor;
+    assert_eq!((cursor.next, cursor.quarantined, cursor.dropped), (QueueSeq(11), 2, 9));
+}
+
+#[test]
+fn damage_to_any_value_of_the_state_relearns_and_does_not_crash() {
+    let (whole, _) = run(|_| false);
+    for key in whole.store.keys() {
+        let mut damaged = whole.clone();
+        let value = damaged.store.get_mut(key).unwrap();
+        let middle = value.len() / 2;
+        value[middle] ^= 0x10;
+        let mut engine = damaged.restore();
+        for seq in engine.next().0..RECORDS + 200 {
+            feed(&mut engine, seq, &damaged.store);
+        }
+        assert!(engine.changes().is_some(), "{key}");
+    }
+}
+
+#[test]
+fn another_length_of_windows_forgets_everything() {
+    let (mut durable, _) = run(|_| false);
+    let changed = Config { window: Duration::from_secs(3_600), ..config() };
+    let mut engine = Engine::restore(&changed, &durable.store, durable.cursor);
+    assert_eq!(engine.channels(), 0);
+    durable.commit(engine.changes().unwrap());
+    assert_eq!(durable.store.keys().collect::<Vec<_>>(), [ROOT_KEY]);
+}
+
+#[test]
+fn values_of_the_state_stay_small_enough_to_lie_inline() {
+    let (durable, _) = run(|_| false);
+    let largest = durable.store.iter().max_by_key(|(_, v)| v.len()).unwrap();
+    assert!(largest.1.len() < 16 * 1024, "{}: {} bytes", largest.0, largest.1.len());
+}
