@@ -3,11 +3,45 @@
 //! # Invariants
 //! - Pure but for `task`: no tokio, no network, no clock. The same records give the same windows, live or in batch.
 //! - State, detect's cursor and the derived records commit in one transaction.
+//! - Memory is bounded by `channels_max`: rows of the past live in the store, not here.
+//!
+//! # Flow
+//! ```text
+//! Measurement ─▶ window (operator) ─▶ features ─▶ detector ─▶ Window, Anomaly ─▶ engine's pending transaction ─▶ task
+//!                  ▲ watermark                     ▲ model (baseline, mixture) + tail
+//! ```
 //!
 //! # Not here
 //! Where results go: they are appended to the derived log.
 
 use std::time::Duration;
+
+mod engine;
+mod task;
+
+mod watermark;
+mod window;
+
+mod features;
+
+mod baseline;
+mod calendar;
+mod detector;
+mod explain;
+mod groups;
+mod history;
+mod linalg;
+mod mixture;
+mod model;
+mod order;
+mod tail;
+
+mod state;
+mod window_id;
+
+pub use engine::{Changes, Counts, Engine, StateSource};
+pub use task::{Error, Task, run};
+pub use window_id::WindowId;
 
 /// The `[detect]` table, resolved.
 #[derive(Clone, Debug, PartialEq)]

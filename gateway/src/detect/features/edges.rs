@@ -1,0 +1,106 @@
+//! Impulses and steps, told apart by a running median of 7.
+
+use serde::{Deserialize, Serialize};
+
+const SPAN: usize = 7;
+const CARRIED: usize = SPAN - 1;
+
+/// The last samples of the window before, so that an impulse at the window's edge is seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::detect) struct Carry {
+    last: Option<[f64; CARRIED]>,
+}
+
+impl Carry {
+    /// Takes the end of `values`; too few values leave the carry as it was.
+    pub(super) fn follow(&mut self, values: &[f64]) {
+        if let Some(last) = values.last_chunk::<CARRIED>() {
+            self.last = Some(*last);
+        }
+    }
+
+    fn values(&self) -> &[f64] {
+        self.last.as_ref().map_or(&[], |l| l.as_slice())
+    }
+}
+
+pub(super) struct Edges {
+    /// Largest distance of a sample from the median of the 7 around it.
+    pub(super) impulse: f64,
+    /// Largest difference of two running medians 7 samples apart.
+    pub(super) step: f64,
+}
+
+pub(super) fn edges(carry: &Carry, values: &[f64]) -> Edges {
+    let mut edges = Edges { impulse: 0.0, step: 0.0 };
+    let mut ring = [0.0; SPAN];
+    let mut medians = [0.0; SPAN];
+    let (mut seen, mut medians_seen) = (0_usize, 0_usize);
+    for value in carry.values().iter().chain(values) {
+        ring[seen % SPAN] = *value;
+        seen += 1;
+        if seen < SPAN {
+            continue;
+        }
+        // The middle of the 7 is the one that came three before the newest.
+        let middle = ring[(seen + SPAN - 4) % SPAN];
+        let median = median_of_7(ring);
+        edges.impulse = edges.impulse.max((middle - median).abs());
+        let place = medians_seen % SPAN;
+        if medians_seen >= SPAN {
+            edges.step = edges.step.max((median - medians[place]).abs());
+        }
+        medians[place] = median;
+        medians_seen += 1;
+    }
+    edges
+}
+
+/// The first exchanges of a sorting network that decide its middle place; exact, and without branches.
+fn median_of_7(mut v: [f64; SPAN]) -> f64 {
+    const EXCHANGES: [(usize, usize); 16] = [
+        (0, 6),
+        (2, 3),
+        (4, 5),
+        (0, 2),
+        (1, 4),
+        (3, 6),
+        (0, 1),
+        (2, 5),
+        (3, 4),
+        (1, 2),
+        (4, 6),
+        (2, 3),
+        (4, 5),
+        (1, 2),
+        (3, 4),
+        (5, 6),
+    ];
+    for (low, high) in EXCHANGES {
+        let (a, b) = (v[low], v[high]);
+        v[low] = a.min(b);
+        v[high] = a.max(b);
+    }
+    v[3]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_seven_is_right_for_every_order() {
+        fn permute(v: &mut [f64; SPAN], k: usize, check: &mut impl FnMut([f64; SPAN])) {
+            if k == SPAN {
+                check(*v);
+                return;
+            }
+            for i in k..SPAN {
+                v.swap(k, i);
+                permute(v, k + 1, check);
+                v.swap(k, i);
+            }
+        }
+        permute(&mut [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 0, &mut |v| assert_eq!(median_of_7(v), 4.0));
+    }
+}

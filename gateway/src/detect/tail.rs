@@ -1,0 +1,112 @@
+//! From scores to false-alarm rates: a Pareto tail per group makes one threshold mean the same for all.
+//!
+//! Above `u` (the 97 % quantile, or the group's floor) a score `r` is exceeded with probability `0.03 (r/u)^(-1/m)`, where
+//! `m` is the mean log excess seen while learning, pulled to what fleets of channels showed (30 windows' worth).
+
+use serde::{Deserialize, Serialize};
+
+use super::groups::{Group, Scores};
+use super::order::quantile;
+
+/// Where the tail begins.
+const TAIL_QUANTILE: f64 = 0.97;
+/// Mean log excess over many kinds of channels, and for how many windows it counts.
+const PRIOR_EXCESS: f64 = 0.10;
+const PRIOR_WINDOWS: f64 = 30.0;
+/// A thinner tail than this is luck.
+const EXCESS_MIN: f64 = 0.05;
+const DAYS_PER_MONTH: f64 = 30.0;
+
+/// Tails of all groups, by `Group as usize`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Tail {
+    begins: [f64; Group::COUNT],
+    excess: [f64; Group::COUNT],
+}
+
+impl Tail {
+    /// Learns from scores that the model gave to windows it had not learned from.
+    pub(super) fn fit<'a>(scores: impl Iterator<Item = &'a Scores> + Clone) -> Self {
+        let mut tail = Self { begins: [0.0; Group::COUNT], excess: [0.0; Group::COUNT] };
+        for group in Group::ALL {
+            let of_group: Vec<f64> = scores.clone().map(|s| f64::from(s[group as usize])).collect();
+            let begins = quantile(&of_group, TAIL_QUANTILE).max(group.floor());
+            let (mut windows, mut sum) = (PRIOR_WINDOWS, PRIOR_WINDOWS * PRIOR_EXCESS);
+            for score in of_group.iter().filter(|s| **s > begins) {
+                windows += 1.0;
+                sum += libm::log(score / begins);
+            }
+            tail.begins[group as usize] = begins;
+            tail.excess[group as usize] = (sum / windows).max(EXCESS_MIN);
+        }
+        tail
+    }
+
+    /// −log10 of the probability that a normal window scores as high; the group where that is largest.
+    pub(super) fn rarest(&self, scores: &Scores) -> (Group, f64) {
+        let mut rarest = (Group::Dropout, f64::NEG_INFINITY);
+        for group in Group::ALL {
+            let decades = self.decades(group, f64::from(scores[group as usize]));
+            if decades > rarest.1 {
+                rarest = (group, decades);
+            }
+        }
+        rarest
+    }
+
+    fn decades(&self, group: Group, score: f64) -> f64 {
+        let at_begin = -libm::log10(1.0 - TAIL_QUANTILE);
+        let ratio = score.max(1e-12) / self.begins[group as usize];
+        if ratio > 1.0 {
+            at_begin + libm::log(ratio) / self.excess[group as usize] / std::f64::consts::LN_10
+        } else {
+            at_begin * ratio
+        }
+    }
+}
+
+/// Decades above which a window alarms, so that `per_month` windows do so by chance, over all groups.
+pub(super) fn threshold(per_month: f64, windows_per_day: i64) -> f64 {
+    let chances = DAYS_PER_MONTH * windows_per_day as f64 * Group::COUNT as f64;
+    -libm::log10((per_month / chances).clamp(1e-12, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scores_of(values: impl Iterator<Item = f64>) -> Vec<Scores> {
+        values.map(|v| [v as f32; Group::COUNT]).collect()
+    }
+
+    #[test]
+    fn one_false_alarm_a_month_is_four_and_a_half_decades_of_ten_minute_windows() {
+        assert!((threshold(1.0, 144) - 4.635_48).abs() < 1e-4);
+        assert!((threshold(1.0, 144) - threshold(10.0, 144) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_rarity_of_a_score_grows_with_it_and_is_one_and_a_half_decades_where_the_tail_begins() {
+        let seen = scores_of((0..1000).map(|i| f64::from(i) / 100.0));
+        let tail = Tail::fit(seen.iter());
+        let decades = |score: f64| tail.decades(Group::Step, score);
+        assert!((decades(9.7) - 1.52).abs() < 0.02);
+        assert!(decades(1.0) < decades(5.0) && decades(5.0) < decades(12.0));
+        assert!(decades(30.0) > 4.6);
+    }
+
+    #[test]
+    fn a_calm_learning_time_does_not_make_trifles_rare() {
+        let seen = scores_of((0..1000).map(|_| 0.0));
+        let tail = Tail::fit(seen.iter());
+        assert!(tail.decades(Group::Spike, 0.3) < 1.6);
+    }
+
+    #[test]
+    fn a_wild_learning_time_makes_the_tail_heavy() {
+        let wild = scores_of((0..1000).map(|i| if i % 25 == 0 { 1.0 + f64::from(i) } else { 0.5 }));
+        let calm = scores_of((0..1000).map(|i| f64::from(i) / 1000.0));
+        let (wild, calm) = (Tail::fit(wild.iter()), Tail::fit(calm.iter()));
+        assert!(wild.decades(Group::Joint, 20.0) < calm.decades(Group::Joint, 20.0));
+    }
+}

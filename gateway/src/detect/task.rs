@@ -1,0 +1,265 @@
+//! The shell around [`Engine`]: reads the raw log, decodes, commits, feeds the view.
+//!
+//! It runs on a thread of its own: learning a model takes a tenth of a second of computing, which would hold up whatever
+//! else shares a worker of the runtime, and reading a block may wait for the disk. The thread waits on the runtime only
+//! for commits and for news.
+//!
+//! # Invariants
+//! - One transaction is under way at a time; the engine goes on only once it is durable.
+//! - Ticks of the gateway's clock reach the engine only when all records have: a backlog is not silence.
+
+mod points;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+
+use firmware_protocol::decode::{DecodeError, Decoder, Incoming};
+use firmware_protocol::derived::{Derived, Status};
+use firmware_protocol::measurement::{EventTime, Measurement};
+
+use self::points::Points;
+use super::Config;
+use super::engine::{Changes, Engine, StateSource};
+use crate::clock::{Clock, ClockMap};
+use crate::metrics::{self, ReasonLabel, StatusLabel};
+use crate::queue::{self, Appender, Door, Flags, Log, QueueSeq, Reader, Record, Transaction};
+use crate::shutdown::Stop;
+use crate::view::View;
+
+/// How often silent devices are looked for, and how long a finished window waits for company in its transaction.
+const TICK: Duration = Duration::from_secs(1);
+/// Records received less than this ago may still be on their way through the group commit.
+const SETTLE: Duration = Duration::from_secs(1);
+/// A transaction is cut at this many derived records (some 100 KB),
+const DERIVED_MAX: usize = 256;
+/// or after this many raw records, so that a restart has little to do again.
+const RECORDS_MAX: u64 = 50_000;
+
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(transparent)]
+    Queue(#[from] queue::Error),
+    #[error("results of detection could not be made durable: {0}")]
+    Commit(Arc<queue::Error>),
+    #[error("the thread of detection could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+    #[error("the thread of detection panicked")]
+    Panicked,
+}
+
+impl StateSource for Reader {
+    fn state(&self, key: &str) -> Option<Vec<u8>> {
+        Self::state(self, key)
+    }
+}
+
+/// What detection works with, all made by the pipeline.
+pub struct Task {
+    pub config: Config,
+    pub decoder: Decoder,
+    pub reader: Reader,
+    pub appender: Appender,
+    pub clock: Clock,
+    pub clock_map: ClockMap,
+    pub view: Arc<View>,
+    pub metrics: metrics::Detect,
+    /// Told the raw record up to which all are in results and state.
+    pub processed: watch::Sender<QueueSeq>,
+}
+
+/// Detects until it is told to stop, or the queue fails.
+///
+/// # Errors
+/// The queue is closed or cannot be read or written: nothing is lost, but detection has ended.
+pub async fn run(task: Task, stop: Stop) -> Result<(), Error> {
+    let (finished, outcome) = oneshot::channel();
+    let runtime = Handle::current();
+    std::thread::Builder::new().name("detect".into()).spawn(move || {
+        let result = Running::new(task, stop, runtime).run();
+        // The other side is gone only if the pipeline no longer waits: then nobody wants to know.
+        finished.send(result).unwrap_or_default();
+    })?;
+    outcome.await.map_err(|_| Error::Panicked)?
+}
+
+struct Running {
+    task: Task,
+    stop: Stop,
+    runtime: Handle,
+    engine: Engine,
+    measurement: Measurement,
+    points: Points,
+    /// Since the last transaction.
+    records: u64,
+    committed_at: Instant,
+}
+
+impl Running {
+    fn new(task: Task, stop: Stop, runtime: Handle) -> Self {
+        let engine = Engine::restore(&task.config, &task.reader, task.reader.cursor(Log::Raw));
+        info!(channels = engine.channels(), from = engine.next().0, "Detection starts.");
+        let points = Points::new(task.config.window);
+        let measurement = Measurement::default();
+        Self { task, stop, runtime, engine, measurement, points, records: 0, committed_at: Instant::now() }
+    }
+
+    fn run(mut self) -> Result<(), Error> {
+        while !self.stop.is_requested() {
+            if let Some(block) = self.task.reader.read(Log::Raw, self.engine.next())? {
+                for (seq, record) in block.records_from(self.engine.next()) {
+                    self.take(seq, record);
+                }
+                self.report();
+                if self.engine.derived_waiting() >= DERIVED_MAX
+                    || self.records >= RECORDS_MAX
+                    || self.committed_at.elapsed() >= TICK
+                {
+                    self.commit()?;
+                }
+                continue;
+            }
+            let now = self.task.clock_map.resolve(self.task.clock.stamp());
+            self.engine.on_idle(EventTime(now.0.saturating_sub(SETTLE.as_nanos() as i64)), &self.task.reader);
+            self.report();
+            self.commit()?;
+            self.wait()?;
+        }
+        self.commit()
+    }
+
+    fn take(&mut self, seq: QueueSeq, record: &Record) {
+        self.records += 1;
+        let received_at = self.task.clock_map.resolve(record.received);
+        let decoded = match std::str::from_utf8(&record.topic) {
+            Ok(topic) => {
+                let message = Incoming { topic, payload: &record.payload, received_at };
+                self.task.decoder.decode(message, &mut self.measurement).map(drop)
+            }
+            Err(_) => Err(DecodeError::NotUtf8),
+        };
+        match decoded {
+            Ok(()) => {
+                self.points.add(&self.measurement);
+                self.engine.on_measurement(seq, &self.measurement, received_at, &self.task.reader);
+            }
+            Err(error) => {
+                self.task.metrics.undecodable.get_or_create(&ReasonLabel { reason: reason(&error) }).inc();
+                self.engine.on_undecodable(seq);
+            }
+        }
+    }
+
+    /// Counts and charts what happened since the last call.
+    fn report(&mut self) {
+        let (counts, models_fitted) = self.engine.take_counts();
+        let metrics = &self.task.metrics;
+        metrics.readings.inc_by(counts.used);
+        for (reason, readings) in counts.refused().into_iter().filter(|(_, n)| *n > 0) {
+            metrics.refused.get_or_create(&ReasonLabel { reason }).inc_by(readings);
+        }
+        metrics.models_fitted.inc_by(models_fitted);
+        metrics.channels.set(self.engine.channels() as i64);
+        self.points.flush(&self.task.view);
+        self.task.processed.send_replace(self.engine.processed());
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        self.records = 0;
+        self.committed_at = Instant::now();
+        let Some(changes) = self.engine.changes() else { return Ok(()) };
+        let Changes { derived, cursor, state } = changes;
+        let received = self.task.clock.stamp();
+        let records = derived.iter().map(|d| Record {
+            door: Door::Detect,
+            flags: Flags::default(),
+            received,
+            topic: Bytes::from_static(topic(d).as_bytes()),
+            payload: d.to_json().into(),
+            content_type: Bytes::from_static(b"application/json"),
+        });
+        let transaction = Transaction {
+            raw: Vec::new(),
+            derived: records.collect(),
+            cursors: vec![(self.task.reader.name().to_owned(), Log::Raw, cursor)],
+            state,
+        };
+        self.runtime.block_on(async {
+            let receipt = self.task.appender.commit(transaction).await?;
+            match receipt.await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(Error::Commit(error)),
+                Err(_) => Err(Error::Queue(queue::Error::Closed)),
+            }
+        })?;
+        for record in derived {
+            self.show(record);
+        }
+        Ok(())
+    }
+
+    fn show(&self, record: Derived) {
+        match record {
+            Derived::Window(window) => {
+                let status = match window.status {
+                    Status::Learning => "learning",
+                    Status::Normal => "normal",
+                    Status::Anomalous => "anomalous",
+                };
+                self.task.metrics.windows.get_or_create(&StatusLabel { status }).inc();
+                self.task.view.add_window(window);
+            }
+            Derived::Anomaly(anomaly) => {
+                self.task.metrics.anomalies.inc();
+                warn!(device = anomaly.device, score = anomaly.score, "{}", anomaly.summary);
+                self.task.view.add_anomaly(anomaly);
+            }
+            // Gaps are found elsewhere; detection makes none.
+            Derived::Gap(_) => {}
+        }
+    }
+
+    /// Sleeps until there is news, a tick, or the word to stop.
+    fn wait(&mut self) -> Result<(), Error> {
+        let Self { task, stop, runtime, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                changed = task.reader.changed() => changed,
+                () = tokio::time::sleep(TICK) => Ok(()),
+                () = stop.requested() => Ok(()),
+            }
+        })?;
+        Ok(())
+    }
+}
+
+fn topic(record: &Derived) -> &'static str {
+    match record {
+        Derived::Window(_) => "window",
+        Derived::Anomaly(_) => "anomaly",
+        Derived::Gap(_) => "gap",
+    }
+}
+
+fn reason(error: &DecodeError) -> &'static str {
+    match error {
+        DecodeError::NoRoute => "no_route",
+        DecodeError::NoDevice => "no_device",
+        DecodeError::Frame(_) => "frame",
+        DecodeError::Json(_) => "json",
+        DecodeError::NotANumber => "not_a_number",
+        DecodeError::NotUtf8 => "not_utf8",
+        DecodeError::BadTime(_) => "bad_time",
+        DecodeError::TooLarge { .. } => "too_large",
+        DecodeError::NoReadings => "no_readings",
+        _ => "other",
+    }
+}

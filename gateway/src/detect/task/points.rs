@@ -1,0 +1,101 @@
+//! Thins readings out for the charts: a page needs the shape of the last windows, not every reading.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use firmware_protocol::measurement::{EventTime, Measurement};
+
+use crate::view::{Point, View};
+
+/// Points in a window: the view's 600 then show two and a half windows.
+const POINTS_PER_WINDOW: u32 = 240;
+/// Series followed; more are not charted. The view has a bound of its own, below this.
+const SERIES_MAX: usize = 1_024;
+
+/// Points that wait to be shown.
+#[derive(Debug)]
+pub(super) struct Points {
+    interval_ns: i64,
+    devices: HashMap<String, HashMap<String, Series>>,
+    series: usize,
+}
+
+#[derive(Debug)]
+struct Series {
+    next_at: EventTime,
+    waiting: Vec<Point>,
+}
+
+impl Points {
+    pub(super) fn new(window: Duration) -> Self {
+        let interval = window / POINTS_PER_WINDOW;
+        Self { interval_ns: interval.as_nanos() as i64, devices: HashMap::new(), series: 0 }
+    }
+
+    pub(super) fn add(&mut self, measurement: &Measurement) {
+        if !self.devices.contains_key(measurement.device()) {
+            if self.series >= SERIES_MAX {
+                return;
+            }
+            self.devices.insert(measurement.device().to_owned(), HashMap::new());
+        }
+        let Some(device) = self.devices.get_mut(measurement.device()) else { return };
+        for reading in measurement.readings.iter().filter(|r| r.value.is_finite()) {
+            let name = measurement.channel(reading.channel);
+            let point = Point { at: reading.at, value: reading.value };
+            match device.get_mut(name) {
+                Some(series) if series.is_too_early(reading.at, self.interval_ns) => {}
+                Some(series) => {
+                    series.waiting.push(point);
+                    series.next_at = EventTime(reading.at.0.saturating_add(self.interval_ns));
+                }
+                None if self.series < SERIES_MAX => {
+                    self.series += 1;
+                    let next_at = EventTime(reading.at.0.saturating_add(self.interval_ns));
+                    device.insert(name.to_owned(), Series { next_at, waiting: vec![point] });
+                }
+                None => {}
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self, view: &View) {
+        for (device, channels) in &mut self.devices {
+            for (channel, series) in channels.iter_mut().filter(|(_, s)| !s.waiting.is_empty()) {
+                view.add_points(device, channel, &series.waiting);
+                series.waiting.clear();
+            }
+        }
+    }
+}
+
+impl Series {
+    /// Soon after the last point; a reading long before it means that the device's clock was set back.
+    fn is_too_early(&self, at: EventTime, interval_ns: i64) -> bool {
+        let early_ns = self.next_at.0.saturating_sub(at.0);
+        early_ns > 0 && early_ns < interval_ns.saturating_mul(i64::from(POINTS_PER_WINDOW))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::Limits;
+
+    #[test]
+    fn a_fast_channel_shows_240_points_a_window() {
+        let mut points = Points::new(Duration::from_secs(600));
+        let mut measurement = Measurement::default();
+        measurement.set_device("d");
+        let channel = measurement.push_channel("c");
+        let view = View::new(Limits::default());
+        for i in 0..6_000 {
+            measurement.readings.clear();
+            let at = EventTime::from_millis(i * 100);
+            measurement.readings.push(firmware_protocol::measurement::Reading { channel, at, value: i as f64 });
+            points.add(&measurement);
+        }
+        points.flush(&view);
+        view.with(|s| assert_eq!(s.series[&("d".to_owned(), "c".to_owned())].len(), 240));
+    }
+}
