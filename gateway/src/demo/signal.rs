@@ -12,6 +12,9 @@ use std::f64::consts::TAU;
 use super::random::{Random, Wander};
 
 const DAY_S: f64 = 86_400.0;
+/// Memory of slow wandering. Short against the three days that the demo's detectors learn from: a process that wanders
+/// over days is still new to them after three, and would be reported, rightly.
+const WANDER_S: f64 = 2_400.0;
 /// Channels of the kind with the most.
 pub const CHANNELS_MAX: usize = 3;
 
@@ -112,29 +115,29 @@ impl Signal {
                 period_s: r.between(120.0, 240.0),
                 phase: r.unit(),
                 level: Wander::new(600.0, 0.04, r),
-                bearing: Wander::new(4.0 * 3600.0, 0.5, r),
+                bearing: Wander::new(WANDER_S, 0.25, r),
             },
             Kind::Temperature => Process::Temperature {
                 mean: r.between(18.0, 24.0),
                 swing: r.between(2.0, 3.5),
                 phase: r.unit(),
-                air: Wander::new(4.0 * 3600.0, 0.3, r),
-                damp: Wander::new(6.0 * 3600.0, 1.2, r),
+                air: Wander::new(WANDER_S, 0.2, r),
+                damp: Wander::new(WANDER_S, 0.8, r),
             },
             Kind::Motor => Process::Motor {
                 cycle_s: r.between(60.0, 120.0),
                 load: 1.0,
                 load_until_s: 0.0,
-                heat: Wander::new(1_800.0, 0.05, r),
-                grid: Wander::new(3_600.0, 0.8, r),
+                heat: Wander::new(WANDER_S, 0.05, r),
+                grid: Wander::new(WANDER_S, 0.8, r),
             },
             Kind::Pressure => Process::Pressure {
                 period_s: r.between(40.0, 120.0),
                 angle: r.unit(),
                 phase: r.unit(),
                 jitter: Wander::new(300.0, 0.02, r),
-                setpoint: Wander::new(7_200.0, 0.03, r),
-                demand: Wander::new(1_800.0, 0.8, r),
+                setpoint: Wander::new(WANDER_S, 0.03, r),
+                demand: Wander::new(WANDER_S, 0.8, r),
             },
         };
         Self { random, last_s: None, process }

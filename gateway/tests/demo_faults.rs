@@ -1,0 +1,77 @@
+//! The demo without its sockets: what its devices say, decoded and judged as the gateway does, against its own truth.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use firmware_protocol::decode::{Decoder, Incoming};
+use firmware_protocol::derived::{Anomaly, Derived};
+use firmware_protocol::measurement::{EventTime, Measurement};
+use gateway::demo::device::Start;
+use gateway::demo::plan::{self, Sampling, Timeline, WINDOW_MS};
+use gateway::demo::progress::Style;
+use gateway::demo::report::Report;
+use gateway::demo::settings;
+use gateway::detect::Engine;
+use gateway::queue::{Cursor, QueueSeq};
+
+const DEVICES: u32 = 6;
+/// Window every 1.25 s, as the demo's default is.
+const SPEED: f64 = 480.0;
+const NOW_MS: i64 = 1_795_267_786_000;
+
+/// The demo's 60 seconds with this seed.
+fn play(seed: u64) -> Report {
+    let line = Timeline::new(NOW_MS, Duration::from_secs(60), SPEED);
+    let start = Start { seed, at_ms: line.history_start_at_ms, monday_at_ms: line.history_start_at_ms };
+    let mut devices = plan::fleet(DEVICES, settings::TOPIC, Sampling::for_history(DEVICES), start);
+    let faults = plan::faults(&devices, seed, line.live_start_at_ms, line.live_end_at_ms);
+    plan::inject(&mut devices, &faults);
+
+    let config = settings::config(Path::new("unused"), SocketAddr::from(([127, 0, 0, 1], 0)), &line);
+    let decoder = Decoder::new(config.decode).unwrap();
+    let mut store: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut engine = Engine::restore(&config.detect.unwrap(), &store, Cursor::default());
+    let mut anomalies: Vec<Anomaly> = Vec::new();
+    let mut measurement = Measurement::default();
+    // All is received in one moment of the gateway's clock, much faster than it was measured.
+    let received_at = EventTime::from_millis(line.live_end_at_ms);
+    for seq in 0.. {
+        let device = devices.iter_mut().min_by_key(|d| d.due_at_ms()).unwrap();
+        if device.due_at_ms() >= line.live_end_at_ms {
+            break;
+        }
+        let topic = device.topic().to_owned();
+        let message = device.next_message();
+        decoder.decode(Incoming { topic: &topic, payload: &message.payload, received_at }, &mut measurement).unwrap();
+        engine.on_measurement(QueueSeq(seq), &measurement, received_at, &store);
+        let Some(changes) = (engine.derived_waiting() > 0).then(|| engine.changes()).flatten() else { continue };
+        for (key, value) in changes.state {
+            match value {
+                Some(value) => store.insert(key, value),
+                None => store.remove(&key),
+            };
+        }
+        anomalies.extend(changes.derived.into_iter().filter_map(|derived| match derived {
+            Derived::Anomaly(anomaly) => Some(anomaly),
+            Derived::Window(_) | Derived::Gap(_) => None,
+        }));
+    }
+    Report::new(&faults, &anomalies, WINDOW_MS)
+}
+
+#[test]
+fn the_default_demo_finds_at_least_four_of_five_faults_with_few_false_alarms() {
+    let report = play(1);
+    let table = report.table(Style::Plain);
+    assert!(report.rows.len() >= 10, "{table}");
+    assert!(report.found() * 5 >= report.rows.len() * 4, "{table}");
+    assert!(report.false_alarm_count() <= 5, "{table}");
+}
+
+#[test]
+fn another_seed_finds_as_many() {
+    let report = play(2);
+    assert!(report.found() * 5 >= report.rows.len() * 4, "{}", report.table(Style::Plain));
+}
