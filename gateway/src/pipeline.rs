@@ -99,7 +99,7 @@ impl Pipeline {
         if let Some(detect) = config.detect {
             let (processed, seen) = watch::channel(QueueSeq::default());
             detect_progress = Some(seen);
-            let task = detect::task::Task {
+            let task = detect::Task {
                 config: detect,
                 decoder: decoder.clone(),
                 reader: queue.reader(DETECT),
@@ -110,20 +110,19 @@ impl Pipeline {
                 metrics: metrics.detect.clone(),
                 processed,
             };
-            consumers.spawn(DETECT, detect::task::run(task, consumers.stop_signal()));
+            consumers.spawn(DETECT, detect::run(task, consumers.stop_signal()));
         }
-        let labels = forward::Labels { gateway: config.gateway.name.clone(), site: config.gateway.site.clone() };
-        for sink in config.sinks {
-            let name = sink.name().to_owned();
-            let context = forward::Context {
-                labels: labels.clone(),
-                decoder: decoder.clone(),
-                clock_map: clock_map.clone(),
-                quarantine_dir: config.gateway.data_dir.join("quarantine"),
-                metrics: metrics.forward.clone(),
-            };
-            let reader = queue.reader(&name);
-            consumers.spawn(name, forward::start(sink, context, reader, consumers.stop_signal())?);
+        let context = forward::Context {
+            labels: forward::Labels { gateway: config.gateway.name.clone(), site: config.gateway.site.clone() },
+            decoder: Arc::new(decoder),
+            clock: clock_map,
+            quarantine_dir: config.gateway.data_dir.join("quarantine"),
+            grace: config.gateway.shutdown_grace,
+            metrics: metrics.forward.clone(),
+            stop: consumers.stop_signal(),
+        };
+        for sink in forward::start(&config.sinks, &context, |name| queue.reader(name))? {
+            consumers.spawn(sink.name, async { sink.task.await });
         }
 
         let mut http_addr = None;

@@ -58,7 +58,10 @@ pub enum Error {
 
 impl StateSource for Reader {
     fn state(&self, key: &str) -> Option<Vec<u8>> {
-        Self::state(self, key)
+        Self::state(self, key).unwrap_or_else(|reason| {
+            tracing::error!(key, %reason, "A detector's state cannot be read; what it had learned is learned again.");
+            None
+        })
     }
 }
 
