@@ -43,7 +43,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// The gateway does not start or stop, a record is unaccounted for, or a message was not acknowledged.
 pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
-    let stop = stop_on_signal()?;
+    let stop = stop_on_signal(None)?;
     let style = Style::of_stdout();
     let data_dir = data_dir(args.data_dir.as_deref())?;
     let sampling = Sampling::for_history(args.devices);

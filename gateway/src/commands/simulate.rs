@@ -28,6 +28,8 @@ const FIRST_MONDAY_MS: i64 = 4 * 86_400_000;
 /// Faults are planned this far ahead when no end is given.
 const PLAN_MS: i64 = 30 * 86_400_000;
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// How long after its end a run may still catch up with what a broker that was away did not take.
+const CATCH_UP: Duration = Duration::from_secs(5);
 const MQTT_PORT: u16 = 1883;
 
 /// Publishes until `--seconds` or a signal.
@@ -35,7 +37,7 @@ const MQTT_PORT: u16 = 1883;
 /// # Errors
 /// Arguments that make no sense together, a truth file that cannot be written, or unacknowledged messages at the end.
 pub async fn run(args: &SimulateArgs) -> anyhow::Result<()> {
-    let stop = stop_on_signal()?;
+    let stop = stop_on_signal(args.seconds.map(|s| Duration::from_secs(s) + CATCH_UP))?;
     let broker = broker_address(&args.broker)?;
     let now_at_ms = now_ms();
     let (start_at_ms, end_at_ms) = event_times(now_at_ms, args.seconds, args.speed)?;
@@ -49,7 +51,7 @@ pub async fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     }
     let rate = sampling.messages_per_s(args.devices) * args.speed;
     println!(
-        "{} devices send {rate:.1} messages/s to {broker}; {} faults are planned. Ctrl-C ends it.",
+        "{} devices send {rate:.2} messages/s to {broker}; {} faults are planned. Ctrl-C ends it.",
         args.devices,
         faults.len()
     );
@@ -81,6 +83,9 @@ pub async fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     if job.qos == Qos::AtLeastOnce && sent != acked {
         bail!("{} of {sent} messages were not acknowledged", sent - acked);
     }
+    if sent == 0 && counts.disconnects.load(Relaxed) > 0 {
+        bail!("broker {} could not be reached", job.broker);
+    }
     Ok(())
 }
 
@@ -98,7 +103,7 @@ async fn with_progress<F: Future>(counts: &Counts, work: F) -> F::Output {
                 let (sent, acked) = (counts.sent.load(Relaxed), counts.acked.load(Relaxed));
                 println!(
                     "{:>3} s  {} messages/s  sent {}  acknowledged {}  repeated {}",
-                    begin.elapsed().as_secs(),
+                    begin.elapsed().as_secs_f64().round(),
                     grouped(sent - sent_before),
                     grouped(sent),
                     grouped(acked),

@@ -169,7 +169,7 @@ impl Connection {
             let pause = self.backoff(failures);
             // Powers of two: a broker that stays away is named, not shouted about.
             if failures.is_power_of_two() {
-                tracing::warn!(broker = %self.job.broker, client = %self.client_id, %error, attempt = failures, retry_in_ms = pause.as_millis(), "not connected");
+                tracing::warn!(broker = %self.job.broker, client = %self.client_id, %error, attempt = failures, retry_in_ms = pause.as_millis() as u64, "not connected");
             }
             tokio::select! {
                 () = stop.requested() => {}
