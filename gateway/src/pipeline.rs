@@ -102,7 +102,7 @@ impl Pipeline {
             let task = detect::Task {
                 config: detect,
                 decoder: decoder.clone(),
-                reader: queue.reader(DETECT),
+                reader: queue.reader_of(DETECT, &[Log::Raw]),
                 appender: queue.appender(),
                 clock,
                 clock_map: clock_map.clone(),

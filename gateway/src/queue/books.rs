@@ -20,12 +20,13 @@ enum Presence {
     Absent,
 }
 
+/// A consumer's books in one log.
 #[derive(Debug)]
 struct Consumer {
     presence: Presence,
-    accounts: [Account; 2],
+    account: Account,
     /// Changed since the last commit.
-    dirty: [bool; 2],
+    dirty: bool,
 }
 
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub(super) struct Books {
     /// Lost, and not yet noted in the store.
     lost_new: Vec<(Log, Run)>,
     end: [QueueSeq; 2],
-    consumers: BTreeMap<String, Consumer>,
+    consumers: BTreeMap<(String, Log), Consumer>,
 }
 
 impl Books {
@@ -48,9 +49,9 @@ impl Books {
         }
         let mut books = Self { held, lost: lost_before, lost_new: Vec::new(), end, consumers: BTreeMap::new() };
         for (name, log, account) in accounts {
-            let consumer = books.consumer(&name);
-            consumer.accounts[log as usize] = account;
-            consumer.dirty[log as usize] = false;
+            let consumer = books.consumer(&name, log);
+            consumer.account = account;
+            consumer.dirty = false;
         }
         for (log, runs) in Log::ALL.into_iter().zip(lost) {
             runs.iter().for_each(|run| books.mark_lost(log, run));
@@ -59,56 +60,51 @@ impl Books {
         books
     }
 
-    /// From now on records are kept until `name` has passed them. A new consumer starts at the oldest record held.
-    pub(super) fn register(&mut self, name: &str) {
-        self.consumer(name).presence = Presence::Registered;
+    /// From now on records of the log are kept until `name` has passed them. A new consumer starts at the oldest record
+    /// held.
+    pub(super) fn register(&mut self, name: &str, log: Log) {
+        self.consumer(name, log).presence = Presence::Registered;
     }
 
-    fn consumer(&mut self, name: &str) -> &mut Consumer {
-        if !self.consumers.contains_key(name) {
-            let accounts = Log::ALL.map(|log| {
-                let start = self.oldest(log);
-                let lost = self.lost[log as usize].count_from(start);
-                Account { start, lost, cursor: Cursor { next: start, ..Cursor::default() } }
-            });
-            let consumer = Consumer { presence: Presence::Absent, accounts, dirty: [true; 2] };
-            self.consumers.insert(name.to_owned(), consumer);
-        }
-        self.consumers.get_mut(name).expect("inserted above if it was missing")
+    fn consumer(&mut self, name: &str, log: Log) -> &mut Consumer {
+        let start = self.oldest(log);
+        let lost = self.lost[log as usize].count_from(start);
+        self.consumers.entry((name.to_owned(), log)).or_insert_with(|| {
+            let account = Account { start, lost, cursor: Cursor { next: start, ..Cursor::default() } };
+            Consumer { presence: Presence::Absent, account, dirty: true }
+        })
     }
 
     pub(super) fn cursor(&self, name: &str, log: Log) -> Cursor {
-        self.consumers.get(name).map(|c| c.accounts[log as usize].cursor).unwrap_or_default()
+        self.consumers.get(&(name.to_owned(), log)).map(|c| c.account.cursor).unwrap_or_default()
     }
 
     pub(super) fn advance(&mut self, name: &str, log: Log, cursor: Cursor) {
-        let consumer = self.consumer(name);
-        consumer.accounts[log as usize].cursor = cursor;
-        consumer.dirty[log as usize] = true;
+        let consumer = self.consumer(name, log);
+        consumer.account.cursor = cursor;
+        consumer.dirty = true;
     }
 
     /// A cursor that has just become durable with its transaction.
     pub(super) fn committed(&mut self, name: &str, log: Log, cursor: Cursor) {
-        self.consumer(name).accounts[log as usize].cursor = cursor;
+        self.consumer(name, log).account.cursor = cursor;
     }
 
     /// The account as it will be once `cursor` is committed.
     pub(super) fn account_with(&mut self, name: &str, log: Log, cursor: Cursor) -> Account {
-        Account { cursor, ..self.consumer(name).accounts[log as usize] }
+        Account { cursor, ..self.consumer(name, log).account }
     }
 
     pub(super) fn is_dirty(&self) -> bool {
-        !self.lost_new.is_empty() || self.consumers.values().any(|c| c.dirty.contains(&true))
+        !self.lost_new.is_empty() || self.consumers.values().any(|c| c.dirty)
     }
 
     /// Moves what changed into the batch.
     pub(super) fn take_dirty(&mut self, batch: &mut Batch) {
         batch.lost.append(&mut self.lost_new);
-        for (name, consumer) in &mut self.consumers {
-            for log in Log::ALL {
-                if std::mem::take(&mut consumer.dirty[log as usize]) {
-                    batch.accounts.push((name.clone(), log, consumer.accounts[log as usize]));
-                }
+        for ((name, log), consumer) in &mut self.consumers {
+            if std::mem::take(&mut consumer.dirty) {
+                batch.accounts.push((name.clone(), *log, consumer.account));
             }
         }
     }
@@ -141,20 +137,25 @@ impl Books {
     fn mark_lost(&mut self, log: Log, run: Run) {
         self.lost[log as usize].add(run);
         self.lost_new.push((log, run));
-        for consumer in self.consumers.values_mut() {
-            let account = &mut consumer.accounts[log as usize];
-            let missed = Run::new(run.first.max(account.cursor.next), run.end).count();
-            account.lost += missed;
-            consumer.dirty[log as usize] |= missed > 0;
+        for ((_, of), consumer) in &mut self.consumers {
+            if *of == log {
+                let missed = Run::new(run.first.max(consumer.account.cursor.next), run.end).count();
+                consumer.account.lost += missed;
+                consumer.dirty |= missed > 0;
+            }
         }
     }
 
-    /// Before these sequences every consumer that counts has passed; `None` while there is none.
+    /// Before these sequences every consumer that counts has passed; `None` while there is none. Of a log that nobody
+    /// reads nothing is kept.
     pub(super) fn keep_from(&self, count_absent: bool) -> Option<[QueueSeq; 2]> {
-        let counts = |c: &&Consumer| count_absent || c.presence == Presence::Registered;
-        let next =
-            |log: Log| self.consumers.values().filter(counts).map(|c| c.accounts[log as usize].cursor.next).min();
-        Some([next(Log::Raw)?, next(Log::Derived)?])
+        let counts = |c: &Consumer| count_absent || c.presence == Presence::Registered;
+        let next = |log: Log| {
+            let of_log = self.consumers.iter().filter(|((_, of), c)| *of == log && counts(c));
+            of_log.map(|(_, c)| c.account.cursor.next).min()
+        };
+        let keep = Log::ALL.map(next);
+        keep.iter().any(Option::is_some).then(|| Log::ALL.map(|log| keep[log as usize].unwrap_or(self.end(log))))
     }
 
     pub(super) fn released(&mut self, log: Log, run: Run) {
@@ -164,33 +165,31 @@ impl Books {
 
     /// Books what was deleted before an absent consumer read it.
     fn settle_gone(&mut self) {
-        for log in Log::ALL {
-            let oldest = self.oldest(log);
-            for consumer in self.consumers.values_mut() {
-                let cursor = &mut consumer.accounts[log as usize].cursor;
-                let gone = Run::new(cursor.next, oldest);
-                if gone.count() > 0 {
-                    cursor.dropped += gone.count() - self.lost[log as usize].count_within(gone);
-                    cursor.next = oldest;
-                    consumer.dirty[log as usize] = true;
-                }
+        let oldest = Log::ALL.map(|log| self.oldest(log));
+        for ((_, log), consumer) in &mut self.consumers {
+            let cursor = &mut consumer.account.cursor;
+            let gone = Run::new(cursor.next, oldest[*log as usize]);
+            if gone.count() > 0 {
+                cursor.dropped += gone.count() - self.lost[*log as usize].count_within(gone);
+                cursor.next = gone.end;
+                consumer.dirty = true;
             }
         }
     }
 
     pub(super) fn ledger(&self) -> Vec<LedgerRow> {
-        let row = |name: &String, consumer: &Consumer, log: Log| {
-            let Account { start, lost, cursor } = consumer.accounts[log as usize];
+        let row = |((name, log), consumer): (&(String, Log), &Consumer)| {
+            let Account { start, lost, cursor } = consumer.account;
             LedgerRow {
                 consumer: name.clone(),
-                log,
-                accepted: start.count_to(self.end(log)),
-                queued: self.held[log as usize].count_from(cursor.next),
+                log: *log,
+                accepted: start.count_to(self.end(*log)),
+                queued: self.held[*log as usize].count_from(cursor.next),
                 lost,
                 cursor,
             }
         };
-        self.consumers.iter().flat_map(|(name, c)| Log::ALL.map(|log| row(name, c, log))).collect()
+        self.consumers.iter().map(row).collect()
     }
 }
 
@@ -212,6 +211,10 @@ mod tests {
         Cursor { next: QueueSeq(next), delivered: next, ..Cursor::default() }
     }
 
+    fn register(books: &mut Books, name: &str) {
+        Log::ALL.into_iter().for_each(|log| books.register(name, log));
+    }
+
     fn raw_row(books: &Books, name: &str) -> LedgerRow {
         books.ledger().into_iter().find(|r| r.consumer == name && r.log == Log::Raw).unwrap()
     }
@@ -219,7 +222,7 @@ mod tests {
     #[test]
     fn a_consumer_that_books_less_than_it_passed_is_found_out() {
         let mut books = books(10);
-        books.register("sink");
+        register(&mut books, "sink");
         books.advance("sink", Log::Raw, Cursor { next: QueueSeq(6), delivered: 5, ..Cursor::default() });
         assert!(!raw_row(&books, "sink").balances());
         books.advance("sink", Log::Raw, delivered(6));
@@ -229,7 +232,7 @@ mod tests {
     #[test]
     fn only_those_who_had_not_passed_a_lost_record_book_it() {
         let mut books = books(10);
-        ["ahead", "behind"].into_iter().for_each(|name| books.register(name));
+        ["ahead", "behind"].into_iter().for_each(|name| register(&mut books, name));
         books.advance("ahead", Log::Raw, delivered(8));
         assert_eq!(books.lose(Log::Raw, run(5, 9)), 4);
         assert_eq!(books.lose(Log::Raw, run(5, 9)), 0, "once");
@@ -241,7 +244,7 @@ mod tests {
     fn nothing_is_given_up_before_somebody_is_registered_and_the_slowest_one_counts() {
         let mut books = books(10);
         assert_eq!(books.keep_from(false), None);
-        ["fast", "slow"].into_iter().for_each(|name| books.register(name));
+        ["fast", "slow"].into_iter().for_each(|name| register(&mut books, name));
         books.advance("fast", Log::Raw, delivered(9));
         books.advance("slow", Log::Raw, delivered(3));
         assert_eq!(books.keep_from(false), Some([QueueSeq(3), QueueSeq(0)]));
@@ -252,7 +255,7 @@ mod tests {
         let accounts = vec![("old".to_owned(), Log::Raw, Account::default())];
         let mut books = Books::new(Contents { accounts, ..Contents::default() }, [QueueSeq(0); 2]);
         books.appended(Log::Raw, run(0, 10));
-        books.register("new");
+        register(&mut books, "new");
         books.advance("new", Log::Raw, delivered(7));
         assert_eq!(books.keep_from(true), Some([QueueSeq(0); 2]));
         assert_eq!(books.keep_from(false), Some([QueueSeq(7), QueueSeq(0)]));
@@ -262,9 +265,18 @@ mod tests {
     }
 
     #[test]
+    fn of_a_log_that_nobody_reads_nothing_is_kept() {
+        let mut books = books(10);
+        books.register("detect", Log::Raw);
+        books.appended(Log::Derived, run(0, 5));
+        assert_eq!(books.keep_from(false), Some([QueueSeq(0), QueueSeq(5)]));
+        assert_eq!(books.ledger().len(), 1);
+    }
+
+    #[test]
     fn only_what_changed_goes_into_the_next_commit() {
         let mut books = books(10);
-        books.register("sink");
+        register(&mut books, "sink");
         let take = |books: &mut Books| {
             let mut batch = Batch::default();
             books.take_dirty(&mut batch);

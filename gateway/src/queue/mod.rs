@@ -228,13 +228,18 @@ impl Queue {
         Appender { shared: self.shared.clone() }
     }
 
-    /// Registers the consumer `name`: from now on records are kept until it has passed them.
+    /// Registers the consumer `name` of both logs: from now on records are kept until it has passed them.
     /// A new consumer starts at the oldest record still kept.
     ///
     /// The registration becomes durable with a commit of its own at once. Nothing can slip away before: records are
     /// deleted only after a commit, and each commit takes all new registrations along.
     pub fn reader(&self, name: &str) -> Reader {
-        self.shared.books().register(name);
+        self.reader_of(name, &Log::ALL)
+    }
+
+    /// As [`Self::reader`], for a consumer of some of the logs: what it does not read is not kept for it.
+    pub fn reader_of(&self, name: &str, logs: &[Log]) -> Reader {
+        logs.iter().for_each(|log| self.shared.books().register(name, *log));
         self.shared.books_changed(Duration::ZERO);
         Reader::new(name, self.shared.clone())
     }
