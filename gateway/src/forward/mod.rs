@@ -109,6 +109,16 @@ pub enum SinkConfig {
     File(FileConfig),
 }
 
+impl SinkConfig {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Influx(c) => &c.name,
+            Self::Kafka(c) => &c.name,
+            Self::File(c) => &c.name,
+        }
+    }
+}
+
 /// What a sink says to a batch that it did not take.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

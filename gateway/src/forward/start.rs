@@ -81,6 +81,7 @@ pub fn start(sinks: &[SinkConfig], context: &Context, reader: impl Fn(&str) -> R
 type Ready = Box<dyn FnOnce() -> Running>;
 
 fn prepare(sink: &SinkConfig, context: &Context, reader: &impl Fn(&str) -> Reader) -> Result<Ready, Error> {
+    check_name(sink.name())?;
     let lines = || Lines::new(context.decoder.clone(), context.clock.clone(), &context.labels);
     match sink {
         SinkConfig::Influx(c) => {
@@ -109,10 +110,6 @@ fn ready<E: Encoder, S: Sink<Batch = E::Batch>>(
     context: &Context,
     reader: &impl Fn(&str) -> Reader,
 ) -> Result<Ready, Error> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if name.is_empty() || !name.chars().all(plain) {
-        return Err(Error::Name { name: name.to_owned() });
-    }
     let quarantine = Quarantine::open(&context.quarantine_dir, name)
         .map_err(|error| directory_error(name, context.quarantine_dir.join(name), error))?;
     let name = name.to_owned();
@@ -132,6 +129,109 @@ fn ready<E: Encoder, S: Sink<Batch = E::Batch>>(
     Ok(Box::new(move || Running { name, task: tokio::spawn(task.run()) }))
 }
 
+fn check_name(name: &str) -> Result<(), Error> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let usable = !name.is_empty() && name.chars().all(plain);
+    if usable { Ok(()) } else { Err(Error::Name { name: name.to_owned() }) }
+}
+
 fn directory_error(name: &str, dir: PathBuf, error: io::Error) -> Error {
     Error::Directory { name: name.to_owned(), dir, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::forward::testing::{decoder, labels, record};
+    use crate::forward::{FileConfig, FileFormat, InfluxConfig};
+    use crate::metrics::Metrics;
+    use crate::queue::{self, Log, Queue, Transaction};
+    use crate::secret::Secret;
+    use crate::shutdown;
+
+    fn context(dir: &Path, stop: Stop) -> Context {
+        Context {
+            labels: labels(),
+            decoder: decoder(),
+            clock: SharedClockMap::default(),
+            quarantine_dir: dir.join("quarantine"),
+            grace: Duration::from_secs(5),
+            metrics: Metrics::default().forward,
+            stop,
+        }
+    }
+
+    fn file(dir: &Path, name: &str) -> SinkConfig {
+        SinkConfig::File(FileConfig {
+            name: name.into(),
+            dir: dir.join("out"),
+            format: FileFormat::LineProtocol,
+            rotate_bytes: 1 << 20,
+            files_max: 3,
+            delivery: DeliveryConfig::default(),
+        })
+    }
+
+    fn queue(dir: &Path) -> Queue {
+        Queue::open(&queue::Config { dir: dir.join("queue") }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_sink_runs_from_settings_to_disk_and_stops_when_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = queue(dir.path());
+        let (trigger, stop) = shutdown::channel();
+        let running = start(&[file(dir.path(), "archive")], &context(dir.path(), stop), |n| queue.reader(n)).unwrap();
+        let raw = vec![record("sensors/a", br#"{"x":1,"ts":1700000000123}"#), record("sensors/a", b"?")];
+        let appender = queue.appender();
+        appender.commit(Transaction { raw, ..Transaction::default() }).await.unwrap().await.unwrap().unwrap();
+        let reader = queue.reader("archive");
+        let settled = async {
+            while reader.cursor(Log::Raw).next < reader.end(Log::Raw) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), settled).await.expect("the sink takes two records");
+        trigger.stop();
+        for sink in running {
+            assert_eq!(sink.name, "archive");
+            sink.task.await.unwrap();
+        }
+        let text = std::fs::read_to_string(dir.path().join("out/archive-00000001.lp.part")).unwrap();
+        assert_eq!(text, "sensor,device=a,gateway=edge-1 x=1 1700000000123000000\n");
+        let cursor = reader.cursor(Log::Raw);
+        assert_eq!((cursor.delivered, cursor.quarantined), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn one_sink_that_cannot_be_made_keeps_all_from_starting_and_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = queue(dir.path());
+        let (_trigger, stop) = shutdown::channel();
+        let bad = SinkConfig::Influx(InfluxConfig {
+            name: "cloud".into(),
+            url: "influx.example".into(),
+            org: String::new(),
+            bucket: String::new(),
+            token: Secret::new(""),
+            delivery: DeliveryConfig::default(),
+        });
+        let sinks = [file(dir.path(), "archive"), bad];
+        let error = start(&sinks, &context(dir.path(), stop), |n| queue.reader(n)).unwrap_err().to_string();
+        assert!(error.contains("\"cloud\"") && error.contains("influx.example"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_would_leave_its_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = queue(dir.path());
+        let (_trigger, stop) = shutdown::channel();
+        let context = context(dir.path(), stop);
+        for name in ["", "../x", "a/b", "a b"] {
+            let outcome = start(&[file(dir.path(), name)], &context, |n| queue.reader(n));
+            assert!(matches!(outcome, Err(Error::Name { .. })), "{name:?}");
+        }
+    }
 }

@@ -8,7 +8,6 @@
 //! # Not here
 //! `Retry-After`: the client does not hand out headers, so pauses are our own.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -150,13 +149,8 @@ fn blames_the_points(text: &str) -> bool {
 
 fn transport_error(error: reqwest::Error) -> SinkError {
     let settings_are_wrong = error.is_builder();
-    let error = error.without_url();
-    let mut reason = error.to_string();
-    let mut cause = error.source();
-    while let Some(e) = cause {
-        reason = format!("{reason}: {e}");
-        cause = e.source();
-    }
+    // The causes are in the text already; the URL says nothing that the sink's name does not.
+    let reason = error.without_url().to_string();
     if settings_are_wrong { SinkError::Misconfigured { reason } } else { SinkError::Retry { reason, after: None } }
 }
 

@@ -56,6 +56,16 @@ impl Batch {
         self.messages.iter().map(|parts| Message { batch: self, parts })
     }
 
+    /// An empty batch that takes as much as this one without growing: batches are alike.
+    fn room_for_another(&self) -> Self {
+        Self {
+            messages: Vec::with_capacity(self.messages.len()),
+            headers: Vec::with_capacity(self.headers.len()),
+            text: Vec::with_capacity(self.text.len()),
+            payload_bytes: 0,
+        }
+    }
+
     /// Adds a message, unless it is too large.
     fn push(&mut self, envelope: &Envelope<'_>, key: &str, payload: Bytes) -> Result<(), Undeliverable> {
         let (text_start, headers_start) = (self.text.len(), self.headers.len());
@@ -154,7 +164,8 @@ impl Encoder for KafkaEncoder {
     }
 
     fn take(&mut self) -> Option<Batch> {
-        (self.batch.len() > 0).then(|| std::mem::take(&mut self.batch))
+        let room = self.batch.room_for_another();
+        (self.batch.len() > 0).then(|| std::mem::replace(&mut self.batch, room))
     }
 }
 
