@@ -129,7 +129,8 @@ mod tests {
     #[test]
     fn splitting_reaches_each_single_record_once() {
         let mut singles = Vec::new();
-        let mut stack = Vec::from([0..13]);
+        let all = 0..13;
+        let mut stack = vec![all];
         while let Some(range) = stack.pop() {
             match halves(&range) {
                 Some([first, second]) => stack.extend([second, first]),

@@ -20,10 +20,10 @@ use tracing::{info, warn};
 
 use crate::clock::{Clock, SharedClockMap};
 use crate::config::Config;
+use crate::http::Readiness;
 use crate::ingest::listen::Listener;
 use crate::metrics::Metrics;
 use crate::queue::{self, LedgerRow, Log, Monitor, Queue, QueueSeq, Transaction};
-use crate::http::Readiness;
 use crate::view::View;
 use crate::{detect, forward, http, ingest};
 
@@ -37,6 +37,9 @@ const CLOCK_STATE: &str = "clock";
 const CLOCK_CHECK_EVERY: Duration = Duration::from_secs(10);
 /// How often `drained` looks at the cursors.
 const DRAIN_CHECK_EVERY: Duration = Duration::from_millis(50);
+
+/// Sinks give up what is under way after the grace themselves; this is for writing down where they stand.
+const GRACE_MARGIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -122,7 +125,7 @@ impl Pipeline {
             stop: consumers.stop_signal(),
         };
         for sink in forward::start(&config.sinks, &context, |name| queue.reader(name))? {
-            consumers.spawn(sink.name, async { sink.task.await });
+            consumers.spawn(sink.name, sink.task);
         }
 
         let mut http_addr = None;
@@ -155,7 +158,20 @@ impl Pipeline {
         }
         readiness.send_replace(Readiness::Ready);
         let grace = config.gateway.shutdown_grace;
-        Ok(Self { metrics, view, listen_addr, http_addr, readiness, grace, detect_progress, doors, consumers, services, monitor, queue })
+        Ok(Self {
+            metrics,
+            view,
+            listen_addr,
+            http_addr,
+            readiness,
+            grace,
+            detect_progress,
+            doors,
+            consumers,
+            services,
+            monitor,
+            queue,
+        })
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -218,7 +234,7 @@ impl Pipeline {
         self.readiness.send_replace(Readiness::Stopping);
         let grace = self.grace;
         self.doors.stop("doors", grace).await;
-        self.consumers.stop("consumers", grace).await;
+        self.consumers.stop("consumers", grace + GRACE_MARGIN).await;
         self.services.stop("services", grace).await;
         self.queue.close()?;
         Ok(Summary { ledger: self.monitor.ledger() })

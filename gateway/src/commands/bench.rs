@@ -56,7 +56,8 @@ async fn measure(args: &BenchArgs, dir: &Path) -> anyhow::Result<Measured> {
     let outcome = load::run(load).await.context("load generator")?;
     let acked_s = begin.elapsed().as_secs_f64();
     let deadline = Instant::now() + DRAIN_TIMEOUT;
-    while metrics.read(&[r#"gateway_forward_delivered_total{sink="file",log="raw"}"#]).await?[0] < args.messages as f64 {
+    while metrics.read(&[r#"gateway_forward_delivered_total{sink="file",log="raw"}"#]).await?[0] < args.messages as f64
+    {
         if Instant::now() > deadline {
             bail!("not all messages reached the file within {} s", DRAIN_TIMEOUT.as_secs());
         }
@@ -88,7 +89,9 @@ impl Metrics {
     /// The sums of all samples whose name (or name and labels) begins so.
     async fn read(&self, names: &[&str]) -> anyhow::Result<Vec<f64>> {
         let text = reqwest::get(&self.url).await?.text().await?;
-        let sum = |name: &str| text.lines().filter(|l| l.starts_with(name)).filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok()).sum();
+        let sum = |name: &str| {
+            text.lines().filter(|l| l.starts_with(name)).filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+        };
         Ok(names.iter().map(|name| sum(name)).collect())
     }
 }

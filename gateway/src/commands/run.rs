@@ -55,7 +55,9 @@ fn note_address(data_dir: &Path, door: &str, address: Option<SocketAddr>) -> any
             info!(door, %address, "Open.");
             std::fs::write(&path, format!("{address}\n")).with_context(|| format!("cannot write {}", path.display()))
         }
-        None if path.exists() => std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display())),
+        None if path.exists() => {
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+        }
         None => Ok(()),
     }
 }

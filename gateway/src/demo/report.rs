@@ -141,7 +141,8 @@ pub fn ledger_table(ledger: &[LedgerRow], style: Style) -> String {
     text.push('\n');
     for row in ledger {
         let c = &row.cursor;
-        let numbers = [row.accepted, c.delivered, row.queued, c.expired, c.dropped, c.quarantined, c.duplicate, row.lost];
+        let numbers =
+            [row.accepted, c.delivered, row.queued, c.expired, c.dropped, c.quarantined, c.duplicate, row.lost];
         let columns: String = numbers.iter().map(|n| format!("  {:>11}", grouped(*n))).collect();
         let verdict = match row.balances() {
             true => style.paint(Colour::Green, "balances"),

@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn queue(dir: &Path) -> Queue {
-        Queue::open(&queue::Config { dir: dir.join("queue") }).unwrap()
+        Queue::open(&crate::queue::Config::new(dir.join("queue")), crate::metrics::Queue::default()).unwrap()
     }
 
     #[tokio::test]

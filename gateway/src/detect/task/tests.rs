@@ -8,7 +8,7 @@ use crate::view::Limits;
 #[tokio::test]
 async fn undecodable_records_are_counted_and_passed_over() {
     let dir = tempfile::tempdir().unwrap();
-    let queue = Queue::open(&queue::Config { dir: dir.path().to_owned() }).unwrap();
+    let queue = Queue::open(&queue::Config::new(dir.path().to_owned()), crate::metrics::Queue::default()).unwrap();
     let clock = Clock::system();
     let metrics = metrics::Detect::default();
     let (processed, mut at) = watch::channel(QueueSeq(0));
@@ -43,7 +43,7 @@ async fn undecodable_records_are_counted_and_passed_over() {
 
     let undecodable = metrics.undecodable.get_or_create(&ReasonLabel { reason: "not_utf8" }).get();
     assert_eq!(undecodable, 3);
-    let row = queue.ledger().into_iter().find(|r| r.consumer == "detect").unwrap();
+    let row = queue.monitor().ledger().into_iter().find(|r| r.consumer == "detect").unwrap();
     assert_eq!((row.cursor.quarantined, row.cursor.delivered), (3, 0));
     assert!(row.balances());
 }

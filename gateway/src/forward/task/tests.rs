@@ -96,7 +96,8 @@ impl Bench {
         poison: Vec<&'static str>,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let queue = Queue::open(&queue::Config { dir: dir.path().join("queue") }).unwrap();
+        let queue =
+            Queue::open(&queue::Config::new(dir.path().join("queue")), crate::metrics::Queue::default()).unwrap();
         let appender = queue.appender();
         let records = |payloads: &[&str]| payloads.iter().map(|p| record("t", p.as_bytes())).collect();
         let both = Transaction { raw: records(raw), derived: records(derived), ..Transaction::default() };
@@ -137,7 +138,7 @@ impl Bench {
     async fn stop(self) -> (Vec<queue::LedgerRow>, Metrics, tempfile::TempDir) {
         self.trigger.stop();
         self.task.await.unwrap();
-        (self.queue.ledger(), self.metrics, self.dir)
+        (self.queue.monitor().ledger(), self.metrics, self.dir)
     }
 }
 
