@@ -30,7 +30,7 @@ impl Mode {
 }
 
 /// Share of windows that must have another day to compare with, for a mode to be considered.
-const COVERED_MIN: f64 = 0.8;
+const COVERED_MIN: f64 = 0.5;
 /// The spread of all slots counts as this many windows in each.
 const PRIOR_WINDOWS: f64 = 12.0;
 /// Shift edges wander: a slot is at least this much as wide as its neighbours.

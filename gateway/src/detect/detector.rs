@@ -201,14 +201,16 @@ impl WindowDetector {
         let trusted = newest_trusted(&rows, self.horizon.history);
         let is_odd = |row: &Row| calendar.day_of(row.window).rem_euclid(2) == 1;
         let (odd, even): (Vec<Row>, Vec<Row>) = trusted.iter().copied().partition(is_odd);
-        let of_odd = Model::fit(&odd, &calendar, None);
-        let of_even = Model::fit(&even, &calendar, None);
+        let model = Model::fit(&trusted, &calendar, None);
+        // The halves keep the whole's numbers of modes: their scores are then of its kind, and the search is done once.
+        let of_odd = Model::fit(&odd, &calendar, model.modes());
+        let of_even = Model::fit(&even, &calendar, model.modes());
         for row in &mut rows {
             let others = if is_odd(row) { &of_even } else { &of_odd };
             row.scores = others.scores(row.window, &row.features(), &calendar);
         }
         let tail = Tail::fit(newest_trusted(&rows, self.horizon.history).iter().map(|r| &r.scores));
-        self.learned = Some(Learned { model: Model::fit(&trusted, &calendar, None), tail });
+        self.learned = Some(Learned { model, tail });
         history.replace(rows);
     }
 

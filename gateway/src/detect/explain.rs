@@ -31,10 +31,8 @@ impl Finding {
             let width = (high - low).max(1e-3 * high.abs()).max(f64::MIN_POSITIVE);
             (low - value).max(value - high) / width
         };
-        let suspects = match group {
-            Group::Joint => model.furthest(window, features, calendar).map_or(vec![Feature::Mean], |f| vec![f]),
-            other => suspects(other).to_vec(),
-        };
+        let furthest = (group == Group::Joint).then(|| model.furthest(window, features, calendar)).flatten();
+        let suspects = furthest.map_or_else(|| suspects(group).to_vec(), |f| vec![f]);
         let feature = suspects
             .into_iter()
             .filter(|f| !features.get(*f).is_nan())
@@ -59,19 +57,16 @@ impl Finding {
             Group::Joint => "the figures of the window do not go together as they used to",
             Group::Novel => "it rests at a level where it never did before",
         };
-        let figure = match self.feature {
-            Feature::Count => format!("{} readings", number(self.value)),
-            Feature::Gap => format!("longest time without a reading {}", seconds(self.value)),
-            Feature::Run => format!("the longest run is {} % of the readings", number(100.0 * self.value)),
-            other => format!("{} {}", described(other), number(self.value)),
+        let (value, low, high) = (self.value, self.expected_low, self.expected_high);
+        let (figure, band) = if self.feature == Feature::Gap {
+            (seconds(value), format!("{} to {}", seconds(low), seconds(high)))
+        } else if self.feature == Feature::Run {
+            let percent = |share: f64| number(100.0 * share);
+            (format!("{} % of the readings", percent(value)), format!("{} to {} %", percent(low), percent(high)))
+        } else {
+            (number(value), format!("{} to {}", number(low), number(high)))
         };
-        let band = match self.feature {
-            Feature::Gap => format!("{} to {}", seconds(self.expected_low), seconds(self.expected_high)),
-            Feature::Run => {
-                format!("{} to {} %", number(100.0 * self.expected_low), number(100.0 * self.expected_high))
-            }
-            _ => format!("{} to {}", number(self.expected_low), number(self.expected_high)),
-        };
+        let figure = format!("{} {figure}", described(self.feature));
         let length = seconds((end_at.0 - start_at.0) as f64 / 1e9);
         format!("{channel}: {what} in the {length} from {}: {figure}, expected {band}", time_of_day(start_at))
     }
@@ -102,9 +97,9 @@ fn suspects(group: Group) -> &'static [Feature] {
 
 fn described(feature: Feature) -> &'static str {
     match feature {
-        Feature::Count => "readings",
+        Feature::Count => "number of readings",
         Feature::Gap => "longest time without a reading",
-        Feature::Run => "longest run",
+        Feature::Run => "longest run of one value",
         Feature::Median => "median",
         Feature::Low => "5 % quantile",
         Feature::High => "95 % quantile",
@@ -178,8 +173,8 @@ mod tests {
     #[test]
     fn numbers_have_four_digits_and_no_trailing_zeros() {
         assert_eq!(
-            ["0", "0.05", "3.142", "1234", "-20.5"],
-            [0.0, 0.05, 3.141_59, 1234.4, -20.5].map(number).each_ref().map(String::as_str)
+            ["0", "0.05", "2.719", "1234", "-20.5"],
+            [0.0, 0.05, 2.718_9, 1234.4, -20.5].map(number).each_ref().map(String::as_str)
         );
         assert_eq!(number(1.5e9), "1.500e9");
     }

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::linalg;
 
-/// More modes brought nothing measurable.
-const MODES_MAX: usize = 3;
+/// A third mode brought nothing measurable and took half of the time of learning.
+const MODES_MAX: usize = 2;
 /// A mode must be able to fill its covariance.
 const ROWS_PER_MODE_MIN: usize = 60;
 /// Added to variances while fitting: a hundredth of a standardised unit is no structure.

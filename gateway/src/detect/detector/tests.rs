@@ -58,31 +58,31 @@ fn episodes(verdicts: &[Verdict]) -> usize {
     alarms.len().min(1) + alarms.windows(2).filter(|pair| pair[1] - pair[0] > 6).count()
 }
 
-fn quiet_for_two_weeks(kind: Kind) {
-    for seed in [1, 2] {
+/// Alarms of such devices, one per seed, in two weeks after a week of learning.
+fn false_alarms_of(kind: Kind, seeds: std::ops::RangeInclusive<u64>) -> usize {
+    let alarms_of = |seed| {
         let signal = Signal::new(kind, 7 + 14, seed);
         let verdicts = Channel::new(7).observe(&signal, 21 * 144);
-        let judged = verdicts.iter().filter(|v| v.status != Status::Learning).count();
-        assert_eq!(judged, 14 * 144);
-        let found: Vec<_> =
-            verdicts.iter().enumerate().filter_map(|(i, v)| v.finding.map(|f| (i, v.score, f))).collect();
-        assert_eq!(episodes(&verdicts), 0, "seed {seed}: {found:#?}");
-    }
+        assert_eq!(verdicts.iter().filter(|v| v.status != Status::Learning).count(), 14 * 144);
+        episodes(&verdicts)
+    };
+    seeds.map(alarms_of).sum()
 }
 
 #[test]
 fn a_constant_stays_quiet_for_two_weeks() {
-    quiet_for_two_weeks(Kind::Constant);
+    assert_eq!(false_alarms_of(Kind::Constant, 1..=2), 0);
 }
 
 #[test]
 fn a_daily_cycle_stays_quiet_for_two_weeks() {
-    quiet_for_two_weeks(Kind::DailyTemperature);
+    assert_eq!(false_alarms_of(Kind::DailyTemperature, 1..=2), 0);
 }
 
 #[test]
-fn a_duty_cycle_stays_quiet_for_two_weeks() {
-    quiet_for_two_weeks(Kind::Compressor);
+fn a_duty_cycle_that_wanders_keeps_to_the_one_alarm_a_month_that_was_asked_for() {
+    // Four devices for two weeks: two device-months.
+    assert!(false_alarms_of(Kind::Compressor, 1..=4) <= 2);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use super::trimmed_of;
 
 pub(super) const OCTAVES: usize = 7;
 
-/// Mean |detail| over 2, 4, … 128 samples; at most a fifth of an octave is left out, so that single edges do not count.
+/// Mean |detail| over 2, 4, … 128 samples; at most a quarter of an octave is left out, so that the two
+/// edges of a pulse do not count.
 /// `values` is used up; `details` and `work` are scratch.
 pub(super) fn details(values: &mut [f64], details: &mut Vec<f64>, work: &mut Vec<f64>) -> [f64; OCTAVES] {
     let trimmed = trimmed_of(values.len());
@@ -23,7 +24,7 @@ pub(super) fn details(values: &mut [f64], details: &mut Vec<f64>, work: &mut Vec
             details.push((b - a).abs() * 0.5);
             values[i] = (b + a) * 0.5;
         }
-        *octave = trimmed_mean(details, trimmed.min(half / 5), work);
+        *octave = trimmed_mean(details, trimmed.min(half / 4), work);
         length = half;
     }
     out
