@@ -30,21 +30,28 @@ fn play(seed: u64) -> Report {
     plan::inject(&mut devices, &faults);
 
     let config = settings::config(Path::new("unused"), SocketAddr::from(([127, 0, 0, 1], 0)), &line);
-    let decoder = Decoder::new(config.decode).unwrap();
+    let decoder = Decoder::new(config.decode).expect("the demo's own settings and messages are valid");
     let mut store: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut engine = Engine::restore(&config.detect.unwrap(), &store, Cursor::default());
+    let mut engine = Engine::restore(
+        &config.detect.expect("the demo's own settings and messages are valid"),
+        &store,
+        Cursor::default(),
+    );
     let mut anomalies: Vec<Anomaly> = Vec::new();
     let mut measurement = Measurement::default();
     // All is received in one moment of the gateway's clock, much faster than it was measured.
     let received_at = EventTime::from_millis(line.live_end_at_ms);
     for seq in 0.. {
-        let device = devices.iter_mut().min_by_key(|d| d.due_at_ms()).unwrap();
+        let device =
+            devices.iter_mut().min_by_key(|d| d.due_at_ms()).expect("the demo's own settings and messages are valid");
         if device.due_at_ms() >= line.live_end_at_ms {
             break;
         }
         let topic = device.topic().to_owned();
         let message = device.next_message();
-        decoder.decode(Incoming { topic: &topic, payload: &message.payload, received_at }, &mut measurement).unwrap();
+        decoder
+            .decode(Incoming { topic: &topic, payload: &message.payload, received_at }, &mut measurement)
+            .expect("the demo's own settings and messages are valid");
         engine.on_measurement(QueueSeq(seq), &measurement, received_at, &store);
         let Some(changes) = (engine.derived_waiting() > 0).then(|| engine.changes()).flatten() else { continue };
         for (key, value) in changes.state {

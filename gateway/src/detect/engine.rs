@@ -208,9 +208,8 @@ impl Engine {
         })
     }
 
-    /// Records between the last one and `seq` are gone from the store, by damage or policy.
+    /// Records between the last one and `seq` are gone from the store, by damage or policy; the queue books them.
     fn skip_to(&mut self, seq: QueueSeq) {
-        self.reached.dropped += self.reached.next.count_to(seq);
         self.reached.next = self.reached.next.max(seq);
     }
 

@@ -147,7 +147,7 @@ mod tests {
     use crate::forward::testing::{decoder, labels, record};
     use crate::forward::{FileConfig, FileFormat, InfluxConfig};
     use crate::metrics::Metrics;
-    use crate::queue::{self, Log, Queue, Transaction};
+    use crate::queue::{Log, Queue, Transaction};
     use crate::secret::Secret;
     use crate::shutdown;
 

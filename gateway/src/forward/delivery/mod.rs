@@ -1,7 +1,7 @@
 //! The rules of delivery, without network, disk or clock: what to encode, when to send, what an outcome means.
 //!
 //! # Invariants
-//! - Each record of a log is in the books exactly once: delivered, quarantined or dropped.
+//! - Each record of a log is in the books exactly once: delivered, quarantined or, if the queue no longer has it, missing.
 //! - A log's cursor moves only over a batch that the sink confirmed or that is kept aside, in the log's order.
 //! - At most one batch is with the sink and one waits ready behind it.
 //!
@@ -75,13 +75,13 @@ pub(super) struct Books {
     pub(super) deliver: u64,
     /// Records that could not be encoded and were kept aside.
     pub(super) quarantined: u64,
-    /// Records that are no longer in the queue.
-    pub(super) dropped: u64,
+    /// Records that are no longer in the queue: its own books say why.
+    pub(super) missing: u64,
 }
 
 impl Books {
     pub(super) fn empty(log: Log, from: QueueSeq) -> Self {
-        Self { log, from, to: from, deliver: 0, quarantined: 0, dropped: 0 }
+        Self { log, from, to: from, deliver: 0, quarantined: 0, missing: 0 }
     }
 
     fn len(&self) -> u64 {
@@ -89,7 +89,7 @@ impl Books {
     }
 
     fn assert_balanced(&self) {
-        let booked = self.deliver + self.quarantined + self.dropped;
+        let booked = self.deliver + self.quarantined + self.missing;
         assert_eq!(booked, self.len(), "a batch books each of its records once: {self:?}");
     }
 }
@@ -351,7 +351,7 @@ impl Delivery {
         batch.deliver -= 1;
         match refused_record {
             Aside::Kept => batch.quarantined += 1,
-            Aside::Gone => batch.dropped += 1,
+            Aside::Gone => batch.missing += 1,
         }
         (*refused, *until) = (None, None);
     }
@@ -452,7 +452,6 @@ impl Progress {
             next: batch.to,
             delivered: self.settled.delivered + batch.deliver,
             quarantined: self.settled.quarantined + batch.quarantined,
-            dropped: self.settled.dropped + batch.dropped,
             ..self.settled
         }
     }

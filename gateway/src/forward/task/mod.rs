@@ -187,13 +187,13 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
         self.encoder.pending_bytes() >= self.config.batch_max_bytes || self.quarantine.is_full()
     }
 
-    /// Records that are missing before the block were lost or dropped by policy.
+    /// Records that are missing before the block were lost or dropped by policy; the queue has them in its books.
     fn skip_hole(&self, block: &Block, span: &Span, books: &mut Books) {
         let to = block.first().min(span.to);
-        let dropped = books.to.count_to(to);
-        if dropped > 0 {
-            warn!(sink = self.name, log = span.log.name(), dropped, "Records were gone before they could be sent.");
-            books.dropped += dropped;
+        let missing = books.to.count_to(to);
+        if missing > 0 {
+            warn!(sink = self.name, log = span.log.name(), missing, "Records were gone before they could be sent.");
+            books.missing += missing;
             books.to = to;
         }
     }
