@@ -1,4 +1,4 @@
-//! The command line: clap types only, no behaviour.
+//! The command line: clap types and their defaults.
 //!
 //! # Invariants
 //! - Each verb has one struct of arguments; `commands` holds one function for each.
@@ -35,12 +35,24 @@ pub enum Command {
     Bench(BenchArgs),
 }
 
+impl Command {
+    /// What is logged unless the user says otherwise: the demo's own lines tell of each anomaly.
+    pub fn default_log_level(&self) -> &'static str {
+        match self {
+            Self::Run(_) | Self::Check(_) => "info",
+            Self::Demo(_) => "warn,gateway::detect=error",
+            Self::Simulate(_) | Self::Bench(_) => "warn",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogArgs {
     /// Level, or directives such as `info,gateway::queue=debug`
-    #[arg(long, global = true, env = "GATEWAY_LOG", value_name = "LEVEL", default_value = "info")]
-    pub log_level: String,
+    /// [default: info; for demo, simulate and bench: warn]
+    #[arg(long, global = true, env = "GATEWAY_LOG", value_name = "LEVEL")]
+    pub log_level: Option<String>,
     /// Form of the log on stderr; auto: human on a terminal, JSON lines otherwise
     #[arg(long, global = true, value_enum, value_name = "FORM", default_value_t = LogFormat::Auto)]
     pub log_format: LogFormat,

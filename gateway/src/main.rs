@@ -24,6 +24,6 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    telemetry::init(&cli.log)?;
+    telemetry::init(&cli.log, cli.command.default_log_level())?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(commands::run(cli.command))
 }

@@ -8,9 +8,11 @@
 //! # Not here
 //! Business rules: what a record means, when it is acknowledged, where it goes.
 
+mod addresses;
 mod stage;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +56,8 @@ pub enum Error {
     Http(#[from] http::Error),
     #[error("decoder: {0}")]
     Decode(String),
+    #[error("data directory {} cannot be written: {error}", dir.display())]
+    DataDir { dir: PathBuf, error: std::io::Error },
     #[error("{stage} stopped: {reason}")]
     Stopped { stage: String, reason: String },
 }
@@ -156,6 +160,10 @@ impl Pipeline {
                 ingest::mqtt::run(mqtt, queue.appender(), clock, metrics.ingest.clone(), doors.stop_signal()),
             );
         }
+        let dir = config.gateway.data_dir;
+        addresses::note(&dir, "http", http_addr)
+            .and_then(|()| addresses::note(&dir, "listen", listen_addr))
+            .map_err(|error| Error::DataDir { dir, error })?;
         readiness.send_replace(Readiness::Ready);
         let grace = config.gateway.shutdown_grace;
         Ok(Self {

@@ -22,12 +22,12 @@ pub enum Error {
     AlreadySet(#[from] TryInitError),
 }
 
-/// Sets up the log of this process. Call it once, before anything else.
+/// Sets up the log of this process, at `default_level` unless the user named one. Call it once, before anything else.
 ///
 /// # Errors
 /// The directives cannot be read, or there is a log already.
-pub fn init(args: &LogArgs) -> Result<(), Error> {
-    let filter = filter(&args.log_level)?;
+pub fn init(args: &LogArgs, default_level: &str) -> Result<(), Error> {
+    let filter = filter(args.log_level.as_deref().unwrap_or(default_level))?;
     let on_terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if is_human(args.log_format, on_terminal) {

@@ -1,8 +1,5 @@
 //! `gateway run`: the real thing, until it is told to stop.
 
-use std::net::SocketAddr;
-use std::path::Path;
-
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
@@ -26,8 +23,6 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
 
     info!(name = %config.gateway.name, version = env!("CARGO_PKG_VERSION"), data_dir = %data_dir.display(), "Starting.");
     let mut pipeline = Pipeline::start(config).await?;
-    note_address(&data_dir, "http", pipeline.http_addr())?;
-    note_address(&data_dir, "listen", pipeline.listen_addr())?;
     info!("Ready.");
 
     let failure = tokio::select! {
@@ -43,21 +38,6 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     println!("{}", ledger_table(&summary.ledger, Style::of_stdout()));
     match failure {
         Some(failure) => Err(failure.into()),
-        None => Ok(()),
-    }
-}
-
-/// Says where a door really is, in the log and in a file beside the data, for scripts that asked for port 0.
-fn note_address(data_dir: &Path, door: &str, address: Option<SocketAddr>) -> anyhow::Result<()> {
-    let path = data_dir.join(format!("{door}.addr"));
-    match address {
-        Some(address) => {
-            info!(door, %address, "Open.");
-            std::fs::write(&path, format!("{address}\n")).with_context(|| format!("cannot write {}", path.display()))
-        }
-        None if path.exists() => {
-            std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
-        }
         None => Ok(()),
     }
 }
