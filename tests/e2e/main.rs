@@ -3,7 +3,9 @@
 //! One scenario: `./tests/run NAME`, where NAME is any part of `module::test`.
 
 mod happy_path;
+mod derived;
 
+mod cloud_sink;
 mod crash;
 mod outage;
 mod poison;

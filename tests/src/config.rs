@@ -51,6 +51,11 @@ impl GatewayConfig {
         ))
     }
 
+    /// Verdicts after two days of history, the least that there is.
+    pub fn learning_two_days(self) -> Self {
+        self.table("[detect]\nlearn = \"2d\"\n")
+    }
+
     pub fn as_str(&self) -> &str {
         &self.toml
     }

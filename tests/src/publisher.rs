@@ -25,7 +25,9 @@ pub enum Target {
 }
 
 impl Target {
-    fn address(&self) -> Result<SocketAddr> {
+    /// # Errors
+    /// The gateway has not written its address yet.
+    pub fn address(&self) -> Result<SocketAddr> {
         match self {
             Self::Broker(address) => Ok(*address),
             Self::Listen(file) => {
