@@ -6,6 +6,10 @@ use std::ops::Range;
 use crate::config;
 use crate::encode::Undeliverable;
 
+/// A batch ends with the record that brings what it keeps for the dead-letter topic to this: a stream of large records
+/// that no decoder reads makes no lines, and must not fill the memory.
+const KEPT_MAX_BYTES: usize = 16 << 20;
+
 /// Where a record lies in Kafka.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -25,6 +29,8 @@ pub struct Batch<R> {
     /// (topic, partition) → offset after the last record of this batch.
     next_offsets: BTreeMap<(String, i32), i64>,
     len: usize,
+    /// Bytes of the records themselves.
+    kept_bytes: usize,
 }
 
 impl<R> Batch<R> {
@@ -36,17 +42,20 @@ impl<R> Batch<R> {
             undeliverable: Vec::new(),
             next_offsets: BTreeMap::new(),
             len: 0,
+            kept_bytes: 0,
         }
     }
 
-    /// Adds a record; `encode` appends its lines to the buffer, or says why it cannot.
+    /// Adds a record of `bytes`; `encode` appends its lines to the buffer, or says why it cannot.
     pub fn push(
         &mut self,
         position: Position,
         record: R,
+        bytes: usize,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<usize, Undeliverable>,
     ) {
         self.len += 1;
+        self.kept_bytes += bytes;
         self.next_offsets.insert((position.topic, position.partition), position.offset + 1);
         let before = self.lines.len();
         match encode(&mut self.lines) {
@@ -63,7 +72,9 @@ impl<R> Batch<R> {
     }
 
     pub fn is_full(&self) -> bool {
-        self.len >= self.limits.records_max || self.lines.len() >= self.limits.max_bytes
+        self.len >= self.limits.records_max
+            || self.lines.len() >= self.limits.max_bytes
+            || self.kept_bytes >= KEPT_MAX_BYTES
     }
 
     /// Records that have lines, as one range to start splitting from.
@@ -113,12 +124,12 @@ mod tests {
     #[test]
     fn lines_of_any_range_of_records_are_found_again() {
         let mut batch = Batch::new(config::Batch::default());
-        batch.push(at(0, 5), 'a', line("a v=1\n"));
-        batch.push(at(1, 9), 'b', |out| {
+        batch.push(at(0, 5), 'a', 1, line("a v=1\n"));
+        batch.push(at(1, 9), 'b', 1, |out| {
             out.extend_from_slice(b"half a li");
             Err(Undeliverable { reason: "json", detail: String::new() })
         });
-        batch.push(at(0, 6), 'c', line("c v=2\n"));
+        batch.push(at(0, 6), 'c', 1, line("c v=2\n"));
         assert_eq!(batch.lines(&batch.all()), b"a v=1\nc v=2\n");
         assert_eq!(batch.lines(&(1..2)), b"c v=2\n");
         assert_eq!(*batch.record(1), 'c');
@@ -144,12 +155,22 @@ mod tests {
     fn a_batch_is_full_by_records_or_by_bytes() {
         let limits = config::Batch { records_max: 2, max_bytes: 10, max_age_ms: 1 };
         let mut batch = Batch::new(limits);
-        batch.push(at(0, 0), (), line("a v=1\n"));
+        batch.push(at(0, 0), (), 1, line("a v=1\n"));
         assert!(!batch.is_full());
-        batch.push(at(0, 1), (), line(""));
+        batch.push(at(0, 1), (), 1, line(""));
         assert!(batch.is_full());
         let mut batch = Batch::new(limits);
-        batch.push(at(0, 0), (), line("a v=1000000\n"));
+        batch.push(at(0, 0), (), 1, line("a v=1000000\n"));
+        assert!(batch.is_full());
+    }
+
+    #[test]
+    fn large_records_without_lines_fill_a_batch_too() {
+        let mut batch = Batch::new(config::Batch::default());
+        let poison = |_: &mut Vec<u8>| Err(Undeliverable { reason: "json", detail: String::new() });
+        batch.push(at(0, 0), (), KEPT_MAX_BYTES - 1, poison);
+        assert!(!batch.is_full());
+        batch.push(at(0, 1), (), 1, poison);
         assert!(batch.is_full());
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! # Invariants
 //! - Offsets of a batch are committed only after InfluxDB confirmed each of its records or the dead-letter topic holds it.
-//! - At most two batches are in memory; when both are full the partitions are paused, but Kafka is still polled,
-//!   so the group keeps this member however long InfluxDB is away.
+//! - At most two batches are in memory; when both are full all partitions are paused, those too that a rebalance brings
+//!   then, but Kafka is still polled, so the group keeps this member however long InfluxDB is away.
+//! - Only offsets of partitions that are still ours are committed: a late word would set back who has them now.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl Consume {
     /// Runs until `stop` resolves. What is under way then is not committed and comes again.
     ///
     /// # Errors
-    /// Offsets cannot be committed for another reason than a rebalance.
+    /// The client refuses what it never should: to pause, to resume, to tell its partitions.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         tokio::pin!(stop);
         let mut current = Batch::new(self.config.batch);
@@ -103,7 +104,7 @@ impl Consume {
                 () = fill(&self.consumer, &mut self.encoder, &self.metrics, &mut current, self.config.batch.max_age_ms) => {}
             }
             let mut next = Batch::new(self.config.batch);
-            let mut paused = None;
+            let mut paused = false;
             {
                 let delivered = self.delivery.deliver(&current);
                 tokio::pin!(delivered);
@@ -113,15 +114,18 @@ impl Consume {
                         () = &mut delivered => break,
                         message = self.consumer.recv() => {
                             take(message, &mut self.encoder, &self.metrics, &mut next);
-                            if next.is_full() && paused.is_none() {
-                                paused = Some(pause(&self.consumer)?);
+                            // Once more with each message that still comes: a rebalance brings partitions unpaused.
+                            if next.is_full() {
+                                pause(&self.consumer)?;
+                                paused = true;
                             }
                         }
                     }
                 }
             }
             self.commit(&current)?;
-            if let Some(partitions) = paused {
+            if paused {
+                let partitions = self.consumer.assignment().context("cannot read the assignment")?;
                 self.consumer.resume(&partitions).context("cannot resume partitions")?;
             }
             current = next;
@@ -131,9 +135,15 @@ impl Consume {
     }
 
     fn commit(&self, batch: &Batch<OwnedMessage>) -> anyhow::Result<()> {
+        let ours = self.consumer.assignment().context("cannot read the assignment")?;
         let mut offsets = TopicPartitionList::new();
         for (topic, partition, offset) in batch.next_offsets() {
-            offsets.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+            if ours.find_partition(topic, partition).is_some() {
+                offsets.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+            }
+        }
+        if offsets.count() == 0 {
+            return Ok(());
         }
         match tokio::task::block_in_place(|| self.consumer.commit(&offsets, CommitMode::Sync)) {
             Ok(()) => {
@@ -188,16 +198,16 @@ fn take(
     let position =
         Position { topic: message.topic().to_owned(), partition: message.partition(), offset: message.offset() };
     let payload = message.payload().unwrap_or_default();
-    batch.push(position, message.detach(), |out| {
+    let bytes = payload.len() + message.key().map_or(0, <[u8]>::len);
+    batch.push(position, message.detach(), bytes, |out| {
         let headers = message.headers().into_iter().flat_map(Headers::iter);
         encoder.encode(payload, headers.map(|h| (h.key, h.value.unwrap_or_default())), out)
     });
 }
 
-fn pause(consumer: &GroupConsumer) -> anyhow::Result<TopicPartitionList> {
+fn pause(consumer: &GroupConsumer) -> anyhow::Result<()> {
     let partitions = consumer.assignment().context("cannot read the assignment")?;
-    consumer.pause(&partitions).context("cannot pause partitions")?;
-    Ok(partitions)
+    consumer.pause(&partitions).context("cannot pause partitions")
 }
 
 struct Delivery {

@@ -31,10 +31,10 @@ impl LineEncoder {
         Self { decoder, measurement: Measurement::default(), by_gateway: HashMap::new() }
     }
 
-    /// Appends the record's points to `out`; returns how many.
+    /// Appends the record's points to `out`; returns how many, at least one.
     ///
     /// # Errors
-    /// What is wrong with the record; `out` is then as it was.
+    /// What is wrong with the record: `out` may then hold part of it.
     pub fn encode<'h>(
         &mut self,
         payload: &[u8],
@@ -65,7 +65,10 @@ impl LineEncoder {
         let route = decoder
             .decode(message, measurement)
             .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
-        Ok(lines.measurement(out, &route.measurement, measurement, envelope.queue_seq))
+        match lines.measurement(out, &route.measurement, measurement, envelope.queue_seq) {
+            0 => Err(Undeliverable { reason: "not_finite", detail: "no reading is a finite number".into() }),
+            points => Ok(points),
+        }
     }
 }
 

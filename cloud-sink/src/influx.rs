@@ -1,4 +1,8 @@
 //! Writes batches of line protocol to InfluxDB 2, gzipped, and tells what its answers mean.
+//!
+//! # Invariants
+//! - Only 204 and 200 confirm. Redirects are not followed: a POST that becomes a GET would be answered 200 and lost.
+//! - Only an answer that blames the points rejects them; a wrong setting never sends anything to the dead letters.
 
 use std::io::Write;
 use std::time::Duration;
@@ -8,14 +12,18 @@ use flate2::write::GzEncoder;
 use influxdb2::{Client, ClientBuilder, RequestError};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
 
 use crate::config::Influx;
+use crate::dead_letters::head;
 
 /// One write may take this long.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Level 1: a sixth of the CPU time of the default for a tenth more bytes.
 const GZIP_LEVEL: u32 = 1;
+/// An answer is quoted in logs and dead letters up to here, bytes: InfluxDB repeats all the lines it did not like.
+const QUOTE_MAX_BYTES: usize = 300;
 
 /// What InfluxDB's answer means for the batch.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +53,11 @@ impl Writer {
     pub fn new(influx: &Influx) -> anyhow::Result<Self> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        let http =
-            reqwest::ClientBuilder::new().default_headers(headers).timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT);
+        let http = reqwest::ClientBuilder::new()
+            .default_headers(headers)
+            .timeout(TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(Policy::none());
         let client = ClientBuilder::with_builder(http, &influx.url, &influx.org, influx.token()).build()?;
         Ok(Self { client, org: influx.org.clone(), bucket: influx.bucket.clone() })
     }
@@ -70,18 +81,23 @@ fn gzip(lines: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 fn classify(status: StatusCode, text: &str) -> Result<(), WriteError> {
-    let said = format!("InfluxDB answered {status}: {}", text.trim());
+    let said = format!("InfluxDB answered {status}: {}", head(text.trim(), QUOTE_MAX_BYTES));
     match status {
         // The client takes 204 alone for success; a proxy may say 200.
         StatusCode::OK => Ok(()),
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
-            Err(WriteError::Reject(said))
-        }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
-            Err(WriteError::Misconfigured(said))
-        }
-        _ => Err(WriteError::Retry(said)),
+        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => Err(WriteError::Reject(said)),
+        StatusCode::BAD_REQUEST if blames_the_points(text) => Err(WriteError::Reject(said)),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(WriteError::Retry(said)),
+        status if status.is_server_error() => Err(WriteError::Retry(said)),
+        _ => Err(WriteError::Misconfigured(said)),
     }
+}
+
+/// InfluxDB answers 400 to bad lines, but also to a bad organisation id or header.
+fn blames_the_points(text: &str) -> bool {
+    ["unable to parse", "partial write", "line protocol", "field type conflict"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 fn chain(e: &dyn std::error::Error) -> String {
@@ -102,8 +118,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_redirect_and_a_400_that_blames_the_request_confirm_and_reject_nothing() {
+        for (status, text) in [
+            (StatusCode::MOVED_PERMANENTLY, ""),
+            (StatusCode::FOUND, "see other"),
+            (StatusCode::BAD_REQUEST, r#"{"code":"invalid","message":"invalid organization id"}"#),
+        ] {
+            assert!(matches!(classify(status, text), Err(WriteError::Misconfigured(_))), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_long_answer_is_quoted_in_part_and_never_cuts_a_letter() {
+        let Err(e) = classify(StatusCode::UNPROCESSABLE_ENTITY, &"ü".repeat(100_000)) else {
+            panic!("422 confirms nothing");
+        };
+        assert!(e.to_string().len() < QUOTE_MAX_BYTES + 100);
+    }
+
+    #[test]
     fn a_bad_line_splits_the_batch_and_a_bad_token_does_not() {
-        assert!(matches!(classify(StatusCode::BAD_REQUEST, ""), Err(WriteError::Reject(_))));
+        let bad_line = r#"{"code":"invalid","message":"unable to parse 'x'"}"#;
+        assert!(matches!(classify(StatusCode::BAD_REQUEST, bad_line), Err(WriteError::Reject(_))));
         assert!(matches!(classify(StatusCode::UNPROCESSABLE_ENTITY, ""), Err(WriteError::Reject(_))));
         assert!(matches!(classify(StatusCode::UNAUTHORIZED, ""), Err(WriteError::Misconfigured(_))));
         assert!(matches!(classify(StatusCode::TOO_MANY_REQUESTS, ""), Err(WriteError::Retry(_))));

@@ -127,9 +127,17 @@ fn since_boot() -> Duration {
     Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
 }
 
+/// Of a few readings the one with the least time between the two clocks: a busy machine may take the processor away in
+/// between, which must not look like a clock that was set.
 fn wall_since_boot_ns() -> i64 {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    (t.tv_sec as i64) * 1_000_000_000 + t.tv_nsec as i64 - since_boot().as_nanos() as i64
+    const READINGS: usize = 3;
+    let reading = || {
+        let before = since_boot();
+        let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let took = since_boot().saturating_sub(before);
+        (took, (t.tv_sec as i64) * 1_000_000_000 + t.tv_nsec as i64 - (before + took / 2).as_nanos() as i64)
+    };
+    std::array::from_fn::<_, READINGS, _>(|_| reading()).into_iter().min().map_or(0, |(_, at)| at)
 }
 
 #[cfg(test)]

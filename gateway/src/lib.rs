@@ -18,6 +18,7 @@ pub mod queue;
 pub mod detect;
 pub mod forward;
 
+mod backoff;
 pub mod clock;
 pub mod config;
 pub mod http;
@@ -25,6 +26,7 @@ pub mod metrics;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
+pub mod text;
 pub mod view;
 
 pub mod bench;

@@ -236,16 +236,19 @@ impl Pipeline {
     /// Stops intake, sends the last acknowledgements, lets sinks finish, makes cursors durable.
     ///
     /// # Errors
-    /// The queue could not make its last state durable.
+    /// The queue could not make its last state durable, or a stage failed on its way out.
     pub async fn shutdown(mut self) -> Result<Summary, Error> {
         info!("Stopping.");
         self.readiness.send_replace(Readiness::Stopping);
         let grace = self.grace;
-        self.doors.stop("doors", grace).await;
-        self.consumers.stop("consumers", grace + GRACE_MARGIN).await;
-        self.services.stop("services", grace).await;
+        let doors = self.doors.stop("doors", grace).await;
+        let consumers = self.consumers.stop("consumers", grace + GRACE_MARGIN).await;
+        let services = self.services.stop("services", grace).await;
         self.queue.close()?;
-        Ok(Summary { ledger: self.monitor.ledger() })
+        match doors.or(consumers).or(services) {
+            Some((stage, reason)) => Err(Error::Stopped { stage, reason }),
+            None => Ok(Summary { ledger: self.monitor.ledger() }),
+        }
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! Written by detect's task, read by `http`. Losing it loses nothing: it is a view, never a source.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::RwLock;
 
 use firmware_protocol::derived::{Anomaly, Window};
 use firmware_protocol::measurement::EventTime;
 
-/// Bounds of a view; the worst case is devices × channels × points × 16 bytes.
+/// Bounds of a view; the worst case is `series_max` × `points_max` × 16 bytes, and the windows and anomalies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub series_max: usize,
@@ -36,8 +36,8 @@ pub struct State {
     pub series: BTreeMap<(String, String), VecDeque<Point>>,
     pub windows: VecDeque<Window>,
     pub anomalies: VecDeque<Anomaly>,
-    /// Series that did not fit under `series_max`.
-    pub series_left_out: u64,
+    /// Series that did not fit under `series_max`: detect offers a bounded number of them.
+    pub left_out: BTreeSet<(String, String)>,
 }
 
 /// Shared between its writer and its readers.
@@ -57,7 +57,7 @@ impl View {
         let mut state = self.write();
         let key = (device.to_owned(), channel.to_owned());
         if !state.series.contains_key(&key) && state.series.len() >= self.limits.series_max {
-            state.series_left_out += 1;
+            state.left_out.insert(key);
             return;
         }
         let series = state.series.entry(key).or_default();
@@ -87,5 +87,20 @@ impl View {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_that_does_not_fit_is_counted_once_however_often_it_comes() {
+        let view = View::new(Limits { series_max: 1, ..Limits::default() });
+        let point = [Point { at: EventTime(1), value: 1.0 }];
+        for channel in ["a", "b", "b", "c", "b", "a"] {
+            view.add_points("d", channel, &point);
+        }
+        view.with(|state| assert_eq!((state.series.len(), state.left_out.len()), (1, 2)));
     }
 }

@@ -10,11 +10,11 @@ use firmware_protocol::derived::{Anomaly, Derived};
 use firmware_protocol::measurement::{EventTime, Measurement};
 use gateway::demo::device::Start;
 use gateway::demo::plan::{self, Sampling, Timeline, WINDOW_MS};
-use gateway::demo::progress::Style;
 use gateway::demo::report::Report;
 use gateway::demo::settings;
 use gateway::detect::Engine;
 use gateway::queue::{Cursor, QueueSeq};
+use gateway::text::Style;
 
 const DEVICES: u32 = 6;
 /// Window every 1.25 s, as the demo's default is.

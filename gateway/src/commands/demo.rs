@@ -24,12 +24,13 @@ use crate::cli::DemoArgs;
 use crate::demo::device::{Device, Start};
 use crate::demo::fault::Fault;
 use crate::demo::plan::{self, Sampling, Timeline, WINDOW_MS};
-use crate::demo::progress::{Colour, Progress, Snapshot, Style, grouped};
+use crate::demo::progress::{Progress, Snapshot};
 use crate::demo::publisher::{self, Counts, Job, Pace, Qos};
-use crate::demo::report::{self, Report};
+use crate::demo::report::Report;
 use crate::demo::settings;
 use crate::pipeline::Pipeline;
 use crate::shutdown::Stop;
+use crate::text::{Colour, Style, grouped, ledger_table};
 
 /// A window closes this often in the live part unless a rate was asked for.
 const WINDOW_EVERY: Duration = Duration::from_millis(1_250);
@@ -72,7 +73,7 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let anomalies: Vec<Anomaly> = anomalies.into_values().collect();
     let report = Report::new(&faults, &anomalies, WINDOW_MS);
     let balances = ledger.iter().all(crate::queue::LedgerRow::balances);
-    println!("\n{}\n{}\n{}", report.table(style), report::ledger_table(&ledger, style), files(&data_dir));
+    println!("\n{}\n{}\n{}", report.table(style), ledger_table(&ledger, style), files(&data_dir));
     let (sent, acked) = (counts.sent.load(Relaxed), counts.acked.load(Relaxed));
     let figures = serde_json::json!({
         "seconds": args.seconds,

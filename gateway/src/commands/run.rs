@@ -6,9 +6,8 @@ use tracing::info;
 
 use crate::cli::RunArgs;
 use crate::config::{Config, Overrides};
-use crate::demo::progress::Style;
-use crate::demo::report::ledger_table;
 use crate::pipeline::Pipeline;
+use crate::text::{Style, ledger_table};
 
 /// Runs until SIGTERM, SIGINT or a failure. A second signal ends the process at once.
 ///
@@ -30,14 +29,17 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
         _ = interrupt.recv() => None,
         failure = pipeline.failed() => Some(failure),
     };
-    let summary = tokio::select! {
-        summary = pipeline.shutdown() => summary?,
+    let stopped = tokio::select! {
+        stopped = pipeline.shutdown() => stopped,
         _ = terminate.recv() => anyhow::bail!("stopped at once by a second signal; nothing acknowledged is lost"),
         _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal; nothing acknowledged is lost"),
     };
-    println!("{}", ledger_table(&summary.ledger, Style::of_stdout()));
+    if let Ok(summary) = &stopped {
+        println!("{}", ledger_table(&summary.ledger, Style::of_stdout()));
+    }
+    // What failed first is the cause.
     match failure {
         Some(failure) => Err(failure.into()),
-        None => Ok(()),
+        None => stopped.map(drop).map_err(Into::into),
     }
 }

@@ -19,8 +19,8 @@ use crate::cli::SimulateArgs;
 use crate::demo::device::{Device, Start};
 use crate::demo::fault::Fault;
 use crate::demo::plan::{self, Sampling};
-use crate::demo::progress::grouped;
 use crate::demo::publisher::{self, Counts, Job, Pace, Qos};
+use crate::text::grouped;
 
 const WEEK_MS: i64 = 7 * 86_400_000;
 /// 1970-01-01 was a Thursday.

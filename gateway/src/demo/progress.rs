@@ -1,51 +1,13 @@
-//! What a person sees while the demo runs: one line a second, and colour where there is a terminal.
+//! What a person sees while the demo runs: one line a second.
 
 use std::io::{IsTerminal, Write};
 
 use crate::metrics::{DoorLabel, Metrics, StatusLabel};
 use crate::queue::{LedgerRow, Log};
+use crate::text::grouped;
 
 /// Labels of `metrics.detect.windows`: the names of `firmware_protocol::derived::Status`.
 const WINDOW_STATUSES: [&str; 3] = ["learning", "normal", "anomalous"];
-
-/// How to write to this output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// A file or pipe, or a person who asked for no colour.
-    Plain,
-    Colour,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colour {
-    Bold,
-    Dim,
-    Green,
-    Yellow,
-    Red,
-}
-
-impl Style {
-    /// For standard output: colour on a terminal unless `NO_COLOR` is set.
-    pub fn of_stdout() -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        if std::io::stdout().is_terminal() && !refused { Self::Colour } else { Self::Plain }
-    }
-
-    pub fn paint(self, colour: Colour, text: &str) -> String {
-        let code = match colour {
-            Colour::Bold => 1,
-            Colour::Dim => 2,
-            Colour::Green => 32,
-            Colour::Yellow => 33,
-            Colour::Red => 31,
-        };
-        match self {
-            Self::Plain => text.to_owned(),
-            Self::Colour => format!("\x1b[{code}m{text}\x1b[0m"),
-        }
-    }
-}
 
 /// The gateway's counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,27 +75,9 @@ fn line(label: &str, before: Snapshot, now: Snapshot, elapsed_s: f64) -> String 
     )
 }
 
-/// 1234567 → `1 234 567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1 000", "1 234 567"]);
-    }
 
     #[test]
     fn the_line_shows_rates_since_the_last_one_and_totals() {
@@ -143,11 +87,5 @@ mod tests {
             line("12 s", before, now, 2.0),
             "12 s  350 messages/s  3 500 readings/s  queue 1 500  windows 25  anomalies 2"
         );
-    }
-
-    #[test]
-    fn plain_style_adds_no_escape_sequences() {
-        assert_eq!(Style::Plain.paint(Colour::Red, "no"), "no");
-        assert_eq!(Style::Colour.paint(Colour::Red, "no"), "\x1b[31mno\x1b[0m");
     }
 }

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::device::Device;
 use super::inflight::Inflight;
-use super::random::Random;
+use crate::backoff::Backoff;
 use crate::shutdown::Stop;
 
 /// Unacknowledged messages of one connection: enough to keep a group commit full, little to repeat.
@@ -38,7 +38,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a stop: how long the last acknowledgements are waited for.
 const LAST_ACKS_TIMEOUT: Duration = Duration::from_secs(5);
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_FIRST_MAX: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// More devices than this share connections: file descriptors are a limit on both sides.
 const CONNECTIONS_MAX: usize = 256;
@@ -134,7 +134,7 @@ pub async fn run(devices: Vec<Device>, job: Job, counts: Arc<Counts>, stop: Stop
             job: job.clone(),
             counts: counts.clone(),
             inflight: Inflight::new(INFLIGHT_MAX),
-            random: Random::new(number as u64, 0),
+            backoff: Backoff::new(BACKOFF_FIRST_MAX, BACKOFF_MAX, number as u64),
         };
         tasks.spawn(connection.run(stop.clone()));
     }
@@ -149,24 +149,23 @@ struct Connection {
     job: Job,
     counts: Arc<Counts>,
     inflight: Inflight,
-    random: Random,
+    backoff: Backoff,
 }
 
 impl Connection {
     async fn run(mut self, mut stop: Stop) -> Vec<(usize, Device)> {
-        let mut failures = 0_u32;
         while !stop.is_requested() {
             let ended = match self.connect().await {
                 Ok(stream) => {
-                    failures = 0;
+                    self.backoff.reset();
                     self.drive(stream, &mut stop).await
                 }
                 Err(e) => Err(e),
             };
             let Err(error) = ended else { break };
             self.counts.disconnects.fetch_add(1, Relaxed);
-            failures += 1;
-            let pause = self.backoff(failures);
+            let pause = self.backoff.next();
+            let failures = self.backoff.failures();
             // Powers of two: a broker that stays away is named, not shouted about.
             if failures.is_power_of_two() {
                 tracing::warn!(broker = %self.job.broker, client = %self.client_id, %error, attempt = failures, retry_in_ms = pause.as_millis() as u64, "not connected");
@@ -292,12 +291,6 @@ impl Connection {
         stream.write_all(&bytes).await?;
         stream.shutdown().await?;
         Ok(())
-    }
-
-    /// Doubles up to a limit, with full jitter above the minimum.
-    fn backoff(&mut self, failures: u32) -> Duration {
-        let limit = BACKOFF_MIN.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
-        BACKOFF_MIN + limit.mul_f64(self.random.unit())
     }
 }
 

@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 use firmware_protocol::derived::Anomaly;
 
 use super::fault::Fault;
-use super::progress::{Colour, Style, grouped};
-use crate::queue::LedgerRow;
+use crate::text::{Colour, Style};
 
 /// How a fault was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,28 +128,6 @@ impl Report {
             each.join(", ")
         )
     }
-}
-
-/// The loss ledger for a person: one line a consumer and log.
-pub fn ledger_table(ledger: &[LedgerRow], style: Style) -> String {
-    let mut text = style.paint(Colour::Bold, "Loss ledger (records)");
-    text.push('\n');
-    let header = ["accepted", "delivered", "queued", "expired", "dropped", "quarantined", "duplicate", "lost"];
-    let columns: String = header.iter().map(|h| format!("  {h:>11}")).collect();
-    text += &style.paint(Colour::Dim, &format!("{:<16}  {:<7}{columns}", "consumer", "log"));
-    text.push('\n');
-    for row in ledger {
-        let c = &row.cursor;
-        let numbers =
-            [row.accepted, c.delivered, row.queued, c.expired, c.dropped, c.quarantined, c.duplicate, row.lost];
-        let columns: String = numbers.iter().map(|n| format!("  {:>11}", grouped(*n))).collect();
-        let verdict = match row.balances() {
-            true => style.paint(Colour::Green, "balances"),
-            false => style.paint(Colour::Red, "DOES NOT BALANCE"),
-        };
-        text += &format!("{:<16}  {:<7}{columns}  {verdict}\n", row.consumer, row.log.name());
-    }
-    text
 }
 
 fn find(fault: &Fault, anomalies: &[Anomaly], window_ms: i64) -> Finding {

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - `closed_until` never goes back: a window closes once.
 //! - What closes depends on the readings and on when they were received, not on when anybody looked.
+//! - A window with readings closes, whatever the device's clock or ours does: open windows hold raw records in the queue.
 
 use std::time::Duration;
 
@@ -16,28 +17,27 @@ use super::calendar::{Calendar, WindowIndex};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Watermark {
     newest_at: Option<EventTime>,
-    /// Gateway clock, of the newest record.
-    heard_at: EventTime,
+    /// Gateway clock, of the record that brought `newest_at`: a device whose own clock stands still falls silent too.
+    moved_at: EventTime,
     /// All windows before this one are closed.
     closed_until: WindowIndex,
 }
 
 impl Watermark {
     pub(super) fn new() -> Self {
-        Self { newest_at: None, heard_at: EventTime(i64::MIN), closed_until: WindowIndex(i64::MIN) }
+        Self { newest_at: None, moved_at: EventTime(i64::MIN), closed_until: WindowIndex(i64::MIN) }
     }
 
     pub(super) fn is_late(&self, window: WindowIndex) -> bool {
         window < self.closed_until
     }
 
-    /// Notes the event time of a reading that was taken.
-    pub(super) fn reached(&mut self, at: EventTime) {
-        self.newest_at = Some(self.newest_at.map_or(at, |newest| newest.max(at)));
-    }
-
-    pub(super) fn heard(&mut self, received_at: EventTime) {
-        self.heard_at = self.heard_at.max(received_at);
+    /// Notes the event time of a reading that was taken, and when it came.
+    pub(super) fn reached(&mut self, at: EventTime, received_at: EventTime) {
+        if self.newest_at.is_none_or(|newest| at > newest) {
+            self.newest_at = Some(at);
+            self.moved_at = received_at;
+        }
     }
 
     /// The window that all before are complete, by the device's own readings.
@@ -45,20 +45,26 @@ impl Watermark {
         self.newest_at.map(|at| calendar.index_of(minus(at, out_of_order)))
     }
 
-    /// The same for a device that was silent until `now`: its clock is taken to run on with the gateway's, and windows
-    /// with readings close whatever it shows. `None` before the time-out.
+    /// The same for a device that was silent until `now`: its clock is taken to run on with the gateway's, but not beyond
+    /// it (ours may just have been set, from 1970 to today), and windows with readings close whatever it shows.
+    /// `None` before the time-out.
     pub(super) fn complete_if_idle(
-        &self,
+        &mut self,
         now: EventTime,
         calendar: &Calendar,
         out_of_order: Duration,
         idle_timeout: Duration,
     ) -> Option<WindowIndex> {
         let newest_at = self.newest_at?;
-        if now < plus(self.heard_at, idle_timeout) {
+        if self.moved_at > plus(now, idle_timeout) {
+            // Our clock was set back: the silence is counted anew.
+            self.moved_at = now;
+        }
+        if now < plus(self.moved_at, idle_timeout) {
             return None;
         }
-        let ran_on = EventTime(newest_at.0.saturating_add(now.0.saturating_sub(self.heard_at.0)));
+        let ran_on =
+            EventTime(newest_at.0.saturating_add(now.0.saturating_sub(self.moved_at.0))).min(now.max(newest_at));
         let with_readings = WindowIndex(calendar.index_of(newest_at).0 + 1);
         Some(calendar.index_of(minus(ran_on, out_of_order)).max(with_readings))
     }
@@ -73,7 +79,7 @@ impl Watermark {
     pub(super) fn to_saved(self) -> SavedWatermark {
         SavedWatermark {
             newest_at: self.newest_at.map(|at| at.0),
-            heard_at: self.heard_at.0,
+            moved_at: self.moved_at.0,
             closed_until: self.closed_until,
         }
     }
@@ -81,7 +87,7 @@ impl Watermark {
     pub(super) fn from_saved(saved: SavedWatermark) -> Self {
         Self {
             newest_at: saved.newest_at.map(EventTime),
-            heard_at: EventTime(saved.heard_at),
+            moved_at: EventTime(saved.moved_at),
             closed_until: saved.closed_until,
         }
     }
@@ -91,7 +97,7 @@ impl Watermark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SavedWatermark {
     newest_at: Option<i64>,
-    heard_at: i64,
+    moved_at: i64,
     closed_until: WindowIndex,
 }
 
@@ -200,11 +206,43 @@ mod tests {
         let secs = Duration::from_secs;
         let at = |s: i64| EventTime::from_millis(s * 1000);
         let mut mark = Watermark::new();
-        mark.reached(at(650));
-        mark.heard(at(10_000));
-        let idle = |now| mark.complete_if_idle(at(now), &calendar, secs(30), secs(900));
+        mark.reached(at(650), at(10_000));
+        let mut idle = |now| mark.complete_if_idle(at(now), &calendar, secs(30), secs(900));
         assert_eq!(idle(10_899), None);
         assert_eq!(idle(10_900), Some(WindowIndex(2)));
         assert_eq!(idle(10_000 + 1_800), Some(WindowIndex(4)), "and its clock runs on");
+    }
+
+    #[test]
+    fn a_device_whose_clock_stands_still_closes_its_window_though_it_keeps_talking() {
+        let (calendar, secs) = (Calendar::new(Duration::from_secs(600)), Duration::from_secs);
+        let at = |s: i64| EventTime::from_millis(s * 1000);
+        let mut mark = Watermark::new();
+        for second in 0..=900 {
+            mark.reached(at(650), at(10_000 + second));
+        }
+        assert_eq!(mark.complete_if_idle(at(10_900), &calendar, secs(30), secs(900)), Some(WindowIndex(2)));
+    }
+
+    #[test]
+    fn setting_the_gateways_clock_from_1970_to_today_makes_no_device_late() {
+        let (calendar, secs) = (Calendar::new(Duration::from_secs(600)), Duration::from_secs);
+        let at = |s: i64| EventTime::from_millis(s * 1000);
+        let today = 1_700_000_000;
+        let mut mark = Watermark::new();
+        mark.reached(at(today), at(60));
+        let until = mark.complete_if_idle(at(today + 10), &calendar, secs(30), secs(900));
+        assert!(until <= Some(WindowIndex(calendar.index_of(at(today)).0 + 1)), "{until:?}");
+    }
+
+    #[test]
+    fn silence_is_told_too_after_the_gateways_clock_was_set_back_for_years() {
+        let (calendar, secs) = (Calendar::new(Duration::from_secs(600)), Duration::from_secs);
+        let at = |s: i64| EventTime::from_millis(s * 1000);
+        let mut mark = Watermark::new();
+        mark.reached(at(650), at(300_000_000));
+        let mut idle = |now| mark.complete_if_idle(at(now), &calendar, secs(30), secs(900));
+        assert_eq!(idle(10_000), None);
+        assert_eq!(idle(10_900), Some(WindowIndex(2)));
     }
 }

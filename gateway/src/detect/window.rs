@@ -2,7 +2,7 @@
 //!
 //! # What
 //! Tumbling windows per device and channel, aligned to 1970. A device's windows close together when its watermark (newest
-//! event time less `out_of_order`) passes their end, or when it has been silent for `idle_timeout`. A channel that gave
+//! event time less `out_of_order`) passes their end, or when its time has not moved on for `idle_timeout`. A channel that gave
 //! nothing yields empty windows, so that a dropout is seen; after [`EMPTY_WINDOWS_MAX`] in a row it sleeps until its next
 //! reading.
 //!
@@ -231,16 +231,12 @@ impl Operator {
             Pass::Rebuild => &mut device.rebuilt,
         };
         if measurement.identity.is_some_and(|identity| seen.is_repeat(identity)) {
-            if pass == Pass::First {
-                device.watermark.heard(received_at);
-            }
             return (Some(index), Counts { duplicate: readings, ..Counts::default() });
         }
 
         let counts = self.take_readings(index, measurement, received_at, mark, pass);
         if pass == Pass::First {
             let device = &mut self.devices[index.0 as usize];
-            device.watermark.heard(received_at);
             if let Some(until) = device.watermark.complete_until(&self.calendar, self.config.out_of_order) {
                 device.close_until(index, until, closed);
             }
@@ -353,7 +349,7 @@ impl Operator {
             };
             let sample = Sample { at: reading.at, value: reading.value };
             device.channels[place.0 as usize].take(window, sample, mark);
-            device.watermark.reached(reading.at);
+            device.watermark.reached(reading.at, received_at);
             counts.used += 1;
         }
         counts

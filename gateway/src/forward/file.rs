@@ -149,7 +149,7 @@ impl Sink for FileSink {
             .file
             .append(batch.clone())
             .await
-            .map_err(|e| SinkError::Retry { reason: format!("file cannot be written: {e}"), after: None })?;
+            .map_err(|e| SinkError::Retry { reason: format!("file cannot be written: {e}") })?;
         for file in deleted {
             info!(sink = self.name, path = %file.path.display(), lines = file.lines, "Oldest file deleted.");
         }

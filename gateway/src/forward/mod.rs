@@ -21,7 +21,6 @@ mod influx;
 mod kafka;
 mod lines;
 mod quarantine;
-mod retry;
 mod rotating;
 mod start;
 mod task;
@@ -125,11 +124,7 @@ impl SinkConfig {
 pub enum SinkError {
     /// Try the same batch again later: the sink is away or busy.
     #[error("{reason}")]
-    Retry {
-        reason: String,
-        /// The sink's own word about when.
-        after: Option<Duration>,
-    },
+    Retry { reason: String },
     /// The sink will never take these records as they are: quarantine them and go on.
     #[error("{reason}")]
     Reject { reason: String },

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use tracing::warn;
 
 /// Where the files are and how large they get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +98,7 @@ impl RotatingFile {
 
     /// Appends whole lines, and returns once they are on disk. Tells which old files had to go.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<Vec<Deleted>> {
+        let mut deleted = if self.is_full() { self.rotate()? } else { Vec::new() };
         let written = self.part().and_then(|mut file| {
             file.write_all(lines)?;
             file.sync_data()
@@ -107,7 +109,18 @@ impl RotatingFile {
             return Err(error);
         }
         self.confirmed += lines.len() as u64;
-        if self.confirmed < self.layout.rotate_bytes { Ok(Vec::new()) } else { self.rotate() }
+        if self.is_full() {
+            // The lines are on disk: an error here would have them written again, and again. The next call tries anew.
+            match self.rotate() {
+                Ok(gone) => deleted.extend(gone),
+                Err(error) => warn!(dir = %self.layout.dir.display(), %error, "Full file cannot be put away yet."),
+            }
+        }
+        Ok(deleted)
+    }
+
+    fn is_full(&self) -> bool {
+        self.confirmed >= self.layout.rotate_bytes
     }
 
     /// The part, open and exactly as long as what was confirmed.
@@ -274,6 +287,23 @@ mod tests {
         file.append(b"two\n").unwrap_err();
         file.append(b"two\n").unwrap();
         assert_eq!(fs::read(&part).unwrap(), b"one\ntwo\n");
+    }
+
+    #[test]
+    fn lines_are_confirmed_once_though_the_full_file_cannot_be_put_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = RotatingFile::open(layout(dir.path())).unwrap();
+        let lines = "0123456789\n".repeat(10);
+        // A directory of that name with something in it cannot be replaced.
+        let in_the_way = dir.path().join("out-00000001.lp");
+        fs::create_dir_all(in_the_way.join("x")).unwrap();
+        file.append(lines.as_bytes()).unwrap();
+        file.append(lines.as_bytes()).unwrap_err();
+        assert_eq!(fs::read(dir.path().join("out-00000001.lp.part")).unwrap(), lines.as_bytes());
+        fs::remove_dir_all(&in_the_way).unwrap();
+        file.append(b"more\n").unwrap();
+        assert_eq!(fs::read(in_the_way).unwrap(), lines.as_bytes());
+        assert_eq!(fs::read(dir.path().join("out-00000002.lp.part")).unwrap(), b"more\n");
     }
 
     #[test]

@@ -17,7 +17,6 @@
 pub mod listen;
 pub mod mqtt;
 
-mod backoff;
 mod budget;
 mod connection;
 mod intake;

@@ -20,7 +20,8 @@ use super::budget::Budget;
 use super::connection::{Connection, Event};
 use super::meters::Meters;
 use super::session::{Close, Epoch, Opened, Session, Subscribe};
-use super::{Error, MqttConfig, backoff::Backoff};
+use super::{Error, MqttConfig};
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::metrics::Ingest;
 use crate::queue::{Appender, Door};
@@ -28,6 +29,8 @@ use crate::shutdown::Stop;
 
 /// An attempt to reach the broker by TCP takes no longer.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bound of the pause after the first failure.
+const PAUSE_FIRST_MAX: Duration = Duration::from_millis(500);
 
 /// Runs until the stop.
 ///
@@ -41,14 +44,15 @@ pub async fn run(
     mut stop: Stop,
 ) -> Result<(), Error> {
     let meters = Meters::new(metrics, Door::Mqtt);
-    let mut backoff = Backoff::new(config.reconnect_max);
+    let seed = RandomState::new().hash_one(&config.name);
+    let mut backoff = Backoff::new(PAUSE_FIRST_MAX, config.reconnect_max, seed);
     let mut door = Dial { config, appender, clock, meters, subscribe: Subscribe::Always, epoch: Epoch(0) };
     while !stop.is_requested() {
         let held_for = door.one_connection(&mut stop).await?;
         if stop.is_requested() {
             break;
         }
-        let pause = backoff.pause(held_for, RandomState::new().hash_one(door.epoch.0));
+        let pause = backoff.next_after(held_for);
         info!(broker = %door.config.name, next_try_in = ?pause, "broker is not connected");
         tokio::select! {
             () = sleep(pause) => {}

@@ -54,14 +54,22 @@ impl Stage {
     }
 
     /// Asks all tasks to stop and waits for them up to `grace`; then abandons the rest, which is safe by design.
-    pub(super) async fn stop(&mut self, what: &str, grace: Duration) {
+    /// Gives the first failure among them: (the task's name, why).
+    pub(super) async fn stop(&mut self, what: &str, grace: Duration) -> Option<(String, String)> {
         self.trigger.stop();
+        let mut failed = None;
         let all = async {
             while let Some(ended) = self.tasks.join_next().await {
                 match ended {
-                    Ok(Ended { name, reason: Some(reason) }) => warn!(task = %name, %reason, "Stopped with an error."),
+                    Ok(Ended { name, reason: Some(reason) }) => {
+                        warn!(task = %name, %reason, "Stopped with an error.");
+                        failed.get_or_insert((name, reason));
+                    }
                     Ok(Ended { reason: None, .. }) => {}
-                    Err(join) => error!(stage = what, reason = %join, "A task panicked."),
+                    Err(join) => {
+                        error!(stage = what, reason = %join, "A task panicked.");
+                        failed.get_or_insert((what.to_owned(), join.to_string()));
+                    }
                 }
             }
         };
@@ -74,5 +82,34 @@ impl Stage {
             );
             self.tasks.shutdown().await;
         }
+        failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_task_that_ends_or_panics_by_itself_is_a_failure() {
+        let mut stage = Stage::new();
+        stage.spawn("sink", async { Ok::<(), String>(()) });
+        assert_eq!(stage.ended().await, ("sink".to_owned(), "ended by itself".to_owned()));
+        stage.spawn("sink", async { panic!("a bug") as Result<(), String> });
+        assert!(stage.ended().await.1.contains("a bug"));
+    }
+
+    #[tokio::test]
+    async fn what_fails_while_it_stops_is_told() {
+        let mut stage = Stage::new();
+        let mut stop = stage.stop_signal();
+        stage.spawn("door", async move {
+            stop.requested().await;
+            Err("disk is gone")
+        });
+        assert_eq!(stage.stop("doors", GRACE).await, Some(("door".to_owned(), "disk is gone".to_owned())));
+        assert_eq!(Stage::new().stop("doors", GRACE).await, None);
     }
 }

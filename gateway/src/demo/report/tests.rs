@@ -1,6 +1,5 @@
 use super::*;
 use crate::demo::fault::Kind;
-use crate::queue::{Cursor, Log, QueueSeq};
 
 const WINDOW_MS: i64 = 600_000;
 
@@ -111,21 +110,6 @@ found 2 of 3 (67 %)
 false alarms: 1 windows of 10 min (room-1 1)
 ";
     assert_eq!(table, expected);
-}
-
-#[test]
-fn the_ledger_says_of_each_row_whether_it_balances() {
-    let cursor = Cursor { next: QueueSeq(9), delivered: 8, quarantined: 1, ..Cursor::default() };
-    let row =
-        LedgerRow { consumer: "file:lines".into(), log: Log::Raw, accepted: 12_345, queued: 12_336, lost: 0, cursor };
-    let bad = LedgerRow { queued: 0, ..row.clone() };
-    let expected = "\
-Loss ledger (records)
-consumer          log         accepted    delivered       queued      expired      dropped  quarantined    duplicate         lost
-file:lines        raw           12 345            8       12 336            0            0            1            0            0  balances
-file:lines        raw           12 345            8            0            0            0            1            0            0  DOES NOT BALANCE
-";
-    assert_eq!(ledger_table(&[row, bad], Style::Plain), expected);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use firmware_protocol::measurement::{EventTime, Measurement};
 
+use crate::detect::window::NAME_BYTES_MAX;
 use crate::view::{Point, View};
 
 /// Points in a window: the view's 600 then show two and a half windows.
@@ -34,7 +35,9 @@ impl Points {
 
     pub(super) fn add(&mut self, measurement: &Measurement) {
         if !self.devices.contains_key(measurement.device()) {
-            if self.series >= SERIES_MAX {
+            // The number of devices has a bound of its own: readings that are no numbers make no series.
+            let full = self.series >= SERIES_MAX || self.devices.len() >= SERIES_MAX;
+            if full || measurement.device().len() > NAME_BYTES_MAX {
                 return;
             }
             self.devices.insert(measurement.device().to_owned(), HashMap::new());
@@ -49,7 +52,7 @@ impl Points {
                     series.waiting.push(point);
                     series.next_at = EventTime(reading.at.0.saturating_add(self.interval_ns));
                 }
-                None if self.series < SERIES_MAX => {
+                None if self.series < SERIES_MAX && name.len() <= NAME_BYTES_MAX => {
                     self.series += 1;
                     let next_at = EventTime(reading.at.0.saturating_add(self.interval_ns));
                     device.insert(name.to_owned(), Series { next_at, waiting: vec![point] });

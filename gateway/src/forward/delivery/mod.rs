@@ -14,8 +14,8 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::retry::Backoff;
 use super::{DeliveryConfig, SinkError};
+use crate::backoff::Backoff;
 use crate::queue::{Cursor, Log, QueueSeq};
 
 /// Raw records wait this long for company before they are sent: at 100 batches a second the requests would cost more
@@ -23,6 +23,8 @@ use crate::queue::{Cursor, Log, QueueSeq};
 const LINGER: Duration = Duration::from_millis(100);
 /// After this many derived batches in a row one raw batch has its turn.
 const DERIVED_IN_A_ROW_MAX: u32 = 8;
+/// The first pause is drawn from nothing to this: a sink that restarts is sent to at once.
+const RETRY_FIRST_MAX: Duration = Duration::from_millis(250);
 /// Pause while a person has to mend something: soon enough after the mending, not enough to fill the logs.
 const MISCONFIGURED_PAUSE: Duration = Duration::from_secs(30);
 /// Pause after the gateway's own disk failed, for the queue or the quarantine.
@@ -203,7 +205,7 @@ impl Delivery {
             ready: None,
             logs: PerLog::from_fn(|log| Progress::new(*cursors.of(log))),
             derived_in_a_row: 0,
-            backoff: Backoff::new(config.retry_max, seed),
+            backoff: Backoff::new(RETRY_FIRST_MAX, config.retry_max, seed),
         }
     }
 
@@ -321,8 +323,8 @@ impl Delivery {
                 self.state = State::Settling { batch, refused: None, until: None };
                 Verdict::Confirmed
             }
-            Err(SinkError::Retry { after, .. }) => {
-                let pause = self.backoff.next(after);
+            Err(SinkError::Retry { .. }) => {
+                let pause = self.backoff.next();
                 self.state = State::Backoff { batch, until: now + pause };
                 Verdict::Again { pause, failures: self.backoff.failures() }
             }

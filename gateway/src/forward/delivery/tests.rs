@@ -131,7 +131,7 @@ impl Bench {
 }
 
 fn retry() -> Result<(), SinkError> {
-    Err(SinkError::Retry { reason: "away".into(), after: None })
+    Err(SinkError::Retry { reason: "away".into() })
 }
 
 fn reject() -> Result<(), SinkError> {
@@ -221,15 +221,6 @@ fn a_failed_batch_is_sent_again_as_it_was_after_a_pause() {
     bench.pass(pause);
     assert_eq!(bench.poll(), Action::Resend);
     assert_eq!(bench.under_way, first);
-}
-
-#[test]
-fn the_word_of_the_sink_about_when_delays_the_next_attempt() {
-    let mut bench = Bench::new(20, 0);
-    bench.run();
-    let after = Some(Duration::from_secs(60));
-    let verdict = bench.answer(Err(SinkError::Retry { reason: "too many requests".into(), after }));
-    assert_eq!(verdict, Verdict::Again { pause: Duration::from_secs(60), failures: 1 });
 }
 
 #[test]

@@ -28,8 +28,11 @@ use reports::{Context, Reports};
 
 /// A batch is handed over at once, so this only lets its messages gather by partition.
 const LINGER_MS: u32 = 5;
-/// At most this much waits in librdkafka, kilobytes: one batch and its overhead, and what a purge left.
-const BUFFER_MAX_KB: u32 = 64 * 1024;
+/// At most this much waits in librdkafka, kilobytes: the largest batch that can be set (64 MiB and its last record), and
+/// what a purge left. A batch that does not fit would be tried for ever.
+const BUFFER_MAX_KB: u32 = 96 * 1024;
+/// The same in messages: twice the largest batch that can be set.
+const BUFFER_MAX_MESSAGES: u32 = 200_000;
 
 pub(super) struct KafkaSink {
     settings: ClientConfig,
@@ -55,6 +58,7 @@ impl KafkaSink {
             .set("linger.ms", LINGER_MS.to_string())
             .set("message.max.bytes", MESSAGE_MAX_BYTES.to_string())
             .set("queue.buffering.max.kbytes", BUFFER_MAX_KB.to_string())
+            .set("queue.buffering.max.messages", BUFFER_MAX_MESSAGES.to_string())
             // Never: a message that librdkafka gives up would be overtaken by the next. `send` has its own time-out.
             .set("message.timeout.ms", "0")
             .set_log_level(RDKafkaLogLevel::Warning);
@@ -140,7 +144,7 @@ fn produce(settings: &ClientConfig, name: &str) -> Result<ThreadedProducer<Conte
 }
 
 fn retry(reason: String) -> SinkError {
-    SinkError::Retry { reason, after: None }
+    SinkError::Retry { reason }
 }
 
 /// What a message's failure means for its batch.

@@ -138,7 +138,7 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
             Some(attempt) = self.attempt.join_next() => {
                 // A panic in a sink is a failed attempt like any other.
                 let attempt = attempt.unwrap_or_else(|e| Attempt {
-                    outcome: Err(SinkError::Retry { reason: format!("attempt broke off: {e}"), after: None }),
+                    outcome: Err(SinkError::Retry { reason: format!("attempt broke off: {e}") }),
                     took: Duration::ZERO,
                 });
                 self.on_attempt(attempt);
@@ -239,9 +239,9 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
         let (sink, timeout) = (self.sink.clone(), self.config.timeout + TIMEOUT_MARGIN);
         self.attempt.spawn(async move {
             let started_at = Instant::now();
-            let outcome = tokio::time::timeout(timeout, sink.send(&batch)).await.unwrap_or_else(|_| {
-                Err(SinkError::Retry { reason: format!("no answer within {timeout:?}"), after: None })
-            });
+            let outcome = tokio::time::timeout(timeout, sink.send(&batch))
+                .await
+                .unwrap_or_else(|_| Err(SinkError::Retry { reason: format!("no answer within {timeout:?}") }));
             Attempt { outcome, took: started_at.elapsed() }
         });
     }

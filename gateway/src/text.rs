@@ -1,0 +1,117 @@
+//! Text for a person at a terminal: numbers, colour, the loss ledger.
+
+use std::io::IsTerminal;
+
+use crate::queue::LedgerRow;
+
+/// How to write to this output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// A file or pipe, or a person who asked for no colour.
+    Plain,
+    Colour,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    Bold,
+    Dim,
+    Green,
+    Yellow,
+    Red,
+}
+
+impl Style {
+    /// For standard output: colour on a terminal unless `NO_COLOR` is set.
+    pub fn of_stdout() -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        if std::io::stdout().is_terminal() && !refused { Self::Colour } else { Self::Plain }
+    }
+
+    pub fn paint(self, colour: Colour, text: &str) -> String {
+        let code = match colour {
+            Colour::Bold => 1,
+            Colour::Dim => 2,
+            Colour::Green => 32,
+            Colour::Yellow => 33,
+            Colour::Red => 31,
+        };
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Colour => format!("\x1b[{code}m{text}\x1b[0m"),
+        }
+    }
+}
+
+/// The loss ledger for a person: one line a consumer and log.
+pub fn ledger_table(ledger: &[LedgerRow], style: Style) -> String {
+    let mut text = style.paint(Colour::Bold, "Loss ledger (records)");
+    text.push('\n');
+    let header = ["accepted", "delivered", "queued", "expired", "dropped", "quarantined", "duplicate", "lost"];
+    let columns: String = header.iter().map(|h| format!("  {h:>11}")).collect();
+    text += &style.paint(Colour::Dim, &format!("{:<16}  {:<7}{columns}", "consumer", "log"));
+    text.push('\n');
+    for row in ledger {
+        let c = &row.cursor;
+        let numbers =
+            [row.accepted, c.delivered, row.queued, c.expired, c.dropped, c.quarantined, c.duplicate, row.lost];
+        let columns: String = numbers.iter().map(|n| format!("  {:>11}", grouped(*n))).collect();
+        let verdict = match row.balances() {
+            true => style.paint(Colour::Green, "balances"),
+            false => style.paint(Colour::Red, "DOES NOT BALANCE"),
+        };
+        text += &format!("{:<16}  {:<7}{columns}  {verdict}\n", row.consumer, row.log.name());
+    }
+    text
+}
+
+/// 1234567 → `1 234 567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::{Cursor, Log, QueueSeq};
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1 000", "1 234 567"]);
+    }
+
+    #[test]
+    fn plain_style_adds_no_escape_sequences() {
+        assert_eq!(Style::Plain.paint(Colour::Red, "no"), "no");
+        assert_eq!(Style::Colour.paint(Colour::Red, "no"), "\x1b[31mno\x1b[0m");
+    }
+
+    #[test]
+    fn the_ledger_says_of_each_row_whether_it_balances() {
+        let cursor = Cursor { next: QueueSeq(9), delivered: 8, quarantined: 1, ..Cursor::default() };
+        let row = LedgerRow {
+            consumer: "file:lines".into(),
+            log: Log::Raw,
+            accepted: 12_345,
+            queued: 12_336,
+            lost: 0,
+            cursor,
+        };
+        let bad = LedgerRow { queued: 0, ..row.clone() };
+        let expected = "\
+Loss ledger (records)
+consumer          log         accepted    delivered       queued      expired      dropped  quarantined    duplicate         lost
+file:lines        raw           12 345            8       12 336            0            0            1            0            0  balances
+file:lines        raw           12 345            8            0            0            0            1            0            0  DOES NOT BALANCE
+";
+        assert_eq!(ledger_table(&[row, bad], Style::Plain), expected);
+    }
+}
