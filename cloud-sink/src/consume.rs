@@ -74,6 +74,8 @@ impl Consume {
             .set("bootstrap.servers", &config.kafka.bootstrap)
             .set("group.id", &config.kafka.group)
             .set("enable.auto.commit", "false")
+            // A process that was killed gives its partitions up after this; the default is 45 s.
+            .set("session.timeout.ms", "10000")
             .set("auto.offset.reset", "earliest")
             .set("partition.assignment.strategy", "cooperative-sticky")
             // Topics that are made later are seen within this.
