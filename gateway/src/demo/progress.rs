@@ -75,27 +75,30 @@ impl Snapshot {
 #[derive(Debug)]
 pub struct Progress {
     in_place: bool,
+    shown: bool,
     before: Snapshot,
 }
 
 impl Progress {
     pub fn new(start: Snapshot) -> Self {
-        Self { in_place: std::io::stdout().is_terminal(), before: start }
+        Self { in_place: std::io::stdout().is_terminal(), shown: false, before: start }
     }
 
     /// Shows where we are; `elapsed_s` since the last call.
     pub fn show(&mut self, label: &str, now: Snapshot, elapsed_s: f64) {
         let text = line(label, self.before, now, elapsed_s);
         self.before = now;
+        self.shown = true;
         let mut out = std::io::stdout().lock();
-        let (before, after) = if self.in_place { ("\r\x1b[K", "") } else { ("", "\n") };
+        // In place, wrapping is off meanwhile: what a narrow terminal breaks in two cannot be overwritten.
+        let (before, after) = if self.in_place { ("\r\x1b[K\x1b[?7l", "\x1b[?7h") } else { ("", "\n") };
         // A closed pipe is no reason to stop measuring.
         write!(out, "{before}{text}{after}").and_then(|()| out.flush()).unwrap_or_default();
     }
 
     /// Leaves the last line standing.
     pub fn end(&self) {
-        if self.in_place {
+        if self.in_place && self.shown {
             println!();
         }
     }
@@ -111,6 +114,11 @@ fn line(label: &str, before: Snapshot, now: Snapshot, elapsed_s: f64) -> String 
         grouped(now.windows),
         grouped(now.anomalies),
     )
+}
+
+/// `1 device`, `1 200 devices`.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// 1234567 → `1 234 567`.
@@ -133,6 +141,11 @@ mod tests {
     #[test]
     fn numbers_are_grouped_by_thousands() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1 000", "1 234 567"]);
+    }
+
+    #[test]
+    fn one_of_a_thing_is_no_plural() {
+        assert_eq!([1, 2_000].map(|n| counted(n, "device")), ["1 device", "2 000 devices"]);
     }
 
     #[test]

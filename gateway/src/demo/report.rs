@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use firmware_protocol::derived::Anomaly;
 
 use super::fault::Fault;
-use super::progress::{Colour, Style, grouped};
+use super::progress::{Colour, Style, counted, grouped};
 use crate::queue::LedgerRow;
 
 /// How a fault was found.
@@ -49,6 +49,18 @@ pub struct Report {
     window_ms: i64,
 }
 
+/// Heading and width of the ledger's numbers: all of a row fits 120 columns up to a thousand million records.
+const LEDGER_COLUMNS: [(&str, usize); 8] = [
+    ("accepted", 11),
+    ("delivered", 11),
+    ("queued", 9),
+    ("expired", 7),
+    ("dropped", 7),
+    ("quarantined", 11),
+    ("duplicate", 9),
+    ("lost", 4),
+];
+
 /// Windows before and after a fault in which an anomaly is neither its finding nor a false alarm: baselines that look
 /// back see the fault's edges there.
 const BESIDE_WINDOWS: i64 = 2;
@@ -79,7 +91,7 @@ impl Report {
         text += &style.paint(
             Colour::Dim,
             &format!(
-                "{:<9}  {:<channel_width$}  {:<8}  {:>6}  {:<5}  {:>9}  explanation",
+                "{:<9}  {:<channel_width$}  {:<8}  {:>6}  {:<5}  {:>9}",
                 "fault", "device/channel", "start", "length", "found", "delay"
             ),
         );
@@ -89,8 +101,10 @@ impl Report {
             text.push('\n');
         }
         let (found, all) = (self.found(), self.rows.len());
-        let share = if all == 0 { 0.0 } else { 100.0 * found as f64 / all as f64 };
-        text += &format!("found {found} of {all} ({share:.0} %)\n");
+        text += &match all {
+            0 => "no fault had time to be noticed: give more --seconds\n".to_owned(),
+            _ => format!("found {found} of {all} ({:.0} %)\n", 100.0 * found as f64 / all as f64),
+        };
         text += &self.false_alarm_line();
         text
     }
@@ -99,22 +113,28 @@ impl Report {
         let fault = &row.fault;
         let minutes = (fault.end_at_ms - fault.start_at_ms) / 60_000;
         let (found, delay, explanation) = match &row.finding {
-            Finding::Missed => (style.paint(Colour::Red, "no   "), String::new(), String::new()),
+            Finding::Missed => (style.paint(Colour::Red, "no"), String::new(), None),
             Finding::Found(e) => {
                 let unit = if e.delay_windows == 1 { "window" } else { "windows" };
                 let elsewhere = if e.same_channel { "" } else { "on another channel: " };
                 let delay = format!("{} {unit}", e.delay_windows);
-                (style.paint(Colour::Green, "yes  "), delay, format!("{elsewhere}{}: {}", e.kind, e.summary))
+                let explanation = format!("{elsewhere}{}: {}", e.kind, briefly(&e.summary, &fault.channel));
+                (style.paint(Colour::Green, "yes  "), delay, Some(explanation))
             }
         };
         let line = format!(
-            "{:<9}  {:<channel_width$}  {:<8}  {:>6}  {found}  {delay:>9}  {explanation}",
+            "{:<9}  {:<channel_width$}  {:<8}  {:>6}  {found}  {delay:>9}",
             fault.kind.name(),
             place(fault),
             clock(fault.start_at_ms),
             format!("{minutes} min"),
         );
-        line.trim_end().to_owned()
+        let line = line.trim_end();
+        match explanation {
+            // On a line of its own: beside the figures it would not fit on a terminal.
+            Some(explanation) => format!("{line}\n  {}", style.paint(Colour::Dim, &explanation)),
+            None => line.to_owned(),
+        }
     }
 
     fn false_alarm_line(&self) -> String {
@@ -123,8 +143,8 @@ impl Report {
         }
         let each: Vec<String> = self.false_alarms.iter().map(|(device, n)| format!("{device} {n}")).collect();
         format!(
-            "false alarms: {} windows of {} min ({})\n",
-            self.false_alarm_count(),
+            "false alarms: {} of {} min ({})\n",
+            counted(self.false_alarm_count() as u64, "window"),
             self.window_ms / 60_000,
             each.join(", ")
         )
@@ -135,22 +155,33 @@ impl Report {
 pub fn ledger_table(ledger: &[LedgerRow], style: Style) -> String {
     let mut text = style.paint(Colour::Bold, "Loss ledger (records)");
     text.push('\n');
-    let header = ["accepted", "delivered", "queued", "expired", "dropped", "quarantined", "duplicate", "lost"];
-    let columns: String = header.iter().map(|h| format!("  {h:>11}")).collect();
-    text += &style.paint(Colour::Dim, &format!("{:<16}  {:<7}{columns}", "consumer", "log"));
+    let consumer_width = ledger.iter().map(|r| r.consumer.len()).max().unwrap_or(0).max("consumer".len());
+    let columns: String = LEDGER_COLUMNS.iter().map(|(h, width)| format!("  {h:>width$}")).collect();
+    text += &style.paint(Colour::Dim, &format!("{:<consumer_width$}  {:<7}{columns}", "consumer", "log"));
     text.push('\n');
     for row in ledger {
         let c = &row.cursor;
         let numbers =
             [row.accepted, c.delivered, row.queued, c.expired, c.dropped, c.quarantined, c.duplicate, row.lost];
-        let columns: String = numbers.iter().map(|n| format!("  {:>11}", grouped(*n))).collect();
+        let columns: String =
+            LEDGER_COLUMNS.iter().zip(numbers).map(|((_, width), n)| format!("  {:>width$}", grouped(n))).collect();
         let verdict = match row.balances() {
             true => style.paint(Colour::Green, "balances"),
             false => style.paint(Colour::Red, "DOES NOT BALANCE"),
         };
-        text += &format!("{:<16}  {:<7}{columns}  {verdict}\n", row.consumer, row.log.name());
+        text += &format!("{:<consumer_width$}  {:<7}{columns}  {verdict}\n", row.consumer, row.log.name());
     }
     text
+}
+
+/// What the row beside it says already, channel and window, left out.
+fn briefly(summary: &str, channel: &str) -> String {
+    let summary = summary.strip_prefix(channel).and_then(|s| s.strip_prefix(": ")).unwrap_or(summary);
+    let without_window = summary.split_once(" in the ").and_then(|(what, rest)| {
+        let (_, figures) = rest.split_once(" UTC: ")?;
+        Some(format!("{what}: {figures}"))
+    });
+    without_window.unwrap_or_else(|| summary.to_owned())
 }
 
 fn find(fault: &Fault, anomalies: &[Anomaly], window_ms: i64) -> Finding {
