@@ -152,7 +152,14 @@ impl Demo {
     async fn play_history(&mut self, devices: Vec<Device>) -> anyhow::Result<(Vec<Device>, Played)> {
         let (begin, cpu_begin) = (Instant::now(), cpu());
         let devices = self.publish("history", devices, Pace::FlatOut, self.line.live_start_at_ms).await;
-        self.drained("history").await?;
+        // Who ended it during the history does not want to wait until all of it is judged.
+        if !self.stop.is_requested() {
+            let mut stop = self.stop.clone();
+            tokio::select! {
+                drained = self.drained("catching up") => drained?,
+                () = stop.requested() => {}
+            }
+        }
         let played = Played {
             messages: self.counts.acked.load(Relaxed),
             readings: self.counts.readings.load(Relaxed),
