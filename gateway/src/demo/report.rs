@@ -118,7 +118,7 @@ impl Report {
                 let unit = if e.delay_windows == 1 { "window" } else { "windows" };
                 let elsewhere = if e.same_channel { "" } else { "on another channel: " };
                 let delay = format!("{} {unit}", e.delay_windows);
-                let explanation = format!("{elsewhere}{}: {}", e.kind, briefly(&e.summary, &fault.channel));
+                let explanation = format!("{elsewhere}{}: {}", e.kind, briefly(&e.summary, fault.channel));
                 (style.paint(Colour::Green, "yes  "), delay, Some(explanation))
             }
         };
