@@ -8,13 +8,14 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "cloud-sink",
     version,
-    about = "Reads the gateways' Kafka topics as a consumer group and writes InfluxDB."
+    about = "Reads the gateways' Kafka topics as a consumer group and writes InfluxDB.",
+    long_about = "Reads the gateways' Kafka topics as a consumer group and writes InfluxDB.\n\nExit codes: 0 done, 1 failure, 2 faults in the configuration or on the command line."
 )]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// What to log, e.g. `info` or `cloud_sink=debug`
-    #[arg(long, global = true, env = "CLOUD_SINK_LOG", default_value = "info")]
+    #[arg(long, global = true, env = "CLOUD_SINK_LOG", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
 }
 
@@ -23,13 +24,13 @@ pub enum Command {
     /// Run until SIGTERM or Ctrl-C
     Run {
         /// Configuration file (TOML)
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
     /// Read the configuration and say whether it is right
     Check {
         /// Configuration file (TOML)
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
 }

@@ -8,12 +8,22 @@ use serde::Deserialize;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot read {path}: {source}")]
+    #[error(
+        "{path}: cannot be read: {source}\n  hint: name an existing file with --config; `cloud-sink.example.toml` is one to start from"
+    )]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {fault}")]
+    #[error("{path}: {}\n  hint: `cloud-sink.example.toml` shows every option", fault.to_string().trim_end())]
     Syntax { path: PathBuf, fault: Box<toml::de::Error> },
-    #[error("{key}: {fault}")]
-    Value { key: &'static str, fault: String },
+    #[error("{path}: {fault}")]
+    Value { path: PathBuf, fault: Fault },
+}
+
+/// A value that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: {fault}")]
+pub struct Fault {
+    key: &'static str,
+    fault: String,
 }
 
 /// The whole of cloud-sink, resolved. `Debug` shows no secret.
@@ -125,15 +135,15 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
         let file: File = toml::from_str(&text).map_err(|e| Error::Syntax { path: path.into(), fault: Box::new(e) })?;
-        Self::resolve(file)
+        Self::resolve(file).map_err(|fault| Error::Value { path: path.into(), fault })
     }
 
-    fn resolve(file: File) -> Result<Self, Error> {
+    fn resolve(file: File) -> Result<Self, Fault> {
         let InfluxFile { url, org, bucket, token_file, token_env } = file.influx;
         let parsed =
-            reqwest::Url::parse(&url).map_err(|e| Error::Value { key: "influx.url", fault: format!("{url}: {e}") })?;
+            reqwest::Url::parse(&url).map_err(|e| Fault { key: "influx.url", fault: format!("{url}: {e}") })?;
         if !matches!(parsed.scheme(), "http" | "https") || parsed.host().is_none() {
-            return Err(Error::Value {
+            return Err(Fault {
                 key: "influx.url",
                 fault: format!("{url}: wanted http://host:port or https://host:port"),
             });
@@ -141,27 +151,24 @@ impl Config {
         let token = read_token(token_file, token_env)?;
         let batch = file.batch;
         if batch.records_max == 0 || batch.max_bytes == 0 || batch.max_age_ms == 0 {
-            return Err(Error::Value {
-                key: "batch",
-                fault: "records_max, max_bytes and max_age_ms must be above 0".into(),
-            });
+            return Err(Fault { key: "batch", fault: "records_max, max_bytes and max_age_ms must be above 0".into() });
         }
         let routes = if file.decode.is_empty() { Route::defaults() } else { file.decode };
-        let decoder = Decoder::new(routes).map_err(|fault| Error::Value { key: "decode", fault: fault.to_string() })?;
+        let decoder = Decoder::new(routes).map_err(|fault| Fault { key: "decode", fault: fault.to_string() })?;
         let influx = Influx { url, org, bucket, token };
         Ok(Self { kafka: file.kafka, influx, http: file.http.map(|h| h.bind), decoder, batch })
     }
 }
 
-fn read_token(file: Option<PathBuf>, env: Option<String>) -> Result<String, Error> {
+fn read_token(file: Option<PathBuf>, env: Option<String>) -> Result<String, Fault> {
     match (file, env) {
         (Some(path), None) => std::fs::read_to_string(&path)
             .map(|t| t.trim().to_owned())
-            .map_err(|e| Error::Value { key: "influx.token_file", fault: format!("{}: {e}", path.display()) }),
+            .map_err(|e| Fault { key: "influx.token_file", fault: format!("{}: {e}", path.display()) }),
         (None, Some(name)) => std::env::var(&name)
-            .map_err(|_| Error::Value { key: "influx.token_env", fault: format!("the environment has no {name}") }),
+            .map_err(|_| Fault { key: "influx.token_env", fault: format!("the environment has no {name}") }),
         (None, None) | (Some(_), Some(_)) => {
-            Err(Error::Value { key: "influx", fault: "wanted one of token_file and token_env".into() })
+            Err(Fault { key: "influx", fault: "wanted one of token_file and token_env".into() })
         }
     }
 }

@@ -36,7 +36,8 @@ pub struct Window {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stats: Option<Stats>,
     pub status: Status,
-    /// Decades (−log10 of the tail probability) above the alarm threshold; absent while learning.
+    /// Decades (−log10 of the tail probability) above the alarm threshold; absent while learning. An anomaly's may lie a
+    /// little below it: the second of two suspicious windows in a row counts from one decade below.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub score: Option<f64>,
 }
@@ -80,7 +81,7 @@ pub struct Anomaly {
     pub start_at_ms: i64,
     pub end_at_ms: i64,
     pub revision: u32,
-    /// Decades above the alarm threshold.
+    /// Decades above the alarm threshold, as in [`Window`].
     #[serde(deserialize_with = "null_is_nan")]
     pub score: f64,
     pub detector: String,

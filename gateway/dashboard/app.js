@@ -127,7 +127,10 @@ class Card {
 const watcher = new IntersectionObserver(entries => {
   for (const entry of entries) {
     const card = cards.get(entry.target.dataset.device);
-    if (card) card.seen = entry.isIntersecting;
+    if (!card) continue;
+    card.seen = entry.isIntersecting;
+    // A card that comes into view for the first time does not wait for the next round.
+    if (card.seen && !card.asked) refresh(card).catch(error => gone(true, error));
   }
 }, { rootMargin: "300px" });
 
@@ -215,11 +218,17 @@ function presentAnomalies(anomalies) {
     const length = e.windows > 1 ? `${e.windows} windows, score up to ${number(e.top.score)}` : `1 window, score ${number(e.top.score)}`;
     const button = make("button", { type: "button", title: "Show its chart" },
       make("span", { className: "where" }, make("span", {}, `${e.top.device} / ${e.top.channel}`), when),
-      make("span", { className: "what" }, make("span", { className: "badge" }, e.top.kind), e.top.summary),
+      make("span", { className: "what" }, make("span", { className: "badge" }, e.top.kind), briefly(e.top)),
       make("span", { className: "what" }, length));
     button.addEventListener("click", () => reveal(e.top));
     return make("li", {}, button);
   }));
+}
+
+// The summary without what stands above it: channel and time.
+function briefly({ channel, summary }) {
+  const what = summary.startsWith(channel + ": ") ? summary.slice(channel.length + 2) : summary;
+  return what.replace(/ in the [\d.]+ \w+ from [\d:]+ UTC/, "");
 }
 
 // Anomalous windows of one channel in a row are one episode, told by its highest score. Newest first.

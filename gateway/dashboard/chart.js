@@ -180,7 +180,7 @@ export class Chart {
   }
 
   drawLevels(g, area, y, scale) {
-    const step = niceStep((scale.high - scale.low) / 4);
+    const step = niceStep((scale.high - scale.low) / 5);
     const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
     g.textAlign = "right";
     g.textBaseline = "middle";
@@ -229,10 +229,18 @@ export class Chart {
   }
 
   drawReadings(g, x, y) {
-    // Over hours, the bands say more than a scribble of readings: then only what no window has summed up yet.
+    const { from, to } = this.span;
     const summed = this.windows.at(-1)?.end_at_ms ?? -Infinity;
-    const from = this.span.to - this.span.from > READINGS_SPAN_MAX ? Math.max(summed, this.span.from) : this.span.from;
-    const shown = this.points.filter(([t]) => t >= from && t <= this.span.to);
+    const shown = this.points.filter(([t]) => t >= from && t <= to);
+    if (to - from > READINGS_SPAN_MAX && summed > from) {
+      // Over hours, bands say more than a scribble of readings: what no window has summed up yet is one more of them.
+      const open = shown.filter(([t]) => t >= summed);
+      if (open.length === 0) return;
+      const [low, high] = extent(open.map(([, v]) => v));
+      g.fillStyle = this.colours.band;
+      g.fillRect(x(summed), y(high), Math.max(1, x(open.at(-1)[0]) - x(summed)), Math.max(1, y(low) - y(high)));
+      return;
+    }
     g.globalAlpha = 0.5;
     this.path(g, shown, x, y, this.colours.accent, 0.9);
     g.globalAlpha = 1;

@@ -32,7 +32,7 @@ use crate::{detect, forward, http, ingest};
 use stage::Stage;
 
 /// Name of detect's cursor in the queue.
-const DETECT: &str = "detect";
+pub(crate) const DETECT: &str = "detect";
 /// Named state that holds the clock map.
 const CLOCK_STATE: &str = "clock";
 /// How often the wall clock is compared with the monotonic one.

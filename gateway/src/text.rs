@@ -4,6 +4,18 @@ use std::io::IsTerminal;
 
 use crate::queue::LedgerRow;
 
+/// Heading and width of the ledger's numbers: all of a row fits 120 columns up to a thousand million records.
+const LEDGER_COLUMNS: [(&str, usize); 8] = [
+    ("accepted", 11),
+    ("delivered", 11),
+    ("queued", 9),
+    ("expired", 7),
+    ("dropped", 7),
+    ("quarantined", 11),
+    ("duplicate", 9),
+    ("lost", 4),
+];
+
 /// How to write to this output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
@@ -47,22 +59,28 @@ impl Style {
 pub fn ledger_table(ledger: &[LedgerRow], style: Style) -> String {
     let mut text = style.paint(Colour::Bold, "Loss ledger (records)");
     text.push('\n');
-    let header = ["accepted", "delivered", "queued", "expired", "dropped", "quarantined", "duplicate", "lost"];
-    let columns: String = header.iter().map(|h| format!("  {h:>11}")).collect();
-    text += &style.paint(Colour::Dim, &format!("{:<16}  {:<7}{columns}", "consumer", "log"));
+    let consumer_width = ledger.iter().map(|r| r.consumer.len()).max().unwrap_or(0).max("consumer".len());
+    let columns: String = LEDGER_COLUMNS.iter().map(|(h, width)| format!("  {h:>width$}")).collect();
+    text += &style.paint(Colour::Dim, &format!("{:<consumer_width$}  {:<7}{columns}", "consumer", "log"));
     text.push('\n');
     for row in ledger {
         let c = &row.cursor;
         let numbers =
             [row.accepted, c.delivered, row.queued, c.expired, c.dropped, c.quarantined, c.duplicate, row.lost];
-        let columns: String = numbers.iter().map(|n| format!("  {:>11}", grouped(*n))).collect();
+        let columns: String =
+            LEDGER_COLUMNS.iter().zip(numbers).map(|((_, width), n)| format!("  {:>width$}", grouped(n))).collect();
         let verdict = match row.balances() {
             true => style.paint(Colour::Green, "balances"),
             false => style.paint(Colour::Red, "DOES NOT BALANCE"),
         };
-        text += &format!("{:<16}  {:<7}{columns}  {verdict}\n", row.consumer, row.log.name());
+        text += &format!("{:<consumer_width$}  {:<7}{columns}  {verdict}\n", row.consumer, row.log.name());
     }
     text
+}
+
+/// `1 device`, `1 200 devices`.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// 1234567 → `1 234 567`.
@@ -82,6 +100,11 @@ pub fn grouped(number: u64) -> String {
 mod tests {
     use super::*;
     use crate::queue::{Cursor, Log, QueueSeq};
+
+    #[test]
+    fn one_of_a_thing_is_no_plural() {
+        assert_eq!([1, 2_000].map(|n| counted(n, "device")), ["1 device", "2 000 devices"]);
+    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
@@ -108,9 +131,9 @@ mod tests {
         let bad = LedgerRow { queued: 0, ..row.clone() };
         let expected = "\
 Loss ledger (records)
-consumer          log         accepted    delivered       queued      expired      dropped  quarantined    duplicate         lost
-file:lines        raw           12 345            8       12 336            0            0            1            0            0  balances
-file:lines        raw           12 345            8            0            0            0            1            0            0  DOES NOT BALANCE
+consumer    log         accepted    delivered     queued  expired  dropped  quarantined  duplicate  lost
+file:lines  raw           12 345            8     12 336        0        0            1          0     0  balances
+file:lines  raw           12 345            8          0        0        0            1          0     0  DOES NOT BALANCE
 ";
         assert_eq!(ledger_table(&[row, bad], Style::Plain), expected);
     }

@@ -9,6 +9,9 @@ use crate::config::{Config, Overrides};
 use crate::pipeline::Pipeline;
 use crate::text::{Style, ledger_table};
 
+const DATA_DIR_HINT: &str =
+    "name a directory that the gateway's user may write to, as `gateway.data_dir` or --data-dir";
+
 /// Runs until SIGTERM, SIGINT or a failure. A second signal ends the process at once.
 ///
 /// # Errors
@@ -16,7 +19,10 @@ use crate::text::{Style, ledger_table};
 pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     let config = Config::load(&args.config.config, &Overrides::from_args(&args.config))?;
     let data_dir = config.gateway.data_dir.clone();
-    std::fs::create_dir_all(&data_dir).with_context(|| format!("data directory {}", data_dir.display()))?;
+    std::fs::create_dir_all(&data_dir).with_context(|| {
+        let dir = data_dir.display();
+        format!("data directory {dir} cannot be used\nhint: {DATA_DIR_HINT}")
+    })?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 

@@ -20,7 +20,7 @@ use crate::demo::device::{Device, Start};
 use crate::demo::fault::Fault;
 use crate::demo::plan::{self, Sampling};
 use crate::demo::publisher::{self, Counts, Job, Pace, Qos};
-use crate::text::grouped;
+use crate::text::{counted, grouped};
 
 const WEEK_MS: i64 = 7 * 86_400_000;
 /// 1970-01-01 was a Thursday.
@@ -51,9 +51,9 @@ pub async fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     }
     let rate = sampling.messages_per_s(args.devices) * args.speed;
     println!(
-        "{} devices send {rate:.2} messages/s to {broker}; {} faults are planned. Ctrl-C ends it.",
-        args.devices,
-        faults.len()
+        "to {broker}: {}, {rate:.2} messages/s, {}. Ctrl-C ends it.",
+        counted(args.devices.into(), "device"),
+        counted(faults.len() as u64, "planned fault")
     );
     let job = Job {
         broker,
@@ -152,7 +152,7 @@ fn sampling(args: &SimulateArgs) -> anyhow::Result<Sampling> {
 
 /// `mqtt://host[:port]` → `host:port`.
 fn broker_address(url: &str) -> anyhow::Result<String> {
-    let hint = "hint: --broker mqtt://HOST:PORT";
+    let hint = "hint: write --broker mqtt://HOST:PORT";
     let Some(rest) = url.strip_prefix("mqtt://") else { bail!("broker `{url}` does not begin with mqtt://\n{hint}") };
     let authority = rest.trim_end_matches('/');
     if authority.is_empty() || authority.contains(['/', '@', '?']) {

@@ -94,6 +94,8 @@ pub fn fleet(devices: u32, topic: &str, sampling: Sampling, start: Start) -> Vec
 
 /// Healthy windows of a device before its first fault.
 const LEAD_WINDOWS: i64 = 3;
+/// First faults of the devices are spread over this many windows, or fewer where a short run has no room for them.
+const SPREAD_WINDOWS: i64 = 8;
 /// Healthy windows between two faults of a device, and after its last: enough for the window after a fault to be closed.
 const REST_WINDOWS: i64 = 6;
 
@@ -104,9 +106,11 @@ pub fn faults(devices: &[Device], seed: u64, start_at_ms: i64, end_at_ms: i64) -
     let mut kinds = Kinds::default();
     let mut faults = Vec::new();
     // Each device is ready for its next fault at some time; the earliest one is served next.
+    let spare = (end_at_ms - start_at_ms) / WINDOW_MS - LEAD_WINDOWS - Kind::Spike.windows() - REST_WINDOWS;
+    let spread = spare.clamp(0, SPREAD_WINDOWS) as f64;
     let mut ready: Vec<i64> = devices
         .iter()
-        .map(|_| start_at_ms + LEAD_WINDOWS * WINDOW_MS + (random.between(0.0, 8.0) * WINDOW_MS as f64) as i64)
+        .map(|_| start_at_ms + LEAD_WINDOWS * WINDOW_MS + (random.between(0.0, spread) * WINDOW_MS as f64) as i64)
         .collect();
     while let Some(device) = (0..devices.len()).min_by_key(|d| ready[*d]) {
         if ready[device] + (Kind::Spike.windows() + REST_WINDOWS) * WINDOW_MS > end_at_ms {
@@ -236,6 +240,15 @@ mod tests {
         let faults = faults(&six(), 1, 0, 48 * WINDOW_MS);
         let missing: Vec<Kind> = Kind::ALL.into_iter().filter(|k| faults.iter().all(|f| f.kind != *k)).collect();
         assert!(missing.is_empty(), "{missing:?} of {} faults", faults.len());
+    }
+
+    #[test]
+    fn even_one_device_has_a_fault_in_a_run_of_fifteen_seconds() {
+        let start = Start { seed: 1, at_ms: 0, monday_at_ms: 0 };
+        let one = fleet(1, "t", Sampling::for_history(1), start);
+        for seed in 0..50 {
+            assert!(!faults(&one, seed, 0, 12 * WINDOW_MS).is_empty(), "seed {seed}");
+        }
     }
 
     #[test]

@@ -37,27 +37,30 @@ impl Snapshot {
 #[derive(Debug)]
 pub struct Progress {
     in_place: bool,
+    shown: bool,
     before: Snapshot,
 }
 
 impl Progress {
     pub fn new(start: Snapshot) -> Self {
-        Self { in_place: std::io::stdout().is_terminal(), before: start }
+        Self { in_place: std::io::stdout().is_terminal(), shown: false, before: start }
     }
 
     /// Shows where we are; `elapsed_s` since the last call.
     pub fn show(&mut self, label: &str, now: Snapshot, elapsed_s: f64) {
         let text = line(label, self.before, now, elapsed_s);
         self.before = now;
+        self.shown = true;
         let mut out = std::io::stdout().lock();
-        let (before, after) = if self.in_place { ("\r\x1b[K", "") } else { ("", "\n") };
+        // In place, wrapping is off meanwhile: what a narrow terminal breaks in two cannot be overwritten.
+        let (before, after) = if self.in_place { ("\r\x1b[K\x1b[?7l", "\x1b[?7h") } else { ("", "\n") };
         // A closed pipe is no reason to stop measuring.
         write!(out, "{before}{text}{after}").and_then(|()| out.flush()).unwrap_or_default();
     }
 
     /// Leaves the last line standing.
     pub fn end(&self) {
-        if self.in_place {
+        if self.in_place && self.shown {
             println!();
         }
     }

@@ -163,12 +163,17 @@ impl Connection {
                 Err(e) => Err(e),
             };
             let Err(error) = ended else { break };
-            self.counts.disconnects.fetch_add(1, Relaxed);
+            let disconnects = self.counts.disconnects.fetch_add(1, Relaxed) + 1;
             let pause = self.backoff.next();
-            let failures = self.backoff.failures();
-            // Powers of two: a broker that stays away is named, not shouted about.
-            if failures.is_power_of_two() {
-                tracing::warn!(broker = %self.job.broker, client = %self.client_id, %error, attempt = failures, retry_in_ms = pause.as_millis() as u64, "not connected");
+            // Powers of two over the whole fleet: a broker that stays away is named, not shouted about.
+            if disconnects.is_power_of_two() {
+                tracing::warn!(
+                    broker = %self.job.broker,
+                    %error,
+                    disconnects,
+                    retry_in_ms = pause.as_millis() as u64,
+                    "Not connected; it is tried again."
+                );
             }
             tokio::select! {
                 () = stop.requested() => {}

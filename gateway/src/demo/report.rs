@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use firmware_protocol::derived::Anomaly;
 
 use super::fault::Fault;
-use crate::text::{Colour, Style};
+use crate::text::{Colour, Style, counted};
 
 /// How a fault was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +78,7 @@ impl Report {
         text += &style.paint(
             Colour::Dim,
             &format!(
-                "{:<9}  {:<channel_width$}  {:<8}  {:>6}  {:<5}  {:>9}  explanation",
+                "{:<9}  {:<channel_width$}  {:<8}  {:>6}  {:<5}  {:>9}",
                 "fault", "device/channel", "start", "length", "found", "delay"
             ),
         );
@@ -88,8 +88,10 @@ impl Report {
             text.push('\n');
         }
         let (found, all) = (self.found(), self.rows.len());
-        let share = if all == 0 { 0.0 } else { 100.0 * found as f64 / all as f64 };
-        text += &format!("found {found} of {all} ({share:.0} %)\n");
+        text += &match all {
+            0 => "no fault had time to be noticed: give more --seconds\n".to_owned(),
+            _ => format!("found {found} of {all} ({:.0} %)\n", 100.0 * found as f64 / all as f64),
+        };
         text += &self.false_alarm_line();
         text
     }
@@ -98,22 +100,28 @@ impl Report {
         let fault = &row.fault;
         let minutes = (fault.end_at_ms - fault.start_at_ms) / 60_000;
         let (found, delay, explanation) = match &row.finding {
-            Finding::Missed => (style.paint(Colour::Red, "no   "), String::new(), String::new()),
+            Finding::Missed => (style.paint(Colour::Red, "no"), String::new(), None),
             Finding::Found(e) => {
                 let unit = if e.delay_windows == 1 { "window" } else { "windows" };
                 let elsewhere = if e.same_channel { "" } else { "on another channel: " };
                 let delay = format!("{} {unit}", e.delay_windows);
-                (style.paint(Colour::Green, "yes  "), delay, format!("{elsewhere}{}: {}", e.kind, e.summary))
+                let explanation = format!("{elsewhere}{}: {}", e.kind, briefly(&e.summary, fault.channel));
+                (style.paint(Colour::Green, "yes  "), delay, Some(explanation))
             }
         };
         let line = format!(
-            "{:<9}  {:<channel_width$}  {:<8}  {:>6}  {found}  {delay:>9}  {explanation}",
+            "{:<9}  {:<channel_width$}  {:<8}  {:>6}  {found}  {delay:>9}",
             fault.kind.name(),
             place(fault),
             clock(fault.start_at_ms),
             format!("{minutes} min"),
         );
-        line.trim_end().to_owned()
+        let line = line.trim_end();
+        match explanation {
+            // On a line of its own: beside the figures it would not fit on a terminal.
+            Some(explanation) => format!("{line}\n  {}", style.paint(Colour::Dim, &explanation)),
+            None => line.to_owned(),
+        }
     }
 
     fn false_alarm_line(&self) -> String {
@@ -122,12 +130,22 @@ impl Report {
         }
         let each: Vec<String> = self.false_alarms.iter().map(|(device, n)| format!("{device} {n}")).collect();
         format!(
-            "false alarms: {} windows of {} min ({})\n",
-            self.false_alarm_count(),
+            "false alarms: {} of {} min ({})\n",
+            counted(self.false_alarm_count() as u64, "window"),
             self.window_ms / 60_000,
             each.join(", ")
         )
     }
+}
+
+/// What the row beside it says already, channel and window, left out.
+fn briefly(summary: &str, channel: &str) -> String {
+    let summary = summary.strip_prefix(channel).and_then(|s| s.strip_prefix(": ")).unwrap_or(summary);
+    let without_window = summary.split_once(" in the ").and_then(|(what, rest)| {
+        let (_, figures) = rest.split_once(" UTC: ")?;
+        Some(format!("{what}: {figures}"))
+    });
+    without_window.unwrap_or_else(|| summary.to_owned())
 }
 
 fn find(fault: &Fault, anomalies: &[Anomaly], window_ms: i64) -> Finding {

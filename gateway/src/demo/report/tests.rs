@@ -102,14 +102,29 @@ fn the_table_reads_like_this() {
     let table = Report::new(&faults, &anomalies, WINDOW_MS).table(Style::Plain);
     let expected = "\
 Injected faults and what was found (UTC)
-fault      device/channel   start     length  found      delay  explanation
-level      motor-1/current  01:42:00  30 min  yes     1 window  level: mean 9.0 A instead of 1.0 to 2.0 A (2.5)
+fault      device/channel   start     length  found      delay
+level      motor-1/current  01:42:00  30 min  yes     1 window
+  level: mean 9.0 A instead of 1.0 to 2.0 A (2.5)
 level      pressure-1/flow  03:22:00  30 min  no
-level      motor-1/voltage  05:02:00  30 min  yes     1 window  on another channel: level: mean 9.0 A instead of 1.0 to 2.0 A (1)
+level      motor-1/voltage  05:02:00  30 min  yes     1 window
+  on another channel: level: mean 9.0 A instead of 1.0 to 2.0 A (1)
 found 2 of 3 (67 %)
-false alarms: 1 windows of 10 min (room-1 1)
+false alarms: 1 window of 10 min (room-1 1)
 ";
     assert_eq!(table, expected);
+}
+
+#[test]
+fn an_explanation_leaves_out_what_its_row_says() {
+    let summary = "flow: readings are missing in the 10 minutes from 13:20:00 UTC: longest time without one 80 seconds";
+    assert_eq!(briefly(summary, "flow"), "readings are missing: longest time without one 80 seconds");
+    assert_eq!(briefly("mean 9.0 A", "flow"), "mean 9.0 A");
+}
+
+#[test]
+fn a_report_without_faults_says_why() {
+    let table = Report::new(&[], &[], WINDOW_MS).table(Style::Plain);
+    assert!(table.contains("no fault had time to be noticed") && !table.contains('%'), "{table}");
 }
 
 #[test]
