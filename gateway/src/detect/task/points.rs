@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use firmware_protocol::measurement::{EventTime, Measurement};
+use firmware_protocol::measurement::{ChannelIndex, EventTime, Measurement};
 
 use crate::view::{Point, View};
 
@@ -11,17 +11,27 @@ use crate::view::{Point, View};
 const POINTS_PER_WINDOW: u32 = 240;
 /// Series followed; more are not charted. The view has a bound of its own, below this.
 const SERIES_MAX: usize = 1_024;
+/// Points that wait at most, 16 bytes each, some more while a block is read.
+const WAITING_MAX: usize = 8_192;
 
 /// Points that wait to be shown.
 #[derive(Debug)]
 pub(super) struct Points {
     interval_ns: i64,
-    devices: HashMap<String, HashMap<String, Series>>,
+    devices: HashMap<String, Device>,
     series: usize,
+    waiting: usize,
+}
+
+#[derive(Debug, Default)]
+struct Device {
+    series: Vec<Series>,
+    by_name: HashMap<String, usize>,
 }
 
 #[derive(Debug)]
 struct Series {
+    name: String,
     next_at: EventTime,
     waiting: Vec<Point>,
 }
@@ -29,43 +39,64 @@ struct Series {
 impl Points {
     pub(super) fn new(window: Duration) -> Self {
         let interval = window / POINTS_PER_WINDOW;
-        Self { interval_ns: interval.as_nanos() as i64, devices: HashMap::new(), series: 0 }
+        Self { interval_ns: interval.as_nanos() as i64, devices: HashMap::new(), series: 0, waiting: 0 }
     }
 
     pub(super) fn add(&mut self, measurement: &Measurement) {
-        if !self.devices.contains_key(measurement.device()) {
-            if self.series >= SERIES_MAX {
-                return;
-            }
-            self.devices.insert(measurement.device().to_owned(), HashMap::new());
-        }
-        let Some(device) = self.devices.get_mut(measurement.device()) else { return };
+        let device = match self.devices.get_mut(measurement.device()) {
+            Some(device) => device,
+            None if self.series >= SERIES_MAX => return,
+            None => self.devices.entry(measurement.device().to_owned()).or_default(),
+        };
         for reading in measurement.readings.iter().filter(|r| r.value.is_finite()) {
             let name = measurement.channel(reading.channel);
             let point = Point { at: reading.at, value: reading.value };
-            match device.get_mut(name) {
+            let next_at = EventTime(reading.at.0.saturating_add(self.interval_ns));
+            match device.series(reading.channel, name) {
                 Some(series) if series.is_too_early(reading.at, self.interval_ns) => {}
                 Some(series) => {
                     series.waiting.push(point);
-                    series.next_at = EventTime(reading.at.0.saturating_add(self.interval_ns));
+                    series.next_at = next_at;
+                    self.waiting += 1;
                 }
                 None if self.series < SERIES_MAX => {
                     self.series += 1;
-                    let next_at = EventTime(reading.at.0.saturating_add(self.interval_ns));
-                    device.insert(name.to_owned(), Series { next_at, waiting: vec![point] });
+                    self.waiting += 1;
+                    device.by_name.insert(name.to_owned(), device.series.len());
+                    device.series.push(Series { name: name.to_owned(), next_at, waiting: vec![point] });
                 }
                 None => {}
             }
         }
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting >= WAITING_MAX
+    }
+
     pub(super) fn flush(&mut self, view: &View) {
+        if self.waiting == 0 {
+            return;
+        }
+        self.waiting = 0;
         for (device, channels) in &mut self.devices {
-            for (channel, series) in channels.iter_mut().filter(|(_, s)| !s.waiting.is_empty()) {
-                view.add_points(device, channel, &series.waiting);
+            for series in channels.series.iter_mut().filter(|s| !s.waiting.is_empty()) {
+                view.add_points(device, &series.name, &series.waiting);
                 series.waiting.clear();
             }
         }
+    }
+}
+
+impl Device {
+    /// Mostly found where the message has it: comparing one name costs less than hashing it.
+    fn series(&mut self, in_message: ChannelIndex, name: &str) -> Option<&mut Series> {
+        let likely = usize::from(in_message.0);
+        let place = match self.series.get(likely) {
+            Some(series) if series.name == name => likely,
+            Some(_) | None => *self.by_name.get(name)?,
+        };
+        self.series.get_mut(place)
     }
 }
 
