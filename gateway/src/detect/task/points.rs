@@ -129,4 +129,28 @@ mod tests {
         points.flush(&view);
         view.with(|s| assert_eq!(s.series[&("d".to_owned(), "c".to_owned())].len(), 240));
     }
+
+    #[test]
+    fn series_are_found_whatever_the_order_of_the_channels_in_a_message() {
+        let mut points = Points::new(Duration::from_secs(600));
+        let view = View::new(Limits::default());
+        for (second, order) in [(0, ["a", "b"]), (100, ["b", "a"]), (200, ["a", "b"])] {
+            let mut measurement = Measurement::default();
+            measurement.set_device("d");
+            for name in order {
+                let channel = measurement.push_channel(name);
+                let (at, value) = (EventTime::from_millis(second * 1_000), f64::from(name.as_bytes()[0]));
+                measurement.readings.push(firmware_protocol::measurement::Reading { channel, at, value });
+            }
+            points.add(&measurement);
+        }
+        points.flush(&view);
+        for name in ["a", "b"] {
+            let value = f64::from(name.as_bytes()[0]);
+            view.with(|s| {
+                let series = &s.series[&("d".to_owned(), name.to_owned())];
+                assert_eq!(series.iter().map(|p| p.value).collect::<Vec<_>>(), [value; 3], "{name}");
+            });
+        }
+    }
 }
