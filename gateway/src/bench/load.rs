@@ -22,6 +22,9 @@ const PACKET_MAX_BYTES: usize = 4_096;
 /// Event time between two messages of a device: each device fills one window of 10 minutes with 600 messages.
 const STEP_MS: i64 = 1_000;
 
+/// Numbers in a payload, its time left out.
+pub const READINGS_PER_MESSAGE: u64 = 4;
+
 /// What to send.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {

@@ -18,12 +18,14 @@ pub struct Gateway {
     data_dir: PathBuf,
 }
 
-/// CPU time and memory of a process so far.
+/// CPU time, memory and writing of a process so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
     pub cpu_s: f64,
     pub rss_bytes: u64,
     pub rss_peak_bytes: u64,
+    /// Sent to the disk by the kernel, in whole pages.
+    pub written_bytes: u64,
 }
 
 impl Gateway {
@@ -66,8 +68,9 @@ impl Gateway {
         let pid = self.child.id();
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let io = std::fs::read_to_string(format!("/proc/{pid}/io"))?;
         let ticks_per_s = rustix::param::clock_ticks_per_second() as f64;
-        parse(&stat, &status, ticks_per_s).context("the kernel's accounts have an unknown form")
+        parse(&stat, &status, &io, ticks_per_s).context("the kernel's accounts have an unknown form")
     }
 
     /// Asks it to stop and waits.
@@ -97,14 +100,19 @@ impl Drop for Gateway {
     }
 }
 
-/// `/proc/PID/stat` (fields 14 and 15 are user and system ticks; the name before may hold blanks) and `/proc/PID/status`.
-fn parse(stat: &str, status: &str, ticks_per_s: f64) -> Option<Usage> {
+/// `/proc/PID/stat` (fields 14 and 15 are user and system ticks; the name before may hold blanks), `status` and `io`.
+fn parse(stat: &str, status: &str, io: &str, ticks_per_s: f64) -> Option<Usage> {
     let mut after_name = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
     let ticks = after_name.next()?.parse::<f64>().ok()? + after_name.next()?.parse::<f64>().ok()?;
-    let kib = |key: &str| -> Option<u64> {
-        status.lines().find_map(|l| l.strip_prefix(key))?.split_ascii_whitespace().next()?.parse().ok()
+    let number = |text: &str, key: &str| -> Option<u64> {
+        text.lines().find_map(|l| l.strip_prefix(key))?.split_ascii_whitespace().next()?.parse().ok()
     };
-    Some(Usage { cpu_s: ticks / ticks_per_s, rss_bytes: kib("VmRSS:")? * 1024, rss_peak_bytes: kib("VmHWM:")? * 1024 })
+    Some(Usage {
+        cpu_s: ticks / ticks_per_s,
+        rss_bytes: number(status, "VmRSS:")? * 1024,
+        rss_peak_bytes: number(status, "VmHWM:")? * 1024,
+        written_bytes: number(io, "write_bytes:")?,
+    })
 }
 
 #[cfg(test)]
@@ -115,7 +123,8 @@ mod tests {
     fn the_kernels_accounts_are_read() {
         let stat = "7 (a (b) c) S 1 7 7 0 -1 0 0 0 0 0 250 50 0 0 20 0 4 0 0 0 0";
         let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
-        let usage = Usage { cpu_s: 3.0, rss_bytes: 1 << 20, rss_peak_bytes: 2 << 20 };
-        assert_eq!(parse(stat, status, 100.0), Some(usage));
+        let io = "wchar: 9\nwrite_bytes: 4096\ncancelled_write_bytes: 1\n";
+        let usage = Usage { cpu_s: 3.0, rss_bytes: 1 << 20, rss_peak_bytes: 2 << 20, written_bytes: 4096 };
+        assert_eq!(parse(stat, status, io, 100.0), Some(usage));
     }
 }

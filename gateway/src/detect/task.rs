@@ -38,6 +38,8 @@ use crate::view::View;
 const TICK: Duration = Duration::from_secs(1);
 /// Records received less than this ago may still be on their way through the group commit.
 const SETTLE: Duration = Duration::from_secs(1);
+/// Charts get new points this often under load: to find a series in the view costs more than to remember its points.
+const SHOW_EVERY: Duration = Duration::from_millis(250);
 /// A transaction is cut at this many derived records (some 100 KB),
 const DERIVED_MAX: usize = 256;
 /// or after this many raw records, so that a restart has little to do again.
@@ -104,6 +106,8 @@ struct Running {
     /// Since the last transaction.
     records: u64,
     committed_at: Instant,
+    /// When the charts last got their points.
+    shown_at: Instant,
 }
 
 impl Running {
@@ -112,7 +116,8 @@ impl Running {
         info!(channels = engine.channels(), from = engine.next().0, "Detection starts.");
         let points = Points::new(task.config.window);
         let measurement = Measurement::default();
-        Self { task, stop, runtime, engine, measurement, points, records: 0, committed_at: Instant::now() }
+        let now = Instant::now();
+        Self { task, stop, runtime, engine, measurement, points, records: 0, committed_at: now, shown_at: now }
     }
 
     fn run(mut self) -> Result<(), Error> {
@@ -136,6 +141,7 @@ impl Running {
             self.commit()?;
             self.wait()?;
         }
+        self.show_points();
         self.commit()
     }
 
@@ -171,8 +177,15 @@ impl Running {
         }
         metrics.models_fitted.inc_by(models_fitted);
         metrics.channels.set(self.engine.channels() as i64);
-        self.points.flush(&self.task.view);
+        if self.points.is_full() || self.shown_at.elapsed() >= SHOW_EVERY {
+            self.show_points();
+        }
         self.task.processed.send_replace(self.engine.processed());
+    }
+
+    fn show_points(&mut self) {
+        self.shown_at = Instant::now();
+        self.points.flush(&self.task.view);
     }
 
     fn commit(&mut self) -> Result<(), Error> {

@@ -20,7 +20,7 @@ mod tests;
 
 use std::collections::HashMap;
 
-use firmware_protocol::measurement::{EventTime, Measurement};
+use firmware_protocol::measurement::{ChannelIndex, EventTime, Measurement};
 
 use super::Config;
 use super::calendar::{Calendar, WindowIndex};
@@ -132,6 +132,8 @@ pub(super) struct Channel {
     /// The progress that is in the store; `None` for a new channel.
     pub(super) saved: Option<Progress>,
     open: Vec<Open>,
+    /// Samples of the last window that closed: the next one will hardly have more.
+    samples_expected: usize,
 }
 
 /// Where a channel is in its windows.
@@ -328,8 +330,8 @@ impl Operator {
                 Some((channel, place)) if channel == reading.channel => place,
                 Some(_) | None => {
                     let name = measurement.channel(reading.channel);
-                    let place = match device.by_name.get(name) {
-                        Some(place) => *place,
+                    let place = match device.place_of(reading.channel, name) {
+                        Some(place) => place,
                         None if name.len() > NAME_BYTES_MAX => {
                             counts.name_too_long += 1;
                             continue;
@@ -360,12 +362,23 @@ impl Device {
     fn add_channel(&mut self, name: Option<&str>, progress: Progress) -> ChannelPlace {
         let place = ChannelPlace(self.channels.len() as u32);
         let named = name.unwrap_or_default().to_owned();
-        self.channels.push(Channel { name: named, progress, saved: None, open: Vec::new() });
+        self.channels.push(Channel { name: named, progress, saved: None, open: Vec::new(), samples_expected: 0 });
         let Some(name) = name else { return place };
         self.by_name.insert(name.to_owned(), place);
         let before = self.in_order.partition_point(|p| self.channels[p.0 as usize].name.as_str() < name);
         self.in_order.insert(before, place);
         place
+    }
+
+    /// Messages of a device mostly name its channels in the same order: a channel's place in the message is nearly always
+    /// its place here, and comparing one name costs less than hashing it.
+    fn place_of(&self, in_message: ChannelIndex, name: &str) -> Option<ChannelPlace> {
+        let likely = ChannelPlace(in_message.0.into());
+        match self.channels.get(likely.0 as usize) {
+            // A vacant place has no name.
+            Some(channel) if !name.is_empty() && channel.name == name => Some(likely),
+            Some(_) | None => self.by_name.get(name).copied(),
+        }
     }
 
     /// The oldest window that a named channel has still to close.
@@ -410,7 +423,8 @@ impl Channel {
         let open = match self.open.iter().position(|o| o.window == window) {
             Some(i) => &mut self.open[i],
             None => {
-                self.open.push(Open { window, mark, count: 0, samples: Vec::new() });
+                let samples = Vec::with_capacity(self.samples_expected);
+                self.open.push(Open { window, mark, count: 0, samples });
                 self.open.last_mut().expect("just pushed")
             }
         };
@@ -444,6 +458,7 @@ impl Channel {
         if open.samples.len() > SAMPLES_MAX {
             thin_out(&mut open.samples);
         }
+        self.samples_expected = open.samples.len();
         open.samples.sort_unstable_by_key(|s| (s.at, s.value.to_bits()));
         Some((open.count, open.samples))
     }

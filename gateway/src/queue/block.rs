@@ -143,7 +143,7 @@ fn encode(log: Log, first: QueueSeq, records: &[Record]) -> Encoded {
     debug_assert!((1..=Block::RECORDS_MAX).contains(&records.len()), "{} records in a block", records.len());
     let boot = records[0].received.boot;
     let mut bytes = Vec::with_capacity(records.iter().map(|r| r.payload.len() + 24).sum());
-    let mut texts: HashMap<&[u8], u64> = HashMap::from([(&[] as &[u8], 0)]);
+    let mut texts = Texts::default();
     let mut before = 0;
     for r in records {
         debug_assert_eq!(r.received.boot, boot, "one boot a block");
@@ -151,10 +151,9 @@ fn encode(log: Log, first: QueueSeq, records: &[Record]) -> Encoded {
         varint::put(&mut bytes, varint::zigzag(r.received.since_boot_ns.wrapping_sub(before) as i64));
         before = r.received.since_boot_ns;
         for text in [&r.topic, &r.content_type] {
-            let next = texts.len() as u64;
-            let index = *texts.entry(text).or_insert(next);
+            let (index, is_new) = texts.index(text);
             varint::put(&mut bytes, index);
-            if index == next {
+            if is_new {
                 varint::put_bytes(&mut bytes, text);
             }
         }
@@ -163,6 +162,31 @@ fn encode(log: Log, first: QueueSeq, records: &[Record]) -> Encoded {
     let body = Body { log, first, records: records.len() as u16, boot, bytes: bytes.into() };
     let stored = body.pack();
     Encoded { body, stored }
+}
+
+/// The block's table of texts while it is written.
+#[derive(Default)]
+struct Texts<'r> {
+    /// Without the empty text, which is entry 0.
+    indices: HashMap<&'r [u8], u64>,
+    /// A device's records mostly come several in a row: its topic is looked up once.
+    last: (&'r [u8], u64),
+}
+
+impl<'r> Texts<'r> {
+    /// Where the text is in the table, and whether it has just joined it.
+    fn index(&mut self, text: &'r [u8]) -> (u64, bool) {
+        if text.is_empty() {
+            return (0, false);
+        }
+        if text == self.last.0 {
+            return (self.last.1, false);
+        }
+        let next = self.indices.len() as u64 + 1;
+        let index = *self.indices.entry(text).or_insert(next);
+        self.last = (text, index);
+        (index, index == next)
+    }
 }
 
 impl Body {

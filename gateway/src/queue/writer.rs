@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use super::block;
 use super::inbox::{Cost, Pending, Work};
-use super::record::{Log, QueueSeq};
+use super::record::{Log, QueueSeq, Record};
 use super::runs::Run;
 use super::store::{Batch, Store};
 use super::watermark::Watermark;
-use super::{Committed, Config, Error, Shared};
+use super::{Committed, Config, Error, Shared, Transaction};
 use crate::metrics::{self, LogLabel};
 
 /// The size on disk is measured at most this often: it asks for every file.
@@ -87,7 +87,8 @@ impl Writer {
 
     /// Gives sequences, cuts and encodes blocks, collects the rest.
     fn gather(&self, group: Vec<Pending>) -> (Gathered, Vec<(Answer, Committed)>) {
-        let mut records = [Vec::new(), Vec::new()];
+        let count = |of: fn(&Transaction) -> &Vec<Record>| group.iter().map(|p| of(&p.transaction).len()).sum();
+        let mut records = [Vec::with_capacity(count(|t| &t.raw)), Vec::with_capacity(count(|t| &t.derived))];
         let mut settled = Vec::with_capacity(group.len());
         let (mut cursors, mut state) = (Vec::new(), Vec::new());
         for p in group {
