@@ -44,10 +44,11 @@ impl Points {
     }
 
     pub(super) fn add(&mut self, measurement: &Measurement) {
+        // The number of devices has a bound of its own: readings that are no numbers make no series.
+        let full = self.series >= SERIES_MAX || self.devices.len() >= SERIES_MAX;
         let device = match self.devices.get_mut(measurement.device()) {
             Some(device) => device,
-            // The number of devices has a bound of its own: readings that are no numbers make no series.
-            None if self.series >= SERIES_MAX || self.devices.len() >= SERIES_MAX => return,
+            None if full => return,
             None if measurement.device().len() > NAME_BYTES_MAX => return,
             None => self.devices.entry(measurement.device().to_owned()).or_default(),
         };
