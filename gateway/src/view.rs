@@ -34,7 +34,9 @@ pub struct Point {
 pub struct State {
     /// (device, channel) → latest points, oldest first.
     pub series: BTreeMap<(String, String), VecDeque<Point>>,
-    pub windows: VecDeque<Window>,
+    /// By start, device and channel: a revision takes the place of the one before it. Beyond the limit the oldest by
+    /// event time go, so that a device that tells its past late does not lose it to the others.
+    pub windows: BTreeMap<(i64, String, String), Window>,
     pub anomalies: VecDeque<Anomaly>,
     /// Series that did not fit under `series_max`: detect offers a bounded number of them.
     pub left_out: BTreeSet<(String, String)>,
@@ -68,9 +70,10 @@ impl View {
 
     pub fn add_window(&self, window: Window) {
         let mut state = self.write();
-        state.windows.push_back(window);
-        let surplus = state.windows.len().saturating_sub(self.limits.windows_max);
-        state.windows.drain(..surplus);
+        state.windows.insert((window.start_at_ms, window.device.clone(), window.channel.clone()), window);
+        while state.windows.len() > self.limits.windows_max {
+            state.windows.pop_first();
+        }
     }
 
     pub fn add_anomaly(&self, anomaly: Anomaly) {
@@ -102,5 +105,38 @@ mod tests {
             view.add_points("d", channel, &point);
         }
         view.with(|state| assert_eq!((state.series.len(), state.left_out.len()), (1, 2)));
+    }
+
+    fn window(device: &str, start_at_ms: i64, revision: u32) -> Window {
+        Window {
+            id: String::new(),
+            device: device.to_owned(),
+            channel: "c".to_owned(),
+            start_at_ms,
+            end_at_ms: start_at_ms + 600_000,
+            revision,
+            count: 1,
+            gap_s: 1.0,
+            stats: None,
+            status: firmware_protocol::derived::Status::Learning,
+            score: None,
+        }
+    }
+
+    #[test]
+    fn the_oldest_windows_by_event_time_go_first_whichever_came_first() {
+        let view = View::new(Limits { windows_max: 4, ..Limits::default() });
+        for start in [2, 3] {
+            view.add_window(window("early-to-tell", start, 0));
+        }
+        for start in [1, 2, 3] {
+            view.add_window(window("late-to-tell", start, 0));
+        }
+        view.add_window(window("late-to-tell", 3, 1));
+        view.with(|state| {
+            let starts: Vec<i64> = state.windows.values().map(|w| w.start_at_ms).collect();
+            assert_eq!(starts, [2, 2, 3, 3]);
+            assert_eq!(state.windows.values().next_back().map(|w| w.revision), Some(1), "a revision takes the place");
+        });
     }
 }

@@ -82,7 +82,7 @@ struct Channel {
 pub(super) async fn state(State(app): State<Arc<App>>) -> Json<StateAnswer> {
     let sources = &app.sources;
     let (devices, windows, anomalies, series_left_out) = sources.view.with(|state| {
-        let windows = state.windows.iter().rev().take(WINDOWS_MAX).cloned().collect();
+        let windows = state.windows.values().rev().take(WINDOWS_MAX).cloned().collect();
         let anomalies = state.anomalies.iter().rev().take(ANOMALIES_MAX).cloned().collect();
         (devices(state), windows, anomalies, state.left_out.len() as u64)
     });
@@ -229,7 +229,7 @@ fn channels(state: &view::State, query: &SeriesQuery) -> Vec<Series> {
 fn bars<'a>(state: &'a view::State, query: &SeriesQuery) -> BTreeMap<&'a str, BTreeMap<i64, Bar>> {
     let windows_after_ms = query.windows_after_ms.unwrap_or(i64::MIN);
     let mut bars: BTreeMap<&str, BTreeMap<i64, Bar>> = BTreeMap::new();
-    for window in state.windows.iter().filter(|w| w.device == query.device && w.start_at_ms > windows_after_ms) {
+    for window in state.windows.values().filter(|w| w.device == query.device && w.start_at_ms > windows_after_ms) {
         bars.entry(&window.channel).or_default().insert(window.start_at_ms, bar(window));
     }
     bars
