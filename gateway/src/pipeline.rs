@@ -64,6 +64,8 @@ pub enum Error {
 
 /// A running gateway.
 pub struct Pipeline {
+    clock: Clock,
+    clock_map: SharedClockMap,
     metrics: Metrics,
     view: Arc<View>,
     listen_addr: Option<SocketAddr>,
@@ -90,96 +92,113 @@ impl Pipeline {
     /// # Errors
     /// What cannot be opened, bound or built, with what to do. Unreachable brokers and sinks are no errors: they are retried.
     pub async fn start(config: Config) -> Result<Self, Error> {
-        let clock = Clock::system();
-        let metrics = Metrics::default();
-        let view = Arc::new(View::default());
-        let (readiness, _) = watch::channel(Readiness::Starting);
         let decoder = Decoder::new(config.decode.clone()).map_err(Error::Decode)?;
+        let mut pipeline = Self::open(&config)?;
+        pipeline.keep_time();
+        pipeline.start_detect(&config, &decoder);
+        pipeline.start_sinks(&config, decoder)?;
+        pipeline.serve_http(&config).await?;
+        pipeline.open_doors(config)?;
+        pipeline.readiness.send_replace(Readiness::Ready);
+        Ok(pipeline)
+    }
 
+    /// The queue and all that is there before any stage runs.
+    fn open(config: &Config) -> Result<Self, Error> {
+        let metrics = Metrics::default();
         let queue = Queue::open(&config.queue, metrics.queue.clone())?;
         let monitor = queue.monitor();
+        let clock = Clock::system();
         let clock_map = SharedClockMap::from_bytes(&monitor.state(CLOCK_STATE)?.unwrap_or_default());
-        let (mut doors, mut consumers, mut services) = (Stage::new(), Stage::new(), Stage::new());
-        services.spawn("clock", keep_clock_map(clock, clock_map.clone(), queue.appender(), services.stop_signal()));
-
-        let mut detect_progress = None;
-        if let Some(detect) = config.detect {
-            let (processed, seen) = watch::channel(QueueSeq::default());
-            detect_progress = Some(seen);
-            let task = detect::Task {
-                config: detect,
-                decoder: decoder.clone(),
-                reader: queue.reader_of(DETECT, &[Log::Raw]),
-                appender: queue.appender(),
-                clock,
-                clock_map: clock_map.clone(),
-                view: view.clone(),
-                metrics: metrics.detect.clone(),
-                processed,
-            };
-            consumers.spawn(DETECT, detect::run(task, consumers.stop_signal()));
-        }
-        let context = forward::Context {
-            labels: forward::Labels { gateway: config.gateway.name.clone(), site: config.gateway.site.clone() },
-            decoder: Arc::new(decoder),
-            clock: clock_map,
-            quarantine_dir: config.gateway.data_dir.join("quarantine"),
-            grace: config.gateway.shutdown_grace,
-            metrics: metrics.forward.clone(),
-            stop: consumers.stop_signal(),
-        };
-        for sink in forward::start(&config.sinks, &context, |name| queue.reader(name))? {
-            consumers.spawn(sink.name, sink.task);
-        }
-
-        let mut http_addr = None;
-        if let Some(http) = &config.http {
-            let server = http::Server::bind(http.bind).await?;
-            http_addr = Some(server.addr());
-            let books = monitor.clone();
-            let sources = http::Sources {
-                gateway: config.gateway.name.clone(),
-                view: view.clone(),
-                metrics: metrics.clone(),
-                ledger: Arc::new(move || books.ledger()),
-                readiness: readiness.subscribe(),
-            };
-            services.spawn("http", server.run(sources, services.stop_signal()));
-        }
-
-        let mut listen_addr = None;
-        if let Some(listen) = config.listen {
-            let listener = Listener::bind(listen)?;
-            listen_addr = Some(listener.local_addr());
-            doors.spawn("listen", listener.run(queue.appender(), clock, metrics.ingest.clone(), doors.stop_signal()));
-        }
-        for mqtt in config.mqtt {
-            let name = mqtt.name.clone();
-            doors.spawn(
-                name,
-                ingest::mqtt::run(mqtt, queue.appender(), clock, metrics.ingest.clone(), doors.stop_signal()),
-            );
-        }
-        let dir = config.gateway.data_dir;
-        addresses::note(&dir, "http", http_addr)
-            .and_then(|()| addresses::note(&dir, "listen", listen_addr))
-            .map_err(|error| Error::DataDir { dir, error })?;
-        readiness.send_replace(Readiness::Ready);
-        let grace = config.gateway.shutdown_grace;
+        clock_map.observe(&clock);
         Ok(Self {
+            clock,
+            clock_map,
             metrics,
-            view,
-            listen_addr,
-            http_addr,
-            readiness,
-            grace,
-            detect_progress,
-            doors,
-            consumers,
-            services,
+            view: Arc::default(),
+            listen_addr: None,
+            http_addr: None,
+            readiness: watch::Sender::new(Readiness::Starting),
+            grace: config.gateway.shutdown_grace,
+            detect_progress: None,
+            doors: Stage::new(),
+            consumers: Stage::new(),
+            services: Stage::new(),
             monitor,
             queue,
         })
+    }
+
+    fn keep_time(&mut self) {
+        let (map, appender) = (self.clock_map.clone(), self.queue.appender());
+        self.services.spawn("clock", keep_clock_map(self.clock, map, appender, self.services.stop_signal()));
+    }
+
+    fn start_detect(&mut self, config: &Config, decoder: &Decoder) {
+        let Some(detect) = config.detect.clone() else { return };
+        let (processed, seen) = watch::channel(QueueSeq::default());
+        self.detect_progress = Some(seen);
+        let task = detect::Task {
+            config: detect,
+            decoder: decoder.clone(),
+            reader: self.queue.reader_of(DETECT, &[Log::Raw]),
+            appender: self.queue.appender(),
+            clock: self.clock,
+            clock_map: self.clock_map.clone(),
+            view: self.view.clone(),
+            metrics: self.metrics.detect.clone(),
+            processed,
+        };
+        self.consumers.spawn(DETECT, detect::run(task, self.consumers.stop_signal()));
+    }
+
+    fn start_sinks(&mut self, config: &Config, decoder: Decoder) -> Result<(), Error> {
+        let context = forward::Context {
+            labels: forward::Labels { gateway: config.gateway.name.clone(), site: config.gateway.site.clone() },
+            decoder: Arc::new(decoder),
+            clock: self.clock_map.clone(),
+            quarantine_dir: config.gateway.data_dir.join("quarantine"),
+            grace: self.grace,
+            metrics: self.metrics.forward.clone(),
+            stop: self.consumers.stop_signal(),
+        };
+        for sink in forward::start(&config.sinks, &context, |name| self.queue.reader(name))? {
+            self.consumers.spawn(sink.name, sink.task);
+        }
+        Ok(())
+    }
+
+    async fn serve_http(&mut self, config: &Config) -> Result<(), Error> {
+        if let Some(http) = &config.http {
+            let server = http::Server::bind(http.bind).await?;
+            self.http_addr = Some(server.addr());
+            let books = self.monitor.clone();
+            let sources = http::Sources {
+                gateway: config.gateway.name.clone(),
+                view: self.view.clone(),
+                metrics: self.metrics.clone(),
+                ledger: Arc::new(move || books.ledger()),
+                readiness: self.readiness.subscribe(),
+            };
+            self.services.spawn("http", server.run(sources, self.services.stop_signal()));
+        }
+        note_address(config, "http", self.http_addr)
+    }
+
+    fn open_doors(&mut self, mut config: Config) -> Result<(), Error> {
+        let (clock, metrics, stop) = (self.clock, &self.metrics.ingest, self.doors.stop_signal());
+        if let Some(listen) = config.listen.take() {
+            let listener = Listener::bind(listen)?;
+            self.listen_addr = Some(listener.local_addr());
+            let run = listener.run(self.queue.appender(), clock, metrics.clone(), stop.clone());
+            self.doors.spawn("listen", run);
+        }
+        for mqtt in std::mem::take(&mut config.mqtt) {
+            let name = mqtt.name.clone();
+            let run = ingest::mqtt::run(mqtt, self.queue.appender(), clock, metrics.clone(), stop.clone());
+            self.doors.spawn(name, run);
+        }
+        note_address(&config, "listen", self.listen_addr)
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -252,6 +271,11 @@ impl Pipeline {
     }
 }
 
+fn note_address(config: &Config, door: &str, address: Option<SocketAddr>) -> Result<(), Error> {
+    let dir = &config.gateway.data_dir;
+    addresses::note(dir, door, address).map_err(|error| Error::DataDir { dir: dir.clone(), error })
+}
+
 /// Keeps the map from boots to wall time right, and durable: what was received under a wrong clock is resolved by the right one.
 async fn keep_clock_map(
     clock: Clock,
@@ -259,11 +283,9 @@ async fn keep_clock_map(
     appender: queue::Appender,
     mut stop: crate::shutdown::Stop,
 ) -> Result<(), queue::Error> {
+    let mut moved = true;
     loop {
-        if let Some(moved_by) = map.observe(&clock) {
-            if moved_by > Duration::ZERO {
-                warn!(moved_by_s = moved_by.as_secs_f64(), "The wall clock was set; times of this boot follow it.");
-            }
+        if moved {
             let state = vec![(CLOCK_STATE.to_owned(), Some(map.to_bytes()))];
             // The receipt is not awaited: a map that is lost in a crash is observed again at the next start.
             drop(appender.commit(Transaction { state, ..Transaction::default() }).await?);
@@ -272,5 +294,10 @@ async fn keep_clock_map(
             () = tokio::time::sleep(CLOCK_CHECK_EVERY) => {}
             () = stop.requested() => return Ok(()),
         }
+        let moved_by = map.observe(&clock);
+        if let Some(by) = moved_by {
+            warn!(moved_by_s = by.as_secs_f64(), "The wall clock was set; times of this boot follow it.");
+        }
+        moved = moved_by.is_some();
     }
 }
