@@ -58,17 +58,17 @@ impl Finding {
             Group::Novel => "it rests at a level where it never did before",
         };
         let (value, low, high) = (self.value, self.expected_low, self.expected_high);
-        let (figure, band) = if self.feature == Feature::Gap {
-            (seconds(value), format!("{} to {}", seconds(low), seconds(high)))
+        let (figure, expected) = if self.feature == Feature::Gap {
+            (seconds(value), band(&seconds(low), &seconds(high)))
         } else if self.feature == Feature::Run {
             let percent = |share: f64| number(100.0 * share);
-            (format!("{} % of the readings", percent(value)), format!("{} to {} %", percent(low), percent(high)))
+            (format!("{} % of the readings", percent(value)), format!("{} %", band(&percent(low), &percent(high))))
         } else {
-            (number(value), format!("{} to {}", number(low), number(high)))
+            (number(value), band(&number(low), &number(high)))
         };
         let figure = format!("{} {figure}", described(self.feature));
         let length = seconds((end_at.0 - start_at.0) as f64 / 1e9);
-        format!("{channel}: {what} in the {length} from {}: {figure}, expected {band}", time_of_day(start_at))
+        format!("{channel}: {what} in the {length} from {}: {figure}, expected {expected}", time_of_day(start_at))
     }
 }
 
@@ -135,12 +135,19 @@ fn number(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// From here to there, or the one value that both are.
+fn band(low: &str, high: &str) -> String {
+    if low == high { low.to_owned() } else { format!("{low} to {high}") }
+}
+
 fn seconds(value: f64) -> String {
     let whole = value.round();
     if value >= 120.0 && whole % 60.0 == 0.0 {
         return format!("{} minutes", number(whole / 60.0));
     }
-    format!("{} seconds", number(value))
+    let text = number(value);
+    let unit = if text == "1" { "second" } else { "seconds" };
+    format!("{text} {unit}")
 }
 
 fn time_of_day(at: EventTime) -> String {
@@ -166,8 +173,14 @@ mod tests {
         assert_eq!(
             text,
             "current: readings are missing in the 10 minutes from 13:20:00 UTC: \
-             longest time without a reading 432 seconds, expected 1 seconds to 3.5 seconds"
+             longest time without a reading 432 seconds, expected 1 second to 3.5 seconds"
         );
+    }
+
+    #[test]
+    fn a_band_of_one_value_is_that_value() {
+        assert_eq!(band(&seconds(5.0), &seconds(5.0)), "5 seconds");
+        assert_eq!(band(&seconds(1.0), &seconds(120.0)), "1 second to 2 minutes");
     }
 
     #[test]
