@@ -7,10 +7,6 @@ use crate::{BootId, DeviceSeq};
 pub struct EventTime(pub i64);
 
 impl EventTime {
-    pub const fn from_micros(micros: i64) -> Self {
-        Self(micros.saturating_mul(1_000))
-    }
-
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }

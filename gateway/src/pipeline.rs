@@ -241,6 +241,11 @@ impl Pipeline {
         }
     }
 
+    /// Whether [`Self::failed`] would resolve at once.
+    pub fn has_failed(&self) -> bool {
+        [&self.doors, &self.consumers, &self.services].into_iter().any(Stage::has_ended)
+    }
+
     /// Resolves when a stage has ended by itself: the process must stop and say so.
     pub async fn failed(&mut self) -> Error {
         let (stage, reason) = tokio::select! {

@@ -64,10 +64,12 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
 
     let start = Start { seed: args.seed, at_ms: line.history_start_at_ms, monday_at_ms: line.history_start_at_ms };
     let devices = plan::fleet(args.devices, settings::TOPIC, sampling, start);
-    let (devices, played) = demo.play_history(devices).await?;
+    let history = demo.play_history(devices).await;
+    let (devices, played) = demo.or_failure(history).await?;
     println!("{}", played.sentence());
 
-    let faults = demo.play_live(devices, args.seed).await?;
+    let live = demo.play_live(devices, args.seed).await;
+    let faults = demo.or_failure(live).await?;
     let Demo { pipeline, counts, anomalies, .. } = demo;
     let ledger = pipeline.shutdown().await?.ledger;
 
@@ -152,7 +154,7 @@ impl Demo {
 
     async fn play_history(&mut self, devices: Vec<Device>) -> anyhow::Result<(Vec<Device>, Played)> {
         let (begin, cpu_begin) = (Instant::now(), cpu());
-        let devices = self.publish("history", devices, Pace::FlatOut, self.line.live_start_at_ms).await;
+        let devices = self.publish("history", devices, Pace::FlatOut, self.line.live_start_at_ms).await?;
         // Who ended it during the history does not want to wait until all of it is judged.
         if !self.stop.is_requested() {
             let mut stop = self.stop.clone();
@@ -176,13 +178,27 @@ impl Demo {
         let faults = plan::faults(&devices, seed, line.live_start_at_ms, line.live_end_at_ms);
         plan::inject(&mut devices, &faults);
         let pace = Pace::Clock { origin_at_ms: line.live_start_at_ms, origin: Instant::now(), speed: line.speed };
-        let devices = self.publish("live", devices, pace, line.live_end_at_ms).await;
+        let devices = self.publish("live", devices, pace, line.live_end_at_ms).await?;
         self.drained("live").await?;
         let reached_at_ms = devices.iter().map(Device::due_at_ms).min().unwrap_or(line.live_start_at_ms);
         Ok(faults.into_iter().filter(|f| could_be_noticed(f, reached_at_ms)).collect())
     }
 
-    async fn publish(&mut self, label: &str, devices: Vec<Device>, pace: Pace, until_ms: i64) -> Vec<Device> {
+    /// A gateway that failed is what went wrong, whatever came of it here.
+    async fn or_failure<T>(&mut self, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
+        match outcome {
+            Err(_) if self.pipeline.has_failed() => Err(self.pipeline.failed().await.into()),
+            outcome => outcome,
+        }
+    }
+
+    async fn publish(
+        &mut self,
+        label: &str,
+        devices: Vec<Device>,
+        pace: Pace,
+        until_ms: i64,
+    ) -> anyhow::Result<Vec<Device>> {
         let job = Job {
             broker: self.broker.clone(),
             client_prefix: "demo".into(),
@@ -197,24 +213,27 @@ impl Demo {
     async fn drained(&mut self, label: &str) -> anyhow::Result<()> {
         let Self { pipeline, anomalies, .. } = self;
         let drained = timeout(DRAIN_TIMEOUT, pipeline.drained());
-        match showing(pipeline, anomalies, label, drained).await {
+        match showing(pipeline, anomalies, label, drained).await? {
             Ok(()) => Ok(()),
             Err(_) => bail!("records are still queued after {} s; is the disk very slow?", DRAIN_TIMEOUT.as_secs()),
         }
     }
 
-    async fn showing<F: Future>(&mut self, label: &str, work: F) -> F::Output {
+    async fn showing<F: Future>(&mut self, label: &str, work: F) -> anyhow::Result<F::Output> {
         showing(&self.pipeline, &mut self.anomalies, label, work).await
     }
 }
 
 /// Does the work, with a progress line each second, and keeps the anomalies that turn up meanwhile.
+///
+/// # Errors
+/// The gateway has failed: the work would wait for it for ever.
 async fn showing<F: Future>(
     pipeline: &Pipeline,
     anomalies: &mut BTreeMap<String, Anomaly>,
     label: &str,
     work: F,
-) -> F::Output {
+) -> anyhow::Result<F::Output> {
     let snapshot = || Snapshot::take(pipeline.metrics(), &pipeline.ledger());
     let begin = Instant::now();
     let mut progress = Progress::new(snapshot());
@@ -227,6 +246,10 @@ async fn showing<F: Future>(
         tokio::select! {
             output = &mut work => break output,
             now = ticks.tick() => {
+                if pipeline.has_failed() {
+                    progress.end();
+                    bail!("the gateway has stopped");
+                }
                 collect(pipeline, anomalies);
                 let label = format!("{label} {:>3} s", begin.elapsed().as_secs());
                 progress.show(&label, snapshot(), (now - shown_at).as_secs_f64());
@@ -236,7 +259,7 @@ async fn showing<F: Future>(
     };
     collect(pipeline, anomalies);
     progress.end();
-    output
+    Ok(output)
 }
 
 fn collect(pipeline: &Pipeline, anomalies: &mut BTreeMap<String, Anomaly>) {

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::{error, warn};
 
 use crate::shutdown::{self, Stop, Trigger};
@@ -14,6 +14,7 @@ pub(super) struct Stage {
     trigger: Trigger,
     stop: Stop,
     tasks: JoinSet<Ended>,
+    handles: Vec<AbortHandle>,
 }
 
 /// How a task ended, and which.
@@ -25,7 +26,7 @@ struct Ended {
 impl Stage {
     pub(super) fn new() -> Self {
         let (trigger, stop) = shutdown::channel();
-        Self { trigger, stop, tasks: JoinSet::new() }
+        Self { trigger, stop, tasks: JoinSet::new(), handles: Vec::new() }
     }
 
     pub(super) fn stop_signal(&self) -> Stop {
@@ -38,10 +39,16 @@ impl Stage {
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         let name = name.into();
-        self.tasks.spawn(async move {
+        let handle = self.tasks.spawn(async move {
             let reason = task.await.err().map(|e| e.to_string());
             Ended { name, reason }
         });
+        self.handles.push(handle);
+    }
+
+    /// Whether a task has ended: before the word to stop, by itself.
+    pub(super) fn has_ended(&self) -> bool {
+        self.handles.iter().any(AbortHandle::is_finished)
     }
 
     /// Resolves when a task ends although nobody asked it to: (its name, why).
@@ -89,6 +96,22 @@ impl Stage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ended_by_itself_is_seen_without_waiting_for_it() {
+        let mut stage = Stage::new();
+        let mut stop = stage.stop_signal();
+        stage.spawn("stays", async move {
+            stop.requested().await;
+            Ok::<(), &str>(())
+        });
+        tokio::task::yield_now().await;
+        assert!(!stage.has_ended());
+        stage.spawn("leaves", async { Err("no space left") });
+        tokio::task::yield_now().await;
+        assert!(stage.has_ended());
+        assert_eq!(stage.ended().await, ("leaves".to_owned(), "no space left".to_owned()));
+    }
 
     const GRACE: Duration = Duration::from_secs(60);
 
