@@ -125,6 +125,8 @@ mod tests {
             log: Log::Raw,
             accepted: 12_345,
             queued: 12_336,
+            dropped: 0,
+            expired: 0,
             lost: 0,
             cursor,
         };

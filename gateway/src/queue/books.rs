@@ -328,7 +328,7 @@ mod tests {
     }
 
     fn books(end: u64) -> Books {
-        let mut books = Books::new(Contents::default(), [QueueSeq(0); 2]);
+        let mut books = Books::new(&Contents::default(), None, [QueueSeq(0); 2], Default::default());
         books.appended(Log::Raw, run(0, end));
         books
     }
@@ -379,14 +379,15 @@ mod tests {
     #[test]
     fn one_of_an_earlier_run_counts_only_while_it_may_still_come_back() {
         let accounts = vec![("old".to_owned(), Log::Raw, Account::default())];
-        let mut books = Books::new(Contents { accounts, ..Contents::default() }, [QueueSeq(0); 2]);
+        let contents = Contents { accounts, ..Contents::default() };
+        let mut books = Books::new(&contents, None, [QueueSeq(0); 2], Default::default());
         books.appended(Log::Raw, run(0, 10));
         register(&mut books, "new");
         books.advance("new", Log::Raw, delivered(7));
         assert_eq!(books.keep_from(true), Some([QueueSeq(0); 2]));
         assert_eq!(books.keep_from(false), Some([QueueSeq(7), QueueSeq(0)]));
         books.released(Log::Raw, run(0, 6));
-        assert_eq!(raw_row(&books, "old").cursor.dropped, 6);
+        assert_eq!(raw_row(&books, "old").dropped, 6);
         assert!(books.ledger().iter().all(LedgerRow::balances), "{:#?}", books.ledger());
     }
 
