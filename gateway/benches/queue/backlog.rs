@@ -27,6 +27,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(config: Config, step: Step, records: u64) -> Result<()> {
     std::fs::create_dir_all(&config.dir)?;
+    let config = Config { commit_records_max: BATCH as usize, ..config };
     match step {
         Step::Once | Step::Fill => fill(&config, records),
         Step::ReopenClosed => reopen(&config, "reopen_closed", records),

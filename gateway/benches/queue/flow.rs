@@ -14,6 +14,8 @@ use crate::records::{Payload, batches};
 const UNDER_WAY: usize = 4;
 
 pub(crate) fn run(config: Config, payload: Payload, batch: u64, records: u64) -> Result<()> {
+    // Groups would grow with the load otherwise, and a batch would not be a commit.
+    let config = Config { commit_records_max: batch as usize, ..config };
     std::fs::create_dir_all(&config.dir)?;
     let batches = batches(payload, records, batch);
     let meter = Meter::start(&config.dir)?;

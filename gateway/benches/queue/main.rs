@@ -118,7 +118,11 @@ impl Options {
                 "--runs" => options.runs = value()?.parse()?,
                 "--records" => options.records = value()?.parse()?,
                 "--backlog" => {
-                    options.backlogs = value()?.split(',').map(str::parse).collect::<std::result::Result<_, _>>()?;
+                    options.backlogs = value()?
+                        .split(',')
+                        .filter(|n| !n.is_empty())
+                        .map(str::parse)
+                        .collect::<std::result::Result<_, _>>()?;
                 }
                 "--only" => options.only = value()?,
                 "--step" => options.step = Some(value()?),

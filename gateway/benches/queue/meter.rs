@@ -1,6 +1,7 @@
 //! What the kernel says that something cost.
 //!
-//! # Bytes written, twice
+//! # Bytes written, three times
+//! - *calls*: `wchar` of `/proc/self/io`, what this process handed to the kernel.
 //! - *process*: `write_bytes` of `/proc/self/io`, whole pages that this process made dirty and that were not yet. A page that is
 //!   synced and then written again counts again. The file system's own journal is not in it.
 //! - *device*: sectors that the block device was given meanwhile, from `/sys/dev/block`: the journal is in it, and all
@@ -25,6 +26,7 @@ const BLOCK_BYTES: u64 = 512;
 pub(crate) struct Meter {
     cpu: Duration,
     at: Instant,
+    called_bytes: u64,
     process_bytes: u64,
     device_bytes: Option<u64>,
     file_system: File,
@@ -37,7 +39,8 @@ impl Meter {
         rustix::fs::syncfs(&file_system)?;
         Ok(Self {
             device_bytes: device_bytes(&file_system)?,
-            process_bytes: process_bytes()?,
+            called_bytes: io_bytes("wchar")?,
+            process_bytes: io_bytes("write_bytes")?,
             file_system,
             cpu: cpu(),
             at: Instant::now(),
@@ -51,7 +54,8 @@ impl Meter {
         let amplification = |bytes: u64| bytes as f64 / payload_bytes as f64;
         figure("rate", records as f64 / wall.as_secs_f64());
         figure("cpu", cpu.as_secs_f64() / records as f64 * 1e6);
-        figure("process", amplification(process_bytes()? - self.process_bytes));
+        figure("calls", amplification(io_bytes("wchar")? - self.called_bytes));
+        figure("process", amplification(io_bytes("write_bytes")? - self.process_bytes));
         if let (Some(before), Some(after)) = (self.device_bytes, device_bytes(&self.file_system)?) {
             figure("device", amplification(after - before));
         }
@@ -80,8 +84,8 @@ fn cpu() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-fn process_bytes() -> Result<u64> {
-    field(&fs::read_to_string("/proc/self/io")?, "write_bytes")
+fn io_bytes(kind: &str) -> Result<u64> {
+    field(&fs::read_to_string("/proc/self/io")?, kind)
 }
 
 fn peak_rss_mib() -> Result<f64> {

@@ -12,16 +12,18 @@ pub(crate) struct Results(BTreeMap<(Case, String), Vec<f64>>);
 /// A column: heading, name of the figure, digits after the point.
 type Column = (&'static str, &'static str, usize);
 
-const FLOW: [Column; 5] = [
+const FLOW: [Column; 6] = [
     ("records/s", "rate", 0),
     ("CPU s per million", "cpu", 2),
+    ("written ÷ payload, calls", "calls", 2),
     ("written ÷ payload, process", "process", 2),
     ("written ÷ payload, device", "device", 2),
     ("peak RSS, MiB", "rss", 0),
 ];
-const BACKLOG: [Column; 14] = [
+const BACKLOG: [Column; 15] = [
     ("filled, records/s", "rate", 0),
     ("filling, CPU s per million", "cpu", 2),
+    ("filling, written ÷ payload, calls", "calls", 2),
     ("filling, written ÷ payload, process", "process", 2),
     ("filling, written ÷ payload, device", "device", 2),
     ("filling, peak RSS, MiB", "rss", 0),

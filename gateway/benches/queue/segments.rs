@@ -2,7 +2,7 @@
 //! No compression, no checksum, no index, no second copy of how far it came: nothing durable is much cheaper.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::path::Path;
 
 use crate::Result;
@@ -10,6 +10,7 @@ use crate::meter::Meter;
 use crate::records::{Payload, batches};
 
 const SEGMENT_BYTES: u64 = 64 << 20;
+const READ_BYTES: usize = 64 << 10;
 
 pub(crate) fn run(dir: &Path, payload: Payload, batch: u64, records: u64) -> Result<()> {
     fs::create_dir_all(dir)?;
@@ -40,7 +41,8 @@ pub(crate) fn run(dir: &Path, payload: Payload, batch: u64, records: u64) -> Res
     }
     let mut read_bytes = 0;
     for path in paths {
-        read_bytes += fs::read(&path)?.len() as u64;
+        read_bytes +=
+            std::io::copy(&mut BufReader::with_capacity(READ_BYTES, File::open(&path)?), &mut std::io::sink())?;
         fs::remove_file(&path)?;
     }
     if read_bytes != file_bytes {
