@@ -85,6 +85,14 @@ pub struct Queue {
     pub commit_seconds: Histogram,
     /// Bytes handed to the store, after compression.
     pub written_bytes: Counter,
+    /// Bytes of payload in raw records that were taken in.
+    pub payload_bytes: Counter,
+    /// Commits that failed and were tried again.
+    pub failed_commits: Counter,
+    /// 1 while doors are held up, for the budget is used up or the disk is full.
+    pub held_up: Gauge,
+    /// What the budget and the file system leave, whichever is less.
+    pub room_bytes: Gauge,
     /// Records that were durable once and that the disk no longer gives back.
     pub lost: Family<LogLabel, Counter>,
     /// Measured on disk.
@@ -98,6 +106,10 @@ impl Default for Queue {
             commits: Counter::default(),
             commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             written_bytes: Counter::default(),
+            payload_bytes: Counter::default(),
+            failed_commits: Counter::default(),
+            held_up: Gauge::default(),
+            room_bytes: Gauge::default(),
             lost: Family::default(),
             disk_bytes: Gauge::default(),
         }

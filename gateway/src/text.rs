@@ -66,7 +66,7 @@ pub fn ledger_table(ledger: &[LedgerRow], style: Style) -> String {
     for row in ledger {
         let c = &row.cursor;
         let numbers =
-            [row.accepted, c.delivered, row.queued, c.expired, c.dropped, c.quarantined, c.duplicate, row.lost];
+            [row.accepted, c.delivered, row.queued, row.expired, row.dropped, c.quarantined, c.duplicate, row.lost];
         let columns: String =
             LEDGER_COLUMNS.iter().zip(numbers).map(|((_, width), n)| format!("  {:>width$}", grouped(n))).collect();
         let verdict = match row.balances() {
@@ -125,6 +125,8 @@ mod tests {
             log: Log::Raw,
             accepted: 12_345,
             queued: 12_336,
+            dropped: 0,
+            expired: 0,
             lost: 0,
             cursor,
         };

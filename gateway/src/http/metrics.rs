@@ -53,8 +53,8 @@ fn add_ledger(registry: &mut Registry, ledger: &[LedgerRow]) {
         let fates = [
             ("accepted", row.accepted),
             ("delivered", c.delivered),
-            ("expired", c.expired),
-            ("dropped", c.dropped),
+            ("expired", row.expired),
+            ("dropped", row.dropped),
             ("quarantined", c.quarantined),
             ("duplicate", c.duplicate),
         ];

@@ -43,7 +43,16 @@ impl Running {
 
 fn row() -> LedgerRow {
     let cursor = Cursor { next: QueueSeq(7), delivered: 6, quarantined: 1, ..Cursor::default() };
-    LedgerRow { consumer: "lines".into(), log: Log::Raw, accepted: 10, queued: 3, lost: 0, cursor }
+    LedgerRow {
+        consumer: "lines".into(),
+        log: Log::Raw,
+        accepted: 10,
+        queued: 3,
+        dropped: 0,
+        expired: 0,
+        lost: 0,
+        cursor,
+    }
 }
 
 fn window(channel: &str, start_at_ms: i64, revision: u32) -> Window {

@@ -114,6 +114,8 @@ pub(super) struct Body {
 pub(super) struct Encoded {
     pub(super) body: Body,
     pub(super) stored: Vec<u8>,
+    /// When its last record was received.
+    pub(super) newest: Stamp,
 }
 
 /// Cuts records into blocks and encodes them.
@@ -161,7 +163,7 @@ fn encode(log: Log, first: QueueSeq, records: &[Record]) -> Encoded {
     }
     let body = Body { log, first, records: records.len() as u16, boot, bytes: bytes.into() };
     let stored = body.pack();
-    Encoded { body, stored }
+    Encoded { body, stored, newest: Stamp { boot, since_boot_ns: before } }
 }
 
 /// The block's table of texts while it is written.
@@ -275,6 +277,12 @@ impl Body {
 /// Decodes what `encode` made.
 pub(super) fn decode(stored: &[u8]) -> Result<Block, Damage> {
     Body::unpack(stored)?.decode()
+}
+
+/// When the last record of a stored block was received.
+pub(super) fn newest(stored: &[u8]) -> Result<Stamp, Damage> {
+    let block = decode(stored)?;
+    Ok(block.records.last().map(|r| r.received).unwrap_or_default())
 }
 
 fn text(input: &mut Input<'_>, texts: &mut Vec<Bytes>) -> Option<Bytes> {

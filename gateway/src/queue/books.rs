@@ -2,14 +2,18 @@
 //!
 //! # Invariants
 //! - `held` follows the store's blocks and never the cursors, so that a balanced ledger proves something.
-//! - A registered consumer's records are kept; what an absent one missed is booked as dropped, never forgotten.
+//! - A registered consumer's records are kept, unless a policy gives them up; what a consumer did not get is booked with
+//!   its fate, never forgotten.
+//! - A record is settled once: one that the queue gave up while the consumer had it under way counts for the consumer,
+//!   as soon as that books it.
 
 use std::collections::BTreeMap;
 
-use super::cursor::{Account, Cursor, LedgerRow};
+use super::contents::{Batch, Contents};
+use super::cursor::{Account, Cursor, Fate, LedgerRow};
 use super::record::{Log, QueueSeq};
 use super::runs::{Run, Runs};
-use super::store::{Batch, Contents};
+use super::watermark::{Mark, MarkedAccount};
 
 /// Whether a consumer holds records back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +25,70 @@ enum Presence {
 }
 
 /// A consumer's books in one log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Consumer {
     presence: Presence,
     account: Account,
+    /// Records before this one are given up, even if its own cursor is not there yet.
+    floor: QueueSeq,
+    /// What is booked for it ahead of its cursor, indexed by `Fate`. Disjoint.
+    gone: [Runs; 3],
+    /// Its cursor belongs to state in the store.
+    moves_with_state: bool,
     /// Changed since the last commit.
     dirty: bool,
+}
+
+impl Consumer {
+    fn new(account: Account) -> Self {
+        Self {
+            presence: Presence::Absent,
+            account,
+            floor: QueueSeq::default(),
+            gone: Default::default(),
+            moves_with_state: false,
+            dirty: false,
+        }
+    }
+
+    /// What it is to read next.
+    fn next(&self) -> QueueSeq {
+        self.account.cursor.next.max(self.floor)
+    }
+
+    /// Books what of the run it has not passed, and what is not booked yet.
+    fn give_up(&mut self, run: Run, fate: Fate) {
+        let mut new = Runs::default();
+        new.add(Run::new(run.first.max(self.account.cursor.next), run.end));
+        self.gone.iter().flat_map(Runs::iter).for_each(|known| new.remove(known));
+        let count = new.count_from(QueueSeq(0));
+        new.iter().for_each(|run| self.gone[fate as usize].add(run));
+        self.account.gone[fate as usize] += count;
+        self.dirty |= count > 0;
+    }
+
+    /// Moves the cursor. Of the records on the way that the queue had given up, it says itself which it settled after
+    /// all: as many as its books grew beyond the rest.
+    fn advance(&mut self, cursor: Cursor) {
+        let way = Run::new(self.account.cursor.next, cursor.next);
+        let settled = cursor.settled().saturating_sub(self.account.cursor.settled());
+        let skipped = way.count().saturating_sub(settled);
+        let gone: u64 = self.gone.iter().map(|runs| runs.count_within(way)).sum();
+        let mut excess = gone.saturating_sub(skipped);
+        for (runs, count) in self.gone.iter_mut().zip(&mut self.account.gone) {
+            let back = excess.min(runs.count_within(way));
+            *count -= back;
+            excess -= back;
+            runs.remove(way);
+        }
+        self.account.cursor = cursor;
+        self.dirty = true;
+    }
+
+    /// As it is to be found after a restart: there is nobody then who has records under way.
+    fn durable(&self) -> Account {
+        Account { cursor: Cursor { next: self.next(), ..self.account.cursor }, ..self.account }
+    }
 }
 
 #[derive(Debug)]
@@ -40,24 +102,41 @@ pub(super) struct Books {
 }
 
 impl Books {
-    /// `end` may lie beyond what the store holds: sequences up to it were given away.
-    pub(super) fn new(contents: Contents, end: [QueueSeq; 2]) -> Self {
-        let Contents { mut held, lost_before, lost, accounts, end: _ } = contents;
-        for (held, lost) in held.iter_mut().zip(&lost_before) {
+    /// What an opened store and its watermark say together; `lost` are the records that are missing since.
+    pub(super) fn new(contents: &Contents, mark: Option<&Mark>, end: [QueueSeq; 2], lost: [Runs; 2]) -> Self {
+        let mut held = contents.held.clone();
+        for (held, lost) in held.iter_mut().zip(&contents.lost_before) {
             // A damaged block still lies in the store.
             lost.iter().for_each(|run| held.remove(run));
         }
+        let lost_before = contents.lost_before.clone();
         let mut books = Self { held, lost: lost_before, lost_new: Vec::new(), end, consumers: BTreeMap::new() };
-        for (name, log, account) in accounts {
-            let consumer = books.consumer(&name, log);
-            consumer.account = account;
-            consumer.dirty = false;
+        for (name, log, account) in &contents.accounts {
+            books.consumers.insert((name.clone(), *log), Consumer::new(*account));
         }
+        let is_earlier = contents.is_of_an_earlier_moment(mark);
+        books.take_marked(mark.map_or(&[], |m| &m.accounts), is_earlier);
         for (log, runs) in Log::ALL.into_iter().zip(lost) {
             runs.iter().for_each(|run| books.mark_lost(log, run));
         }
-        books.settle_gone();
+        books.settle_gone(if is_earlier { Fate::Lost } else { Fate::Dropped });
         books
+    }
+
+    /// The watermark's accounts are the newer ones where the store is of an earlier moment, or not committed since.
+    fn take_marked(&mut self, accounts: &[MarkedAccount], is_earlier: bool) {
+        for MarkedAccount { name, log, moves_with_state, account } in accounts {
+            let stored = self.consumers.entry((name.clone(), *log));
+            let is_new = matches!(stored, std::collections::btree_map::Entry::Vacant(_));
+            let consumer = stored.or_insert_with(|| Consumer::new(*account));
+            consumer.moves_with_state = *moves_with_state;
+            // A cursor goes back with the state that it belongs to.
+            let follows_store = *moves_with_state && is_earlier;
+            if is_new || (account.cursor.next > consumer.account.cursor.next && !follows_store) {
+                consumer.account = *account;
+                consumer.dirty = true;
+            }
+        }
     }
 
     /// From now on records of the log are kept until `name` has passed them. A new consumer starts at the oldest record
@@ -68,31 +147,47 @@ impl Books {
 
     fn consumer(&mut self, name: &str, log: Log) -> &mut Consumer {
         let start = self.oldest(log);
-        let lost = self.lost[log as usize].count_from(start);
+        let (lost, end) = (&self.lost[log as usize], self.end[log as usize]);
         self.consumers.entry((name.to_owned(), log)).or_insert_with(|| {
-            let account = Account { start, lost, cursor: Cursor { next: start, ..Cursor::default() } };
-            Consumer { presence: Presence::Absent, account, dirty: true }
+            let mut consumer = Consumer::new(Account {
+                start,
+                cursor: Cursor { next: start, ..Cursor::default() },
+                ..Account::default()
+            });
+            for run in lost.iter() {
+                consumer.give_up(Run::new(run.first, run.end.min(end)), Fate::Lost);
+            }
+            consumer.dirty = true;
+            consumer
         })
     }
 
+    /// Where the consumer is to read on.
     pub(super) fn cursor(&self, name: &str, log: Log) -> Cursor {
-        self.consumers.get(&(name.to_owned(), log)).map(|c| c.account.cursor).unwrap_or_default()
+        let consumer = self.consumers.get(&(name.to_owned(), log));
+        consumer.map(|c| Cursor { next: c.next(), ..c.account.cursor }).unwrap_or_default()
     }
 
     pub(super) fn advance(&mut self, name: &str, log: Log, cursor: Cursor) {
         let consumer = self.consumer(name, log);
-        consumer.account.cursor = cursor;
-        consumer.dirty = true;
+        consumer.moves_with_state = false;
+        consumer.advance(cursor);
     }
 
     /// A cursor that has just become durable with its transaction.
     pub(super) fn committed(&mut self, name: &str, log: Log, cursor: Cursor) {
-        self.consumer(name, log).account.cursor = cursor;
+        let consumer = self.consumer(name, log);
+        let dirty = consumer.dirty;
+        consumer.advance(cursor);
+        consumer.moves_with_state = true;
+        consumer.dirty = dirty;
     }
 
     /// The account as it will be once `cursor` is committed.
     pub(super) fn account_with(&mut self, name: &str, log: Log, cursor: Cursor) -> Account {
-        Account { cursor, ..self.consumer(name, log).account }
+        let mut then = self.consumer(name, log).clone();
+        then.advance(cursor);
+        then.durable()
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -104,9 +199,20 @@ impl Books {
         batch.lost.append(&mut self.lost_new);
         for ((name, log), consumer) in &mut self.consumers {
             if std::mem::take(&mut consumer.dirty) {
-                batch.accounts.push((name.clone(), *log, consumer.account));
+                batch.accounts.push((name.clone(), *log, consumer.durable()));
             }
         }
+    }
+
+    /// For the watermark, once `ends` are durable.
+    pub(super) fn mark(&self, ends: [QueueSeq; 2], oldest: [QueueSeq; 2], newest_generation: u32) -> Mark {
+        let row = |((name, log), consumer): (&(String, Log), &Consumer)| MarkedAccount {
+            name: name.clone(),
+            log: *log,
+            moves_with_state: consumer.moves_with_state,
+            account: consumer.durable(),
+        };
+        Mark { ends, oldest, newest_generation, accounts: self.consumers.iter().map(row).collect() }
     }
 
     /// Sequence after the last durable record.
@@ -115,8 +221,17 @@ impl Books {
     }
 
     /// The oldest record held, or the end if none is.
-    fn oldest(&self, log: Log) -> QueueSeq {
+    pub(super) fn oldest(&self, log: Log) -> QueueSeq {
         self.held[log as usize].first().unwrap_or(self.end[log as usize])
+    }
+
+    pub(super) fn held(&self, log: Log) -> &Runs {
+        &self.held[log as usize]
+    }
+
+    /// What of the run is held.
+    pub(super) fn held_within(&self, log: Log, run: Run) -> Runs {
+        self.held[log as usize].within(run)
     }
 
     pub(super) fn appended(&mut self, log: Log, run: Run) {
@@ -139,9 +254,19 @@ impl Books {
         self.lost_new.push((log, run));
         for ((_, of), consumer) in &mut self.consumers {
             if *of == log {
-                let missed = Run::new(run.first.max(consumer.account.cursor.next), run.end).count();
-                consumer.account.lost += missed;
-                consumer.dirty |= missed > 0;
+                consumer.give_up(run, Fate::Lost);
+            }
+        }
+    }
+
+    /// Gives up what nobody present has passed of the log before `end`. Records that one of them had not read: of the
+    /// slowest one, from which on.
+    pub(super) fn give_up_before(&mut self, log: Log, end: QueueSeq, fate: Fate) {
+        for ((_, of), consumer) in &mut self.consumers {
+            if *of == log && consumer.next() < end {
+                consumer.give_up(Run::new(consumer.account.cursor.next, end), fate);
+                consumer.floor = consumer.floor.max(end);
+                consumer.dirty = true;
             }
         }
     }
@@ -152,7 +277,7 @@ impl Books {
         let counts = |c: &Consumer| count_absent || c.presence == Presence::Registered;
         let next = |log: Log| {
             let of_log = self.consumers.iter().filter(|((_, of), c)| *of == log && counts(c));
-            of_log.map(|(_, c)| c.account.cursor.next).min()
+            of_log.map(|(_, c)| c.next()).min()
         };
         let keep = Log::ALL.map(next);
         keep.iter().any(Option::is_some).then(|| Log::ALL.map(|log| keep[log as usize].unwrap_or(self.end(log))))
@@ -160,18 +285,17 @@ impl Books {
 
     pub(super) fn released(&mut self, log: Log, run: Run) {
         self.held[log as usize].remove(run);
-        self.settle_gone();
+        self.settle_gone(Fate::Dropped);
     }
 
-    /// Books what was deleted before an absent consumer read it.
-    fn settle_gone(&mut self) {
+    /// Books what is not there any more before a consumer has read it: absent ones miss what was released without them.
+    fn settle_gone(&mut self, fate: Fate) {
         let oldest = Log::ALL.map(|log| self.oldest(log));
         for ((_, log), consumer) in &mut self.consumers {
-            let cursor = &mut consumer.account.cursor;
-            let gone = Run::new(cursor.next, oldest[*log as usize]);
-            if gone.count() > 0 {
-                cursor.dropped += gone.count() - self.lost[*log as usize].count_within(gone);
-                cursor.next = gone.end;
+            let oldest = oldest[*log as usize];
+            if consumer.next() < oldest {
+                consumer.give_up(Run::new(consumer.account.cursor.next, oldest), fate);
+                consumer.floor = oldest;
                 consumer.dirty = true;
             }
         }
@@ -179,14 +303,16 @@ impl Books {
 
     pub(super) fn ledger(&self) -> Vec<LedgerRow> {
         let row = |((name, log), consumer): (&(String, Log), &Consumer)| {
-            let Account { start, lost, cursor } = consumer.account;
+            let Account { start, gone: [dropped, expired, lost], cursor } = consumer.account;
             LedgerRow {
                 consumer: name.clone(),
                 log: *log,
                 accepted: start.count_to(self.end(*log)),
-                queued: self.held[*log as usize].count_from(cursor.next),
+                queued: self.held[*log as usize].count_from(consumer.next()),
+                dropped,
+                expired,
                 lost,
-                cursor,
+                cursor: Cursor { next: consumer.next(), ..cursor },
             }
         };
         self.consumers.iter().map(row).collect()
@@ -202,7 +328,7 @@ mod tests {
     }
 
     fn books(end: u64) -> Books {
-        let mut books = Books::new(Contents::default(), [QueueSeq(0); 2]);
+        let mut books = Books::new(&Contents::default(), None, [QueueSeq(0); 2], Default::default());
         books.appended(Log::Raw, run(0, end));
         books
     }
@@ -253,14 +379,15 @@ mod tests {
     #[test]
     fn one_of_an_earlier_run_counts_only_while_it_may_still_come_back() {
         let accounts = vec![("old".to_owned(), Log::Raw, Account::default())];
-        let mut books = Books::new(Contents { accounts, ..Contents::default() }, [QueueSeq(0); 2]);
+        let contents = Contents { accounts, ..Contents::default() };
+        let mut books = Books::new(&contents, None, [QueueSeq(0); 2], Default::default());
         books.appended(Log::Raw, run(0, 10));
         register(&mut books, "new");
         books.advance("new", Log::Raw, delivered(7));
         assert_eq!(books.keep_from(true), Some([QueueSeq(0); 2]));
         assert_eq!(books.keep_from(false), Some([QueueSeq(7), QueueSeq(0)]));
         books.released(Log::Raw, run(0, 6));
-        assert_eq!(raw_row(&books, "old").cursor.dropped, 6);
+        assert_eq!(raw_row(&books, "old").dropped, 6);
         assert!(books.ledger().iter().all(LedgerRow::balances), "{:#?}", books.ledger());
     }
 

@@ -72,6 +72,12 @@ pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     }
 }
 
+/// Free space of the file system, as far as this process may use it.
+pub(super) fn free_bytes(dir: &Path) -> Result<u64, StoreError> {
+    let stat = rustix::fs::statvfs(dir).map_err(|e| StoreError::io(dir)(e.into()))?;
+    Ok(stat.f_bavail * stat.f_frsize)
+}
+
 /// Holds a directory for this process; the kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct DirLock {

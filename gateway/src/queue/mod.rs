@@ -15,18 +15,27 @@
 //! # Not here
 //! Decoding of payloads, networks, wall-clock time.
 
+mod ballast;
 mod block;
 mod books;
 mod cache;
 mod config;
+mod contents;
 mod cursor;
 mod files;
+mod gaps;
 mod generation;
+mod generations;
 mod inbox;
+mod keys;
 mod monitor;
+mod quarantine;
 mod reader;
 mod record;
+mod recovery;
+mod retention;
 mod runs;
+mod salvage;
 mod sled_store;
 mod store;
 mod varint;
@@ -37,31 +46,38 @@ mod writer;
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
+use crate::clock::Stamp;
 use crate::metrics;
 use crate::metrics::LogLabel;
 
 pub use block::Block;
-pub use config::Config;
-pub use cursor::{Cursor, LedgerRow};
+pub use config::{Config, EngineKind, WhenFull};
+pub use cursor::{Cursor, Fate, LedgerRow};
+pub use gaps::{Gaps, NoGaps};
 pub use monitor::Monitor;
 pub use reader::Reader;
 pub use record::{Door, Flags, Log, QueueSeq, Record};
 
+use ballast::Ballast;
 use books::Books;
 use cache::Cache;
+use contents::Contents;
 use files::DirLock;
-use inbox::Inbox;
-use runs::Run;
-use sled_store::SledStore;
-use store::{Contents, Store, StoreError, View};
-use watermark::{Found, Watermark};
-use writer::Writer;
+use generations::{Generations, View};
+use inbox::{Inbox, Lane};
+use retention::Retention;
+use runs::{Run, Runs};
+use sled_store::SledEngine;
+use store::{Engine, StoreError};
+use watermark::{Found, Mark, Watermark};
+use writer::{Usage, Writer};
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -113,15 +129,35 @@ pub struct Committed {
 /// Resolves once the transaction is durable. An error means that it is not known to be.
 pub type Receipt = oneshot::Receiver<Result<Committed, Arc<Error>>>;
 
+/// Why doors are held up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pressure {
+    /// They are not.
+    #[default]
+    None,
+    /// The directory has used up its budget.
+    OverBudget,
+    /// The file system has no space left, or too little to be safe.
+    DiskFull,
+}
+
 /// What the handles and the writer share.
 struct Shared {
     inbox: Inbox,
     books: Mutex<Books>,
     /// Indexed by `Log`.
     caches: [Mutex<Cache>; 2],
-    view: Arc<dyn View>,
+    view: View,
     changed: watch::Sender<Changes>,
-    cursor_delay: Duration,
+    pressure: watch::Sender<Pressure>,
+    retention: Mutex<Retention>,
+    /// Older generations that could not be read, for the writer.
+    suspects: Mutex<Vec<(u32, StoreError)>>,
+    /// Lost since the writer last looked.
+    losses: Mutex<Vec<(Log, Run)>>,
+    /// The writer is opening the store anew: what cannot be found now may be there.
+    is_recovering: AtomicBool,
+    config: Config,
     metrics: metrics::Queue,
 }
 
@@ -131,9 +167,18 @@ struct Changes {
     closed: bool,
 }
 
+/// Generations that wait to be set aside; more are noticed again when they are read.
+const SUSPECTS_MAX: usize = 16;
+/// Losses that wait to be named one by one; more are only counted.
+const LOSSES_MAX: usize = 1_024;
+
 impl Shared {
-    fn books(&self) -> std::sync::MutexGuard<'_, Books> {
+    fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().expect("no panic under the lock")
+    }
+
+    fn retention(&self) -> MutexGuard<'_, Retention> {
+        self.retention.lock().expect("no panic under the lock")
     }
 
     /// Sees to it that the books are committed within `delay`.
@@ -146,8 +191,39 @@ impl Shared {
         let records = self.books().lose(log, run);
         if records > 0 {
             report_lost(&self.metrics, log, records, run, reason);
+            let mut losses = self.losses.lock().expect("no panic under the lock");
+            if losses.len() < LOSSES_MAX {
+                losses.push((log, run));
+            }
+            drop(losses);
             self.books_changed(Duration::ZERO);
         }
+    }
+
+    fn take_losses(&self) -> Vec<(Log, Run)> {
+        std::mem::take(&mut *self.losses.lock().expect("no panic under the lock"))
+    }
+
+    /// Asks the writer to set a generation aside.
+    fn suspect(&self, generation: u32, error: StoreError) {
+        let mut suspects = self.suspects.lock().expect("no panic under the lock");
+        if suspects.len() < SUSPECTS_MAX && suspects.iter().all(|(number, _)| *number != generation) {
+            suspects.push((generation, error));
+        }
+        drop(suspects);
+        self.books_changed(Duration::ZERO);
+    }
+
+    fn take_suspects(&self) -> Vec<(u32, StoreError)> {
+        std::mem::take(&mut *self.suspects.lock().expect("no panic under the lock"))
+    }
+
+    fn is_recovering(&self) -> bool {
+        self.is_recovering.load(Ordering::Acquire)
+    }
+
+    fn set_recovering(&self, is_recovering: bool) {
+        self.is_recovering.store(is_recovering, Ordering::Release);
     }
 }
 
@@ -164,55 +240,80 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Opens or makes the queue in `config.dir`. Records that the disk no longer holds are logged and booked as lost.
+    /// Opens or makes the queue in `config.dir`. What of it cannot be read is set aside and booked as lost.
     ///
     /// # Errors
     /// The directory cannot be made, written or locked (another gateway runs on it).
     pub fn open(config: &Config, metrics: metrics::Queue) -> Result<Self, Error> {
-        let dir = &config.dir;
-        files::create_dir(dir)?;
-        let lock = DirLock::take(dir)?.ok_or_else(|| Error::InUse { dir: dir.clone() })?;
-        let (store, contents) = SledStore::open(dir, config.generation_max_bytes)?;
-        Self::start(config, metrics, Box::new(store), contents, lock)
+        Self::open_with(config, metrics, Box::new(NoGaps))
     }
 
-    /// Begins to work on an open store.
+    /// As [`Self::open`]; `gaps` names what is lost.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_with(config: &Config, metrics: metrics::Queue, gaps: Box<dyn Gaps>) -> Result<Self, Error> {
+        files::create_dir(&config.dir)?;
+        let lock = DirLock::take(&config.dir)?.ok_or_else(|| Error::InUse { dir: config.dir.clone() })?;
+        let engine: Arc<dyn Engine> = match config.engine {
+            EngineKind::Sled => Arc::new(SledEngine),
+            EngineKind::Redb => Arc::new(SledEngine),
+        };
+        Self::start(config, metrics, gaps, engine, lock)
+    }
+
+    /// Begins to work on what the engine's generations hold.
     fn start(
         config: &Config,
         metrics: metrics::Queue,
-        store: Box<dyn Store>,
-        mut contents: Contents,
+        gaps: Box<dyn Gaps>,
+        engine: Arc<dyn Engine>,
         lock: DirLock,
     ) -> Result<Self, Error> {
+        let ballast = Ballast::new(&config.dir, config.ballast_bytes);
+        if files::free_bytes(&config.dir)? < config.ballast_bytes / 2 && ballast.throw_overboard()? {
+            tracing::error!("Disk is full: the queue opens with its reserve.");
+        }
         let (mut watermark, found) = Watermark::open(&config.dir)?;
-        let next = ends(&mut contents, found);
-        watermark.write(next)?;
-        for log in Log::ALL {
-            for run in contents.lost[log as usize].iter() {
+        let mark = vouched(found, &config.dir)?;
+        let Opened { store, contents, next, lost } = open_store(config, engine, mark.as_ref())?;
+        for (log, runs) in Log::ALL.into_iter().zip(&lost) {
+            for run in runs.iter() {
                 report_lost(&metrics, log, run.count(), run, &"the store no longer holds what was once durable in it");
             }
         }
+        let losses = Log::ALL.into_iter().zip(&lost).flat_map(|(log, runs)| runs.iter().map(move |run| (log, run)));
+        let losses = losses.take(LOSSES_MAX).collect();
+        let books = Books::new(&contents, mark.as_ref(), next, lost);
+        watermark.write(&books.mark(next, Log::ALL.map(|log| books.oldest(log)), store.newest_number()))?;
+        quarantine::trim(&config.dir, config.quarantine_max_bytes)?;
         let shared = Arc::new(Shared {
             inbox: Inbox::new(config.inbox_records_max, config.inbox_bytes_max),
-            books: Mutex::new(Books::new(contents, next)),
+            books: Mutex::new(books),
             caches: Log::ALL.map(|_| Mutex::new(Cache::new(config.cache_bytes))),
             view: store.view(),
             changed: watch::Sender::default(),
-            cursor_delay: config.cursor_delay,
+            pressure: watch::Sender::default(),
+            retention: Mutex::default(),
+            suspects: Mutex::default(),
+            losses: Mutex::new(losses),
+            is_recovering: AtomicBool::new(false),
+            config: config.clone(),
             metrics: metrics.clone(),
         });
-        if shared.books().is_dirty() {
-            shared.books_changed(Duration::ZERO);
-        }
+        shared.books_changed(Duration::ZERO);
+        let now = Instant::now();
         let writer = Writer {
             store,
             watermark,
+            ballast,
+            gaps,
             shared: shared.clone(),
             config: config.clone(),
             metrics,
             next,
-            opened_at: Instant::now(),
-            measured_at: None,
+            opened_at: now,
+            usage: Usage::new(now),
         };
         let run = move || {
             let result = writer.run();
@@ -224,8 +325,18 @@ impl Queue {
         Ok(Self { shared, writer: Some(writer) })
     }
 
+    /// For doors: held up while the queue has no room.
     pub fn appender(&self) -> Appender {
-        Appender { shared: self.shared.clone() }
+        Appender { lane: Lane::Door, shared: self.shared.clone() }
+    }
+
+    /// For stages that work on what is in the queue: they make room by going on, so they are never held up for room.
+    pub fn stage_appender(&self) -> Appender {
+        Appender { lane: Lane::Stage, shared: self.shared.clone() }
+    }
+
+    pub fn sweeper(&self) -> Sweeper {
+        Sweeper { shared: self.shared.clone() }
     }
 
     /// Registers the consumer `name` of both logs: from now on records are kept until it has passed them.
@@ -275,30 +386,70 @@ impl Drop for Queue {
     }
 }
 
-/// Where the logs go on: after all that was ever durable. What lies between the store's end and that is lost.
-fn ends(contents: &mut Contents, found: Found) -> [QueueSeq; 2] {
-    let durable = match found {
-        Found::Ends(ends) => ends,
-        Found::Missing if contents.end == [QueueSeq(0); 2] => contents.end,
+/// What the watermark vouches for, if it can be read.
+fn vouched(found: Found, dir: &std::path::Path) -> Result<Option<Mark>, Error> {
+    let is_new = found == Found::Missing && !files::entries(dir)?.iter().any(|p| generation::is_one(p));
+    match found {
+        Found::Mark(mark) => return Ok(Some(mark)),
+        Found::Missing if is_new => {}
         Found::Missing | Found::Unreadable => {
             tracing::error!("Queue has no readable watermark: whether its newest records were lost cannot be told.");
-            contents.end
         }
-    };
-    Log::ALL.map(|log| {
-        let (log, stored) = (log as usize, contents.end[log as usize]);
-        // Found by an earlier open already, if the store ends there since.
-        let mut missing = runs::Runs::default();
-        missing.add(Run::new(stored, durable[log]));
-        contents.lost_before[log].iter().for_each(|run| missing.remove(run));
-        missing.iter().for_each(|run| contents.lost[log].add(run));
-        stored.max(durable[log])
-    })
+    }
+    Ok(None)
+}
+
+struct Opened {
+    store: Generations,
+    contents: Contents,
+    next: [QueueSeq; 2],
+    lost: [Runs; 2],
+}
+
+/// Opens the generations, and looks for what they lack.
+fn open_store(config: &Config, engine: Arc<dyn Engine>, mark: Option<&Mark>) -> Result<Opened, Error> {
+    let (ends, newest) = mark.map_or_else(Default::default, |m| (m.ends, m.newest_generation));
+    let (mut store, mut contents) = Generations::open(&config.dir, engine, config.generation_max_bytes, ends, newest)?;
+    let mut lost = contents.missing(mark);
+    if mark.is_none() && !contents.quarantined.is_empty() {
+        // Nobody knows how much there was.
+        for log in Log::ALL.map(|log| log as usize) {
+            lost[log].add(Run::new(contents.end[log], QueueSeq(u64::MAX)));
+        }
+    }
+    if contents.is_of_an_earlier_moment(mark) {
+        store.roll_next();
+    }
+    let ends = |contents: &Contents| Log::ALL.map(|log| contents.end[log as usize].max(ends[log as usize]));
+    store.go_on_at(ends(&contents));
+    recovery::salvage(&mut store, &mut contents, &mut lost)?;
+    let next = ends(&contents);
+    store.go_on_at(next);
+    for log in Log::ALL.map(|log| log as usize) {
+        lost[log].remove(Run::new(next[log], QueueSeq(u64::MAX)));
+    }
+    Ok(Opened { store, contents, next, lost })
+}
+
+/// Applies times to live, for whoever knows what time it is.
+#[derive(Clone)]
+pub struct Sweeper {
+    shared: Arc<Shared>,
+}
+
+impl Sweeper {
+    /// `age_of` tells how long ago a record was received, if that is known. What has expired goes with the next commit,
+    /// which is asked for.
+    pub fn sweep(&self, age_of: &dyn Fn(Stamp) -> Option<Duration>) {
+        *self.shared.retention() = retention::of(&self.shared.view.sealed(), &self.shared.config, age_of);
+        self.shared.books_changed(Duration::ZERO);
+    }
 }
 
 /// The writing side, for doors and detect. Cheap to clone.
 #[derive(Clone)]
 pub struct Appender {
+    lane: Lane,
     shared: Arc<Shared>,
 }
 
@@ -309,6 +460,6 @@ impl Appender {
     /// # Errors
     /// `Closed` once the queue is closed or a flush has failed; `TooLarge` if the queue never takes such a record.
     pub async fn commit(&self, t: Transaction) -> Result<Receipt, Error> {
-        self.shared.inbox.push(t).await
+        self.shared.inbox.push(self.lane, t).await
     }
 }

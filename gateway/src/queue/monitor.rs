@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Error, LedgerRow, Log, QueueSeq, Shared};
+use tokio::sync::watch;
+
+use super::{Error, LedgerRow, Log, Pressure, QueueSeq, Shared};
 
 /// Cheap to clone; what it shows after the queue was closed is the last state.
 #[derive(Clone)]
@@ -22,6 +24,11 @@ impl Monitor {
     /// Sequence after the last durable record of the log.
     pub fn end(&self, log: Log) -> QueueSeq {
         self.shared.books().end(log)
+    }
+
+    /// Whether doors are held up, and why.
+    pub fn pressure(&self) -> watch::Receiver<Pressure> {
+        self.shared.pressure.subscribe()
     }
 
     /// Bytes on disk, measured there.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::block;
+use super::generations::Seen;
 use super::runs::Run;
 use super::{Block, Changes, Cursor, Error, Log, QueueSeq, Shared};
 
@@ -36,7 +37,8 @@ impl Reader {
     }
 
     /// The block that holds the durable record `from`, or the first after it (records between were lost to damage or
-    /// policy and are in the books); `None` if there is none yet. May block on the disk for some milliseconds.
+    /// policy and are in the books); `None` if there is none, or while the writer mends the store: `changed` tells. May
+    /// block on the disk for some milliseconds.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -51,12 +53,23 @@ impl Reader {
         }
         let mut at = from;
         while at < end {
-            let stored = self.shared.view.read(log, at)?;
+            let stored = match self.shared.view.read(log, at)? {
+                Seen::Block(stored) if stored.run.first < end => Some(stored),
+                Seen::Block(_) | Seen::Nothing => None,
+                // The writer sets it aside and counts what is lost; then there is a change.
+                Seen::Unreadable { generation, error } => {
+                    self.shared.suspect(generation, error);
+                    return Ok(None);
+                }
+            };
             let run = stored.as_ref().map_or(Run::new(end, end), |s| s.run);
             // Below the cursor a generation may just be on its way out.
             let due = at.max(self.cursor(log).next);
+            if stored.is_none() && self.shared.is_recovering() {
+                return Ok(None);
+            }
             self.shared.lose(log, Run::new(due, run.first.min(end)), &"the store has a hole here");
-            let Some(stored) = stored.filter(|s| s.run.first < end) else { return Ok(None) };
+            let Some(stored) = stored else { return Ok(None) };
             match block::decode(&stored.bytes) {
                 Ok(block) if (block.log(), block.first(), block.end()) == (log, run.first, run.end) => {
                     return Ok(Some(block));
@@ -86,7 +99,7 @@ impl Reader {
     /// within a second if nothing else is committed. After a crash records after the last durable cursor come again.
     pub fn advance(&self, log: Log, cursor: Cursor) {
         self.shared.books().advance(&self.name, log, cursor);
-        self.shared.books_changed(self.shared.cursor_delay);
+        self.shared.books_changed(self.shared.config.cursor_delay);
     }
 
     /// Named state as of the last commit.

@@ -65,6 +65,12 @@ impl Runs {
         self.0.iter().map(|r| Run::new(r.first.max(run.first), r.end.min(run.end)).count()).sum()
     }
 
+    /// What of the run is in the set.
+    pub(super) fn within(&self, run: Run) -> Self {
+        let cut = self.0.iter().map(|r| Run::new(r.first.max(run.first), r.end.min(run.end)));
+        Self(cut.filter(|r| r.count() > 0).collect())
+    }
+
     pub(super) fn count_from(&self, from: QueueSeq) -> u64 {
         self.count_within(Run::new(from, QueueSeq(u64::MAX)))
     }
@@ -94,6 +100,9 @@ mod tests {
                 let found: Vec<u64> = runs.iter().flat_map(|r| r.first.0..r.end.0).collect();
                 prop_assert_eq!(&found, &model.iter().copied().collect::<Vec<_>>());
                 prop_assert!(runs.iter().zip(runs.iter().skip(1)).all(|(a, b)| a.end < b.first), "neighbours are joined");
+                let within = runs.within(Run::new(QueueSeq(5), QueueSeq(20)));
+                let within: Vec<u64> = within.iter().flat_map(|r| r.first.0..r.end.0).collect();
+                prop_assert_eq!(within, model.range(5..20).copied().collect::<Vec<_>>());
                 prop_assert_eq!(runs.count_from(QueueSeq(17)), model.range(17..).count() as u64);
             }
         }

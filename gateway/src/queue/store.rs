@@ -1,84 +1,91 @@
-//! What the queue asks of a storage engine. Thin and synchronous; engines know neither consumers' rules nor formats.
+//! What the queue asks of a storage engine: an ordered map of bytes in a directory of its own, changed in whole batches.
 //!
 //! # Invariants
 //! - A commit is all or nothing, and durable behind a real fsync once it returns.
-//! - After an error from `commit` or `release` the engine is not used again: what is on disk is then unknown.
+//! - After an error from `commit` the store is not written again: what is on disk is then unknown until it is reopened.
+//! - A reader sees whole commits only.
 //! - Damage is a value, never a panic.
+//!
+//! # Not here
+//! Records, cursors, generations: engines know keys and values only.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
-use super::block::Encoded;
-use super::cursor::Account;
-use super::record::{Log, QueueSeq};
-use super::runs::{Run, Runs};
+/// Longest key that an engine must take, bytes.
+pub(super) const KEY_BYTES_MAX: usize = 1024;
+/// Longest value that an engine must take, bytes: far below sled's inline limit (a quarter of a segment for a whole
+/// node of 16 values).
+pub(super) const VALUE_BYTES_MAX: usize = 16 * 1024;
 
-/// Changes that become durable together.
+/// Opens stores of one kind.
+pub(super) trait Engine: Send + Sync {
+    /// Makes an empty store in the directory, which exists and is empty.
+    fn create(&self, dir: &Path) -> Result<Box<dyn Store>, StoreError>;
+
+    /// Opens the store in the directory; nobody else has it open.
+    fn open(&self, dir: &Path) -> Result<Box<dyn Store>, StoreError>;
+}
+
+/// An open store, for one writer and many readers at a time.
+pub(super) trait Store: Send + Sync {
+    fn commit(&self, entries: &Entries) -> Result<(), StoreError>;
+
+    /// The entry with the greatest key that is not above `key`.
+    fn last_to(&self, key: &[u8]) -> Result<Option<Entry>, StoreError>;
+
+    /// The entry with the smallest key that is not below `key`.
+    fn first_from(&self, key: &[u8]) -> Result<Option<Entry>, StoreError>;
+
+    /// Calls `f` for every entry under the prefix, in order, as they were at one moment.
+    fn each(&self, prefix: &[u8], f: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError>;
+}
+
+/// Key and value.
+pub(super) type Entry = (Vec<u8>, Vec<u8>);
+
+/// Changes that become durable together; the last word about a key counts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Batch {
-    /// In the order of their sequences, per log.
-    pub(super) blocks: Vec<Encoded>,
-    pub(super) accounts: Vec<(String, Log, Account)>,
-    /// `None` deletes.
-    pub(super) state: Vec<(String, Option<Vec<u8>>)>,
-    /// Records found to be lost: the finding is kept, so that each is reported and counted once.
-    pub(super) lost: Vec<(Log, Run)>,
+pub(super) struct Entries {
+    changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    bytes: usize,
 }
 
-impl Batch {
-    pub(super) fn is_empty(&self) -> bool {
-        self.blocks.is_empty() && self.accounts.is_empty() && self.state.is_empty() && self.lost.is_empty()
+impl Entries {
+    pub(super) fn set(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.push(key.into(), Some(value.into()));
     }
-}
 
-/// What a store held when it was opened. Arrays are indexed by `Log`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Contents {
-    /// Counted from the blocks themselves.
-    pub(super) held: [Runs; 2],
-    /// Records that should be there and are not; those of `lost_before` were known.
-    pub(super) lost: [Runs; 2],
-    pub(super) lost_before: [Runs; 2],
-    /// Sequence after the last record ever stored, as far as the store knows.
-    pub(super) end: [QueueSeq; 2],
-    pub(super) accounts: Vec<(String, Log, Account)>,
-}
+    pub(super) fn remove(&mut self, key: impl Into<Vec<u8>>) {
+        self.push(key.into(), None);
+    }
 
-/// A block as stored; its bytes may be damaged, its place is known all the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub(super) run: Run,
-    pub(super) bytes: Vec<u8>,
-}
+    fn push(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        let value_bytes = value.as_ref().map_or(0, Vec::len);
+        debug_assert!(key.len() <= KEY_BYTES_MAX && value_bytes <= VALUE_BYTES_MAX, "{} and {value_bytes}", key.len());
+        self.bytes += key.len() + value_bytes;
+        self.changes.push((key, value));
+    }
 
-/// The writing half; the writer thread owns it.
-pub(super) trait Store: Send {
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+    /// In the order in which they were made; no value: remove.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.changes.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))
+    }
 
-    /// Deletes what lies before these sequences (indexed by `Log`) where that is cheap; says what is gone.
-    fn release(&mut self, keep_from: [QueueSeq; 2]) -> Result<Vec<(Log, Run)>, StoreError>;
-
-    fn view(&self) -> Arc<dyn View>;
-}
-
-/// The reading half, for many threads, also while a commit is under way. Refuses once the store is dropped.
-pub(super) trait View: Send + Sync {
-    /// The block that holds `from`, or the first one after it.
-    fn read(&self, log: Log, from: QueueSeq) -> Result<Option<Stored>, StoreError>;
-
-    fn state(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
-
-    /// Measured on disk.
-    fn disk_bytes(&self) -> Result<u64, StoreError>;
+    /// Keys and values together.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StoreError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
+    /// The engine failed, or panicked, for a reason that it does not tell apart from damage.
     #[error("{path}: {reason}")]
     Engine { path: PathBuf, reason: String },
-    #[error("{path}: {reason}; the data under this key is damaged")]
+    #[error("{path}: {reason}; the data there is damaged")]
     Damaged { path: PathBuf, reason: String },
     #[error("store is closed")]
     Closed,
@@ -87,5 +94,23 @@ pub(super) enum StoreError {
 impl StoreError {
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { path: path.into(), source }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
+        matches!(self, Self::Io { source, .. } if full.contains(&source.kind()))
+    }
+
+    /// Whether the data itself is the trouble, so that another try brings the same; not the machine's state.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            // What the kernel says of a bad sector has no kind of its own.
+            Self::Io { source, .. } => {
+                let bad = [ErrorKind::NotFound, ErrorKind::UnexpectedEof, ErrorKind::InvalidData];
+                bad.contains(&source.kind()) || source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+            }
+            Self::Engine { .. } | Self::Damaged { .. } => true,
+            Self::Closed => false,
+        }
     }
 }

@@ -3,15 +3,13 @@
 mod crash;
 mod damage;
 mod model;
-mod store;
 
 use std::path::Path;
 
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
-use super::generation::PART_BYTES;
-use super::store::Batch;
+use super::store::VALUE_BYTES_MAX;
 use super::*;
 use crate::clock::{ClockBoot, Stamp};
 
@@ -102,7 +100,7 @@ fn records_cursors_and_state_of_a_transaction_come_back_together_after_reopening
         raw: (0..700).map(record).collect(),
         derived: vec![record(9)],
         cursors: vec![("sink".into(), Log::Raw, delivered(300))],
-        state: vec![("model".into(), Some(vec![7; 3 * PART_BYTES])), ("none".into(), None)],
+        state: vec![("model".into(), Some(vec![7; 3 * VALUE_BYTES_MAX])), ("none".into(), None)],
     };
     let committed = commit(&queue, t).unwrap();
     assert_eq!(committed, Committed { raw_first: QueueSeq(0), derived_first: QueueSeq(0) });
@@ -117,7 +115,7 @@ fn records_cursors_and_state_of_a_transaction_come_back_together_after_reopening
         (300..700).map(|n| (QueueSeq(n), record(n))).collect::<Vec<_>>()
     );
     assert_eq!(read_all(&reader, Log::Derived, QueueSeq(0)), [(QueueSeq(0), record(9))]);
-    assert_eq!(reader.state("model").unwrap(), Some(vec![7; 3 * PART_BYTES]));
+    assert_eq!(reader.state("model").unwrap(), Some(vec![7; 3 * VALUE_BYTES_MAX]));
     assert_eq!(reader.state("none").unwrap(), None);
     assert_eq!(row(&queue, "sink", Log::Raw).queued, 400);
     assert!(queue.monitor().ledger().iter().all(LedgerRow::balances));
@@ -128,7 +126,7 @@ fn a_shorter_state_replaces_a_longer_one_whole() {
     let dir = tempfile::tempdir().unwrap();
     let queue = open(&config(dir.path()));
     let reader = queue.reader("detect");
-    for value in [Some(vec![1; 5 * PART_BYTES]), Some(vec![2; 10]), Some(Vec::new()), None] {
+    for value in [Some(vec![1; 5 * VALUE_BYTES_MAX]), Some(vec![2; 10]), Some(Vec::new()), None] {
         commit(&queue, Transaction { state: vec![("s".into(), value.clone())], ..Transaction::default() }).unwrap();
         assert_eq!(reader.state("s").unwrap(), value);
     }
@@ -277,7 +275,7 @@ fn a_consumer_that_does_not_come_back_holds_nothing_and_what_it_missed_is_droppe
     append(&queue, [record(0)]);
     append(&queue, [record(0)]);
     let gone = row(&queue, "gone", Log::Raw);
-    assert!(gone.cursor.dropped > 1_000, "{gone:?}");
+    assert!(gone.dropped > 1_000, "{gone:?}");
     assert!(queue.monitor().ledger().iter().all(LedgerRow::balances), "{:#?}", queue.monitor().ledger());
     queue.close().unwrap();
     let queue = open(&config);

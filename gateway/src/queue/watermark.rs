@@ -1,123 +1,249 @@
-//! The watermark: how far each log was ever durable, kept apart from the store, because sled drops its newest data
-//! without a word when its file is damaged in the middle.
+//! The watermark: how far each log was ever durable and how far each consumer had come, kept apart from the store,
+//! because sled drops its newest data without a word when its file is damaged in the middle.
 //!
-//! # File `watermark`, 1024 bytes, written in place: two slots at 0 and 512, used in turn (little endian)
+//! # File `watermark`: two slots of 16 KiB, written in place and in turn (little endian)
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | magic `GWQW` |
-//! | 4 | 4 | CRC-32 of bytes 8–31 |
-//! | 8 | 8 | how many writes there were; the higher slot counts |
-//! | 16 | 8 | sequence after the last durable raw record |
-//! | 24 | 8 | the same of the derived log |
+//! | 4 | 4 | CRC-32 of the rest |
+//! | 8 | 4 | length of the whole |
+//! | 12 | 8 | how many writes there were; the higher slot counts |
+//! | 20 | 16 | sequence after the last durable record, of each log |
+//! | 36 | 16 | oldest sequence still kept, of each log |
+//! | 52 | 4 | number of the newest generation |
+//! | 56 | … | accounts: name length u8, name, log u8, 1 if it moves with state u8, account of 64 bytes |
 //!
 //! # Invariants
 //! - Written after the store's fsync and before the receipt: never ahead of what is durable, never behind an
 //!   acknowledgement.
 //! - A torn write spoils one slot; the other one is at most one commit behind.
+//! - Written in place: works on a full disk.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::cursor::Account;
 use super::files;
-use super::record::QueueSeq;
+use super::record::{Log, QueueSeq};
 use super::store::StoreError;
 
+const NAME: &str = "watermark";
 const MAGIC: [u8; 4] = *b"GWQW";
-/// A disk writes a sector whole or not at all; slots never share one.
-const SLOT_BYTES: usize = 512;
-const RECORD_BYTES: usize = 32;
+/// Room for the accounts of 24 sinks with names of 64 bytes and more; never shares a page with the other slot.
+const SLOT_BYTES: usize = 16 * 1024;
+const FIXED_BYTES: usize = 56;
+
+/// What the watermark vouches for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Sequences after the last durable records, indexed by `Log`.
+    pub(super) ends: [QueueSeq; 2],
+    /// Records before these were released, not lost.
+    pub(super) oldest: [QueueSeq; 2],
+    /// Up to this one generations count even if their marker is gone.
+    pub(super) newest_generation: u32,
+    pub(super) accounts: Vec<MarkedAccount>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MarkedAccount {
+    pub(super) name: String,
+    pub(super) log: Log,
+    /// Its cursor belongs to a stage's state in the store: without that state it means nothing.
+    pub(super) moves_with_state: bool,
+    pub(super) account: Account,
+}
 
 #[derive(Debug)]
 pub(super) struct Watermark {
+    dir: PathBuf,
     path: PathBuf,
     file: File,
     writes: u64,
 }
 
 /// What the file said when it was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// There was no file: a new queue, or somebody deleted it.
     Missing,
     /// Neither slot can be trusted.
     Unreadable,
-    /// Sequences after the last durable records, indexed by `Log`.
-    Ends([QueueSeq; 2]),
+    Mark(Mark),
 }
 
 impl Watermark {
-    pub(super) fn open(dir: &Path) -> Result<(Self, Found), StoreError> {
-        let path = dir.join("watermark");
-        let is_new = !path.exists();
-        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-        let file = file.map_err(StoreError::io(&path))?;
-        let bytes = std::fs::read(&path).map_err(StoreError::io(&path))?;
-        let slots = [0, SLOT_BYTES].map(|at| bytes.get(at..at + RECORD_BYTES).and_then(parse));
-        let newest = slots.into_iter().flatten().max_by_key(|(writes, _)| *writes);
-        let found = match newest {
-            Some((_, ends)) => Found::Ends(ends),
-            None if is_new => Found::Missing,
-            None => Found::Unreadable,
+    /// What is in the directory, without changing anything.
+    pub(super) fn look(dir: &Path) -> Result<Found, StoreError> {
+        Ok(Self::read(&dir.join(NAME))?.1)
+    }
+
+    fn read(path: &Path) -> Result<(u64, Found), StoreError> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((0, Found::Missing)),
+            Err(e) => {
+                let error = StoreError::io(path)(e);
+                // A bad sector: the file is made anew.
+                return if error.is_damage() { Ok((0, Found::Unreadable)) } else { Err(error) };
+            }
         };
-        if bytes.len() < 2 * SLOT_BYTES {
-            // Written out, so that later writes change no metadata and fdatasync stays cheap.
-            let rest = vec![0; 2 * SLOT_BYTES - bytes.len()];
-            file.write_all_at(&rest, bytes.len() as u64)
-                .and_then(|()| file.sync_all())
-                .map_err(StoreError::io(&path))?;
-            files::sync_dir(dir)?;
-        }
-        let writes = newest.map_or(0, |(writes, _)| writes);
-        Ok((Self { path, file, writes }, found))
+        let slots = [0, SLOT_BYTES].map(|at| bytes.get(at..).and_then(parse));
+        let newest = slots.into_iter().flatten().max_by_key(|(writes, _)| *writes);
+        Ok(newest.map_or((0, Found::Unreadable), |(writes, mark)| (writes, Found::Mark(mark))))
+    }
+
+    pub(super) fn open(dir: &Path) -> Result<(Self, Found), StoreError> {
+        let path = dir.join(NAME);
+        let (writes, found) = Self::read(&path)?;
+        let file = match &found {
+            Found::Mark(_) => File::options().write(true).open(&path).map_err(StoreError::io(&path))?,
+            Found::Missing | Found::Unreadable => Self::create(dir, &path)?,
+        };
+        Ok((Self { dir: dir.to_owned(), path, file, writes }, found))
+    }
+
+    /// Written out, so that later writes change no metadata and fdatasync stays cheap.
+    fn create(dir: &Path, path: &Path) -> Result<File, StoreError> {
+        let new = dir.join("watermark.new");
+        let file = File::create(&new).map_err(StoreError::io(&new))?;
+        file.write_all_at(&[0; 2 * SLOT_BYTES], 0).and_then(|()| file.sync_all()).map_err(StoreError::io(&new))?;
+        std::fs::rename(&new, path).map_err(StoreError::io(path))?;
+        files::sync_dir(dir)?;
+        Ok(file)
+    }
+
+    /// After a failed write: a file of its own, for nobody knows what the old one's pages hold.
+    pub(super) fn replace(&mut self, mark: &Mark) -> Result<(), StoreError> {
+        self.file = Self::create(&self.dir, &self.path)?;
+        self.write(mark)
     }
 
     /// Durable once it returns.
-    pub(super) fn write(&mut self, ends: [QueueSeq; 2]) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, mark: &Mark) -> Result<(), StoreError> {
         self.writes += 1;
-        let mut record = [0; RECORD_BYTES];
-        record[..4].copy_from_slice(&MAGIC);
-        for (at, value) in [(8, self.writes), (16, ends[0].0), (24, ends[1].0)] {
-            record[at..at + 8].copy_from_slice(&value.to_le_bytes());
-        }
-        let crc = crc32fast::hash(&record[8..]);
-        record[4..8].copy_from_slice(&crc.to_le_bytes());
         let at = self.writes % 2 * SLOT_BYTES as u64;
-        self.file.write_all_at(&record, at).and_then(|()| self.file.sync_data()).map_err(StoreError::io(&self.path))
+        let bytes = to_bytes(self.writes, mark);
+        self.file.write_all_at(&bytes, at).and_then(|()| self.file.sync_data()).map_err(StoreError::io(&self.path))
     }
 }
 
-fn parse(record: &[u8]) -> Option<(u64, [QueueSeq; 2])> {
-    let word = |at: usize| record[at..at + 8].try_into().map(u64::from_le_bytes).ok();
-    if record[..4] != MAGIC || record[4..8] != crc32fast::hash(&record[8..]).to_le_bytes() {
+fn to_bytes(writes: u64, mark: &Mark) -> Vec<u8> {
+    let mut out = vec![0; 12];
+    out.extend(writes.to_le_bytes());
+    out.extend([mark.ends, mark.oldest].as_flattened().iter().flat_map(|seq| seq.0.to_le_bytes()));
+    out.extend(mark.newest_generation.to_le_bytes());
+    for row in &mark.accounts {
+        let Ok(len) = u8::try_from(row.name.len()) else { continue };
+        // An account that does not fit is still in the store.
+        if out.len() + 3 + row.name.len() + Account::BYTES > SLOT_BYTES {
+            break;
+        }
+        out.push(len);
+        out.extend(row.name.as_bytes());
+        out.extend([row.log as u8, u8::from(row.moves_with_state)]);
+        out.extend(row.account.to_bytes());
+    }
+    out[..4].copy_from_slice(&MAGIC);
+    let len = out.len() as u32;
+    out[8..12].copy_from_slice(&len.to_le_bytes());
+    let crc = crc32fast::hash(&out[8..]);
+    out[4..8].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
+fn parse(slot: &[u8]) -> Option<(u64, Mark)> {
+    let len = u32::from_le_bytes(slot.get(8..12)?.try_into().ok()?) as usize;
+    let slot = slot.get(..len).filter(|s| s.len() >= FIXED_BYTES && s[..4] == MAGIC)?;
+    if slot[4..8] != crc32fast::hash(&slot[8..]).to_le_bytes() {
         return None;
     }
-    Some((word(8)?, [QueueSeq(word(16)?), QueueSeq(word(24)?)]))
+    let word = |at: usize| slot[at..at + 8].try_into().map(u64::from_le_bytes).ok();
+    let mut mark = Mark {
+        ends: [QueueSeq(word(20)?), QueueSeq(word(28)?)],
+        oldest: [QueueSeq(word(36)?), QueueSeq(word(44)?)],
+        newest_generation: u32::from_le_bytes(slot[52..56].try_into().ok()?),
+        accounts: Vec::new(),
+    };
+    let mut rest = &slot[FIXED_BYTES..];
+    while let Some((len, after)) = rest.split_first() {
+        let (name, after) = after.split_at_checked(usize::from(*len))?;
+        let ([log, moves], after) = after.split_first_chunk()?;
+        let (account, after) = after.split_at_checked(Account::BYTES)?;
+        mark.accounts.push(MarkedAccount {
+            name: std::str::from_utf8(name).ok()?.to_owned(),
+            log: Log::ALL.into_iter().find(|l| *l as u8 == *log)?,
+            moves_with_state: *moves == 1,
+            account: Account::from_bytes(account)?,
+        });
+        rest = after;
+    }
+    Some((word(12)?, mark))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn mark(n: u64) -> Mark {
+        let account = |name: &str, log| MarkedAccount {
+            name: name.into(),
+            log,
+            moves_with_state: log == Log::Derived,
+            account: Account { start: QueueSeq(n), ..Account::default() },
+        };
+        let accounts = vec![account("influx", Log::Raw), account("detect", Log::Derived)];
+        Mark {
+            ends: [QueueSeq(n + 1), QueueSeq(n)],
+            oldest: [QueueSeq(n / 2), QueueSeq(0)],
+            newest_generation: 3,
+            accounts,
+        }
+    }
+
     #[test]
     fn the_newest_whole_slot_counts() {
         let dir = tempfile::tempdir().unwrap();
         let (mut watermark, found) = Watermark::open(dir.path()).unwrap();
         assert_eq!(found, Found::Missing);
-        watermark.write([QueueSeq(1), QueueSeq(0)]).unwrap();
-        watermark.write([QueueSeq(5), QueueSeq(2)]).unwrap();
+        watermark.write(&mark(1)).unwrap();
+        watermark.write(&mark(5)).unwrap();
         drop(watermark);
-        assert_eq!(Watermark::open(dir.path()).unwrap().1, Found::Ends([QueueSeq(5), QueueSeq(2)]));
+        assert_eq!(Watermark::open(dir.path()).unwrap().1, Found::Mark(mark(5)));
 
-        let path = dir.path().join("watermark");
+        let path = dir.path().join(NAME);
         let mut torn = std::fs::read(&path).unwrap();
         torn[20] ^= 1;
         std::fs::write(&path, &torn).unwrap();
-        assert_eq!(Watermark::open(dir.path()).unwrap().1, Found::Ends([QueueSeq(1), QueueSeq(0)]));
+        assert_eq!(Watermark::open(dir.path()).unwrap().1, Found::Mark(mark(1)));
 
         std::fs::write(&path, &torn[..300]).unwrap();
+        assert_eq!(Watermark::look(dir.path()).unwrap(), Found::Unreadable);
         assert_eq!(Watermark::open(dir.path()).unwrap().1, Found::Unreadable);
         assert_eq!(std::fs::read(&path).unwrap().len(), 2 * SLOT_BYTES);
+    }
+
+    #[test]
+    fn a_file_made_anew_after_a_failure_says_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut watermark, _) = Watermark::open(dir.path()).unwrap();
+        watermark.write(&mark(1)).unwrap();
+        watermark.replace(&mark(2)).unwrap();
+        watermark.write(&mark(3)).unwrap();
+        assert_eq!(Watermark::look(dir.path()).unwrap(), Found::Mark(mark(3)));
+    }
+
+    #[test]
+    fn accounts_beyond_the_slot_are_left_out_and_the_rest_stays_readable() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut watermark, _) = Watermark::open(dir.path()).unwrap();
+        let mut many = mark(9);
+        many.accounts = mark(9).accounts.into_iter().cycle().take(1_000).collect();
+        watermark.write(&many).unwrap();
+        let Found::Mark(found) = Watermark::look(dir.path()).unwrap() else { panic!("unreadable") };
+        assert_eq!(found.ends, many.ends);
+        assert!(found.accounts.len() > 100 && found.accounts.len() < 1_000);
     }
 }

@@ -7,33 +7,42 @@
 //! # Invariants
 //! - Order of one commit: store, its fsync, watermark, its fsync, books and cache, receipts. Nothing is seen before it
 //!   is durable.
-//! - After a failed flush nothing is known about the disk: every receipt gets the error, and nothing is taken any more.
+//! - After a failed commit nothing is known about the file: the store is opened anew and the same batch goes into a new
+//!   generation (`mend`). Receipts wait meanwhile; if it cannot be mended each gets the error, and nothing is taken any
+//!   more.
+
+mod mend;
+mod upkeep;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::ballast::Ballast;
 use super::block;
-use super::inbox::{Cost, Pending, Work};
+use super::contents::Batch;
+use super::generations::Generations;
+use super::inbox::{Pending, Work};
 use super::record::{Log, QueueSeq, Record};
 use super::runs::Run;
-use super::store::{Batch, Store};
-use super::watermark::Watermark;
-use super::{Committed, Config, Error, Shared, Transaction};
+use super::store::StoreError;
+use super::watermark::{Mark, Watermark};
+use super::{Committed, Config, Cursor, Error, Gaps, Shared, Transaction};
 use crate::metrics::{self, LogLabel};
 
-/// The size on disk is measured at most this often: it asks for every file.
-const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) use upkeep::Usage;
 
 pub(super) struct Writer {
-    pub(super) store: Box<dyn Store>,
+    pub(super) store: Generations,
     pub(super) watermark: Watermark,
+    pub(super) ballast: Ballast,
+    pub(super) gaps: Box<dyn Gaps>,
     pub(super) shared: Arc<Shared>,
     pub(super) config: Config,
     pub(super) metrics: metrics::Queue,
-    /// Where the next records go, indexed by `Log`.
+    /// Where the next records go, indexed by `Log`: all before them is durable.
     pub(super) next: [QueueSeq; 2],
     pub(super) opened_at: Instant,
-    pub(super) measured_at: Option<Instant>,
+    pub(super) usage: Usage,
 }
 
 /// Closes the inbox and wakes everybody, even if the thread panics.
@@ -47,12 +56,14 @@ impl Drop for CloseOnExit {
     }
 }
 
+type Answer = tokio::sync::oneshot::Sender<Result<Committed, Arc<Error>>>;
+
 impl Writer {
-    /// Works until the inbox is closed and empty, or a flush fails.
+    /// Works until the inbox is closed and empty, or the store cannot be mended.
     pub(super) fn run(mut self) -> Result<(), Arc<Error>> {
         let _close_on_exit = CloseOnExit(self.shared.clone());
         loop {
-            let work = self.shared.inbox.take(self.config.commit_records_max);
+            let work = self.shared.inbox.take(self.config.commit_records_max, self.config.commit_interval);
             let (group, is_last) = match work {
                 Work::Group(group) => (group, false),
                 Work::Books => (Vec::new(), false),
@@ -66,15 +77,14 @@ impl Writer {
     }
 
     fn commit(&mut self, group: Vec<Pending>) -> Result<(), Arc<Error>> {
-        let first_at = group.first().map(|p| p.arrived_at);
-        let cost: Cost = group.iter().map(Pending::cost).sum();
-        let (batch, settled) = self.gather(group);
-        let done = if batch.batch.is_empty() { Ok(()) } else { self.make_durable(&batch) };
-        if let Err(error) = done {
+        let first_at = group.iter().map(|p| p.arrived_at).min();
+        let costs: Vec<_> = group.iter().map(Pending::cost).collect();
+        let (batch, cursors, settled) = self.gather(group);
+        if let Err(error) = self.persist(&batch) {
             return Err(self.give_up(settled, error));
         }
-        self.publish(batch);
-        self.shared.inbox.settled(cost);
+        self.publish(batch, cursors);
+        self.shared.inbox.settled(costs);
         for (receipt, committed) in settled {
             // Whoever does not wait for it any more does not mind.
             receipt.send(Ok(committed)).ok();
@@ -82,11 +92,11 @@ impl Writer {
         if let Some(first_at) = first_at {
             self.metrics.commit_seconds.observe(first_at.elapsed().as_secs_f64());
         }
-        self.housekeep().map_err(|error| self.give_up(Vec::new(), error))
+        self.keep_up().map_err(|error| self.give_up(Vec::new(), error))
     }
 
-    /// Gives sequences, cuts and encodes blocks, collects the rest.
-    fn gather(&self, group: Vec<Pending>) -> (Gathered, Vec<(Answer, Committed)>) {
+    /// Gives sequences, cuts and encodes blocks, collects the rest; the cursors may be shown once it is durable.
+    fn gather(&self, group: Vec<Pending>) -> (Batch, Vec<(String, Log, Cursor)>, Vec<(Answer, Committed)>) {
         let count = |of: fn(&Transaction) -> &Vec<Record>| group.iter().map(|p| of(&p.transaction).len()).sum();
         let mut records = [Vec::with_capacity(count(|t| &t.raw)), Vec::with_capacity(count(|t| &t.derived))];
         let mut settled = Vec::with_capacity(group.len());
@@ -94,6 +104,8 @@ impl Writer {
         for p in group {
             let at = |log: Log| self.next[log as usize].plus(records[log as usize].len() as u64);
             settled.push((p.receipt, Committed { raw_first: at(Log::Raw), derived_first: at(Log::Derived) }));
+            let bytes: usize = p.transaction.raw.iter().map(|r| r.payload.len()).sum();
+            self.metrics.payload_bytes.inc_by(bytes as u64);
             records[Log::Raw as usize].extend(p.transaction.raw);
             records[Log::Derived as usize].extend(p.transaction.derived);
             cursors.extend(p.transaction.cursors);
@@ -103,29 +115,47 @@ impl Writer {
         for log in Log::ALL {
             block::encode_all(log, self.next[log as usize], &records[log as usize], &mut batch.blocks);
         }
-        let mut books = self.shared.books.lock().expect("no panic under the lock");
+        let mut books = self.shared.books();
         books.take_dirty(&mut batch);
         for (name, log, cursor) in &cursors {
             batch.accounts.push((name.clone(), *log, books.account_with(name, *log, *cursor)));
         }
-        (Gathered { batch, cursors }, settled)
+        drop(books);
+        (batch, cursors, settled)
     }
 
-    fn make_durable(&mut self, gathered: &Gathered) -> Result<(), Error> {
-        self.store.commit(&gathered.batch)?;
-        for block in &gathered.batch.blocks {
-            self.next[block.body.log as usize] = block.body.end();
+    /// Makes the batch durable, whatever it takes.
+    fn persist(&mut self, batch: &Batch) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
         }
-        if !gathered.batch.blocks.is_empty() {
-            self.watermark.write(self.next)?;
+        match self.make_durable(batch) {
+            Ok(()) => Ok(()),
+            Err(error) => self.mend(error, batch),
         }
+    }
+
+    fn make_durable(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        self.store.commit(batch)?;
+        let mut next = self.next;
+        for block in &batch.blocks {
+            next[block.body.log as usize] = block.body.end();
+        }
+        let mark = self.mark(next);
+        self.watermark.write(&mark)?;
+        self.next = next;
         self.metrics.commits.inc();
         Ok(())
     }
 
-    fn publish(&mut self, gathered: Gathered) {
-        let Gathered { batch, cursors } = gathered;
-        let mut books = self.shared.books.lock().expect("no panic under the lock");
+    /// What the watermark is to say once `ends` are durable.
+    fn mark(&self, ends: [QueueSeq; 2]) -> Mark {
+        let books = self.shared.books();
+        books.mark(ends, Log::ALL.map(|log| books.oldest(log)), self.store.newest_number())
+    }
+
+    fn publish(&mut self, batch: Batch, cursors: Vec<(String, Log, Cursor)>) {
+        let mut books = self.shared.books();
         for (name, log, cursor) in cursors {
             books.committed(&name, log, cursor);
         }
@@ -136,6 +166,7 @@ impl Writer {
         if batch.blocks.is_empty() {
             return;
         }
+        self.usage.appended_at = Instant::now();
         for block in batch.blocks {
             let (log, records) = (block.body.log, block.body.records);
             self.metrics.records.get_or_create(&LogLabel { log: log.name() }).inc_by(records.into());
@@ -143,28 +174,6 @@ impl Writer {
             self.shared.caches[log as usize].lock().expect("no panic under the lock").push(block.body);
         }
         self.shared.changed.send_modify(|c| c.commits += 1);
-    }
-
-    /// Deletes what nobody needs any more; measures.
-    fn housekeep(&mut self) -> Result<(), Error> {
-        let absent_count = self.opened_at.elapsed() < self.config.absent_grace;
-        let keep_from = self.shared.books.lock().expect("no panic under the lock").keep_from(absent_count);
-        if let Some(keep_from) = keep_from {
-            let released = self.store.release(keep_from)?;
-            let mut books = self.shared.books.lock().expect("no panic under the lock");
-            for (log, run) in released {
-                books.released(log, run);
-            }
-            if books.is_dirty() {
-                drop(books);
-                self.shared.books_changed(self.config.cursor_delay);
-            }
-        }
-        if self.measured_at.is_none_or(|at| at.elapsed() >= MEASURE_INTERVAL) {
-            self.measured_at = Some(Instant::now());
-            self.metrics.disk_bytes.set(self.shared.view.disk_bytes()? as i64);
-        }
-        Ok(())
     }
 
     /// Tells everybody who waits that their records are not known to be durable.
@@ -178,12 +187,4 @@ impl Writer {
         }
         error
     }
-}
-
-type Answer = tokio::sync::oneshot::Sender<Result<Committed, Arc<Error>>>;
-
-/// A batch, and the cursors that may be shown once it is durable.
-struct Gathered {
-    batch: Batch,
-    cursors: Vec<(String, Log, super::Cursor)>,
 }

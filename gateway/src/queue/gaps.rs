@@ -1,0 +1,30 @@
+//! What is lost gets a name: records of the derived log that say which devices, when and how many.
+
+use super::cursor::Fate;
+use super::record::{Log, Record};
+
+/// Puts lost records into words. Called by the writer; what it makes goes into the same commit as the loss.
+pub trait Gaps: Send {
+    /// Raw records that not every consumer had passed; called block by block.
+    fn note(&mut self, fate: Fate, records: &mut dyn Iterator<Item = &Record>);
+
+    /// As many records that cannot be read any more.
+    fn note_unread(&mut self, fate: Fate, log: Log, records: u64);
+
+    /// Records for the derived log about all that was noted since the last call.
+    fn take(&mut self) -> Vec<Record>;
+}
+
+/// Losses are in the ledger only.
+#[derive(Debug)]
+pub struct NoGaps;
+
+impl Gaps for NoGaps {
+    fn note(&mut self, _: Fate, _: &mut dyn Iterator<Item = &Record>) {}
+
+    fn note_unread(&mut self, _: Fate, _: Log, _: u64) {}
+
+    fn take(&mut self) -> Vec<Record> {
+        Vec::new()
+    }
+}
