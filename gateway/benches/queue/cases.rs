@@ -3,38 +3,23 @@
 use std::fmt;
 use std::path::Path;
 
-use gateway::queue::Config;
+use gateway::queue::{Config, EngineKind};
 
 use crate::records::Payload;
 use crate::{Options, Result, backlog, flow, segments, single};
 
-const ENGINES: [Engine; 1] = [Engine::Sled];
 const BATCHES: [u64; 3] = [256, 1_024, 4_096];
 
-/// What stores the blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Engine {
-    Sled,
-}
-
-impl Engine {
-    pub(crate) fn config(self, dir: &Path) -> Config {
-        match self {
-            Self::Sled => Config::new(dir),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
     /// The yardstick.
     Segments { payload: Payload, batch: u64, records: u64 },
     /// Append, read along, advance: a healthy gateway.
-    Flow { engine: Engine, payload: Payload, batch: u64, records: u64 },
+    Flow { engine: EngineKind, payload: Payload, batch: u64, records: u64 },
     /// A sink that was away: fill, reopen, drain.
-    Backlog { engine: Engine, records: u64 },
+    Backlog { engine: EngineKind, records: u64 },
     /// One record a commit.
-    Single { engine: Engine },
+    Single { engine: EngineKind },
 }
 
 /// What one process does of a case, in this order.
@@ -57,10 +42,10 @@ pub(crate) fn all(options: &Options) -> Vec<Case> {
     for payload in [Payload::Json, Payload::Random] {
         for batch in BATCHES {
             cases.push(Case::Segments { payload, batch, records });
-            cases.extend(ENGINES.map(|engine| Case::Flow { engine, payload, batch, records }));
+            cases.extend(EngineKind::ALL.map(|engine| Case::Flow { engine, payload, batch, records }));
         }
     }
-    for engine in ENGINES {
+    for engine in EngineKind::ALL {
         cases.push(Case::Single { engine });
         cases.extend(options.backlogs.iter().map(|records| Case::Backlog { engine, records: *records }));
     }
@@ -78,9 +63,9 @@ impl Case {
     pub(crate) fn run(self, step: Step, dir: &Path) -> Result<()> {
         match self {
             Self::Segments { payload, batch, records } => segments::run(dir, payload, batch, records),
-            Self::Flow { engine, payload, batch, records } => flow::run(engine.config(dir), payload, batch, records),
-            Self::Backlog { engine, records } => backlog::run(engine.config(dir), step, records),
-            Self::Single { engine } => single::run(engine.config(dir)),
+            Self::Flow { engine, payload, batch, records } => flow::run(on(engine, dir), payload, batch, records),
+            Self::Backlog { engine, records } => backlog::run(on(engine, dir), step, records),
+            Self::Single { engine } => single::run(on(engine, dir)),
         }
     }
 
@@ -97,17 +82,15 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Segments { payload, batch, .. } => write!(f, "segment files, {payload}, {batch} a batch"),
-            Self::Flow { engine, payload, batch, .. } => write!(f, "queue on {engine}, {payload}, {batch} a batch"),
-            Self::Backlog { engine, records } => write!(f, "backlog on {engine}, {records} records"),
-            Self::Single { engine } => write!(f, "queue on {engine}, one record a commit"),
+            Self::Flow { engine, payload, batch, .. } => {
+                write!(f, "queue on {}, {payload}, {batch} a batch", engine.name())
+            }
+            Self::Backlog { engine, records } => write!(f, "backlog on {}, {records} records", engine.name()),
+            Self::Single { engine } => write!(f, "queue on {}, one record a commit", engine.name()),
         }
     }
 }
 
-impl fmt::Display for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sled => "sled",
-        })
-    }
+fn on(engine: EngineKind, dir: &Path) -> Config {
+    Config { engine, ..Config::new(dir) }
 }

@@ -10,7 +10,7 @@ use gateway::queue::{Door, Flags, Record};
 const DISTINCT: u64 = 8_192;
 const RANDOM_BYTES: usize = 100;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Payload {
     /// What sensors send; shrinks to a quarter.
     Json,

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::Options;
 use crate::cases::Case;
 
-/// Figures of all runs, by case and name.
+/// Figures of all runs, by names of case and figure.
 #[derive(Default)]
-pub(crate) struct Results(BTreeMap<(Case, String), Vec<f64>>);
+pub(crate) struct Results(BTreeMap<(String, String), Vec<f64>>);
 
 /// A column: heading, name of the figure, digits after the point.
 type Column = (&'static str, &'static str, usize);
@@ -42,13 +42,17 @@ const SINGLE: [Column; 2] =
 
 impl Results {
     pub(crate) fn add(&mut self, case: Case, figure: &str, value: f64) {
-        self.0.entry((case, figure.to_owned())).or_default().push(value);
+        self.0.entry((case.to_string(), figure.to_owned())).or_default().push(value);
     }
 
     pub(crate) fn print(&self, cases: &[Case], options: &Options) {
         println!("Median (least–most) of {} runs; {} records a flow.", options.runs, options.records);
         let of = |wanted: fn(&Case) -> bool| -> Vec<Case> {
-            cases.iter().copied().filter(|c| wanted(c) && self.0.keys().any(|(case, _)| case == c)).collect()
+            cases
+                .iter()
+                .copied()
+                .filter(|c| wanted(c) && self.0.keys().any(|(name, _)| *name == c.to_string()))
+                .collect()
         };
         self.flows(&of(|c| matches!(c, Case::Flow { .. } | Case::Segments { .. })));
         self.turned(&of(|c| matches!(c, Case::Backlog { .. })), &BACKLOG);
@@ -99,7 +103,7 @@ impl Results {
     }
 
     fn sorted(&self, case: Case, figure: &str) -> Option<Vec<f64>> {
-        let mut values = self.0.get(&(case, figure.to_owned()))?.clone();
+        let mut values = self.0.get(&(case.to_string(), figure.to_owned()))?.clone();
         values.sort_unstable_by(f64::total_cmp);
         Some(values)
     }
