@@ -36,6 +36,7 @@ mod recovery;
 mod retention;
 mod runs;
 mod salvage;
+mod shelves;
 mod sled_store;
 mod store;
 mod varint;
