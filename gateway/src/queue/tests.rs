@@ -1,6 +1,5 @@
 //! The queue's promises, one per test.
 
-mod crash;
 mod damage;
 mod model;
 
