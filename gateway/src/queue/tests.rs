@@ -133,6 +133,21 @@ fn a_shorter_state_replaces_a_longer_one_whole() {
 }
 
 #[test]
+fn of_several_states_in_one_commit_the_last_one_stays_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(&config(dir.path()));
+    let (runtime, appender) = (runtime(), queue.appender());
+    let mut receipts = Vec::new();
+    // The first commit takes long enough for the others to gather.
+    for len in [1, 80_000, 10, 50_000, 20] {
+        let state = vec![("s".into(), Some(vec![len as u8; len]))];
+        receipts.push(runtime.block_on(appender.commit(Transaction { state, ..Transaction::default() })).unwrap());
+    }
+    receipts.into_iter().for_each(|r| assert!(r.blocking_recv().unwrap().is_ok()));
+    assert_eq!(queue.reader("detect").state("s").unwrap(), Some(vec![20; 20]));
+}
+
+#[test]
 fn an_advanced_cursor_becomes_durable_without_any_other_commit() {
     let dir = tempfile::tempdir().unwrap();
     let queue = open(&Config { cursor_delay: Duration::from_millis(1), ..config(dir.path()) });
