@@ -43,12 +43,20 @@ pub(in super::super) struct Usage {
     /// At that time: all of it, and the newest generation's part.
     all_bytes: u64,
     newest_bytes: u64,
+    newest_number: u32,
     ballast_tried_at: Option<Instant>,
 }
 
 impl Usage {
     pub(in super::super) fn new(now: Instant) -> Self {
-        Self { appended_at: now, measured_at: None, all_bytes: 0, newest_bytes: 0, ballast_tried_at: None }
+        Self {
+            appended_at: now,
+            measured_at: None,
+            all_bytes: 0,
+            newest_bytes: 0,
+            newest_number: 0,
+            ballast_tried_at: None,
+        }
     }
 }
 
@@ -373,9 +381,10 @@ impl Writer {
     }
 
     fn used_bytes(&mut self) -> Result<u64, Error> {
-        let newest_bytes = self.store.newest()?.bytes;
-        let is_due = |at: Instant| at.elapsed() >= MEASURE_INTERVAL;
+        let (newest_bytes, newest_number) = (self.store.newest()?.bytes, self.store.newest_number());
+        let is_due = |at: Instant| at.elapsed() >= MEASURE_INTERVAL || newest_number != self.usage.newest_number;
         if self.usage.measured_at.is_none_or(is_due) {
+            self.usage.newest_number = newest_number;
             self.usage.measured_at = Some(Instant::now());
             self.usage.all_bytes = files::disk_bytes(&self.config.dir)?;
             self.usage.newest_bytes = newest_bytes;
