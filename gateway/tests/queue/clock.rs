@@ -31,7 +31,8 @@ fn does_not_follow_the_clock(engine: EngineKind) {
         assert_eq!(read_all(&queue), expected, "opened {opened} times before");
         for round in opened * ROUNDS..(opened + 1) * ROUNDS {
             let records: Vec<_> = (round * RECORDS..(round + 1) * RECORDS).map(record).collect();
-            assert_eq!(append(&queue, &records), QueueSeq(round * RECORDS));
+            let t = Transaction { raw: records.clone(), ..Transaction::default() };
+            assert_eq!(oracle::commit(&queue, t).unwrap().raw_first, QueueSeq(round * RECORDS));
             expected.extend(records);
         }
         assert_eq!(read_all(&queue), expected);
@@ -62,13 +63,6 @@ fn set_back(dir: &Path, times: u64) {
             File::options().write(true).open(entry.path()).unwrap().set_modified(time).unwrap();
         }
     }
-}
-
-fn append(queue: &Queue, records: &[Record]) -> QueueSeq {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let t = Transaction { raw: records.to_vec(), ..Transaction::default() };
-    let receipt = runtime.block_on(queue.appender().commit(t)).unwrap();
-    receipt.blocking_recv().unwrap().unwrap().raw_first
 }
 
 /// From the first one on: one consumer holds them all.

@@ -14,6 +14,8 @@
 //! `GATEWAY_TEST_LONG` chooses the long setting. What needs root to mount says so loudly where it cannot run. Each test
 //! prints its seed; `GATEWAY_TEST_SEED` sets it.
 
+#![cfg(test)]
+
 mod kill;
 mod power_cut;
 mod damage;
@@ -23,6 +25,7 @@ mod writer;
 mod workload;
 mod child;
 mod oracle;
+mod template;
 mod wound;
 mod disk;
 mod image;

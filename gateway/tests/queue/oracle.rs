@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use gateway::metrics::{self, LogLabel};
-use gateway::queue::{EngineKind, LedgerRow, Log, Queue, Reader};
+use gateway::queue::{Committed, EngineKind, LedgerRow, Log, Queue, Reader, Transaction};
 
 use crate::setting;
 use crate::workload::{self, AUDITOR, DETECT, SINK, STATE};
@@ -96,6 +96,14 @@ fn wait_for_change(reader: &mut Reader) -> Result<(), String> {
     change.map_err(|_| "there are more, and nothing happens")?.map_err(|e| e.to_string())
 }
 
+/// Commits and waits for the receipt.
+pub(crate) fn commit(queue: &Queue, t: Transaction) -> Result<Committed, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| e.to_string())?;
+    let receipt = runtime.block_on(queue.appender().commit(t)).map_err(|e| format!("takes nothing: {e}"))?;
+    let answer = receipt.blocking_recv().map_err(|_| "a receipt was not answered")?;
+    answer.map_err(|e| format!("commits nothing: {e}"))
+}
+
 pub(crate) fn row(queue: &Queue, consumer: &str, log: Log) -> Result<LedgerRow, String> {
     let rows = queue.monitor().ledger();
     let row = rows.into_iter().find(|row| row.consumer == consumer && row.log == log);
@@ -130,10 +138,8 @@ mod tests {
     fn a_record_that_is_not_what_was_written_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let queue = Queue::open(&setting::config(EngineKind::Sled, dir.path()), metrics::Queue::default()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let raw = vec![workload::record(Log::Raw, 0), workload::record(Log::Raw, 0)];
-        let t = gateway::queue::Transaction { raw, ..Default::default() };
-        runtime.block_on(queue.appender().commit(t)).unwrap().blocking_recv().unwrap().unwrap();
+        commit(&queue, Transaction { raw, ..Transaction::default() }).unwrap();
         let error = read_all(&queue, &mut queue.reader(SINK), Log::Raw).unwrap_err();
         assert_eq!(error, "Raw 1 is not what was written");
     }

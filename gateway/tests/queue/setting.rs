@@ -11,7 +11,7 @@ use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 pub(crate) fn config(engine: EngineKind, dir: &Path) -> Config {
     Config {
         engine,
-        generation_max_bytes: 4 << 20,
+        generation_max_bytes: 1 << 20,
         ballast_bytes: 1 << 20,
         cursor_delay: Duration::from_millis(1),
         ..Config::new(dir)

@@ -26,20 +26,17 @@ enum Kind {
     Flipped { bits: u64, within: Range<u64> },
 }
 
-/// Damages one file somewhere below `dir`; `None` if there is none left.
-pub(crate) fn inflict(dir: &Path, chance: &mut Chance) -> Option<Wound> {
+/// Damages one file somewhere below `dir`.
+pub(crate) fn inflict(dir: &Path, chance: &mut Chance) -> Wound {
     let mut files = Vec::new();
     files_below(dir, &mut files);
     files.sort();
     // Half of the wounds go to the files that hold the records.
     let large: Vec<_> = files.iter().filter(|f| fs::metadata(f).is_ok_and(|m| m.len() > 256 << 10)).cloned().collect();
     let among = if large.is_empty() || chance.below(2) == 0 { files } else { large };
-    if among.is_empty() {
-        return None;
-    }
     let file = chance.pick(&among).clone();
     let kind = damage(&file, chance);
-    Some(Wound { file: file.strip_prefix(dir).expect("below").to_owned(), kind })
+    Wound { file: file.strip_prefix(dir).expect("below").to_owned(), kind }
 }
 
 fn damage(file: &Path, chance: &mut Chance) -> Kind {

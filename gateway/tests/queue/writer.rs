@@ -47,6 +47,49 @@ impl FromStr for Acked {
     }
 }
 
+/// What a writer tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Acked(Acked),
+    /// Doors are held up, for the disk is full; so many commits had failed by then.
+    HeldUp { failed_commits: u64 },
+    /// Doors are open again.
+    Open,
+    /// Asked to, it has read all that the sink had not passed, byte for byte: up to these ends.
+    Read { ends: [u64; 2] },
+    /// Asked to, it has moved the sink to these ends.
+    Drained { ends: [u64; 2] },
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Acked(acked) => acked.fmt(f),
+            Self::HeldUp { failed_commits } => write!(f, "held up {failed_commits}"),
+            Self::Open => write!(f, "open"),
+            Self::Read { ends: [raw, derived] } => write!(f, "read {raw} {derived}"),
+            Self::Drained { ends: [raw, derived] } => write!(f, "drained {raw} {derived}"),
+        }
+    }
+}
+
+impl FromStr for Told {
+    type Err = ();
+
+    /// What the test harness says itself is none.
+    fn from_str(line: &str) -> Result<Self, ()> {
+        let words: Vec<_> = line.split(' ').collect();
+        let number = |at: usize| words[at].parse().map_err(|_| ());
+        match words[..] {
+            ["open"] => Ok(Self::Open),
+            ["held", "up", _] => Ok(Self::HeldUp { failed_commits: number(2)? }),
+            ["read", _, _] => Ok(Self::Read { ends: [number(1)?, number(2)?] }),
+            ["drained", _, _] => Ok(Self::Drained { ends: [number(1)?, number(2)?] }),
+            _ => line.parse().map(Self::Acked),
+        }
+    }
+}
+
 /// What the consumers do meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Consumers {
