@@ -120,8 +120,9 @@ impl Opened {
         };
         // A cursor may have gone back, with the state that it belongs to.
         let from = reader.cursor(log).next.0.min(was);
-        let read = oracle::read_all(&self.queue, reader, log)?;
-        let (missing, row) = (reader.end(log).0 - from - read.len() as u64, oracle::row(&self.queue, name, log)?);
+        let read = oracle::read_all(&self.queue.monitor(), reader, log)?;
+        let (missing, row) =
+            (reader.end(log).0 - from - read.len() as u64, oracle::row(&self.queue.monitor(), name, log)?);
         ensure!(missing == row.lost, "`{name}` misses {missing} from {from} on, read {}: {row:?}", read.len());
         ensure!(row.dropped == 0 && row.expired == 0, "nothing was given up: {row:?}");
         Ok((read, missing))

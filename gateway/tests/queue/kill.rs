@@ -5,9 +5,10 @@ use std::time::Duration;
 use gateway::queue::EngineKind;
 
 use crate::child::WriterProcess;
+use crate::job::{Consumers, Job};
 use crate::oracle;
 use crate::setting::{self, Chance};
-use crate::writer::{Acked, Consumers, Job};
+use crate::told::Acked;
 
 #[test]
 fn what_was_acknowledged_survives_sigkill_at_any_moment_on_sled() {

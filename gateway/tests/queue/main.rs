@@ -9,6 +9,7 @@
 //! | kill -9 at a random moment | `kill` | 12, 200 |
 //! | the power fails, with and without a volatile cache in the disk | `power_cut` | 4, 60 |
 //! | a damaged, cut or missing file | `damage` | 40, 1000 |
+//! | a disk that is full | `full_disk` | 1, 5 of each |
 //! | a clock that goes backwards | `clock` | |
 //!
 //! `GATEWAY_TEST_LONG` chooses the long setting. What needs root to mount says so loudly where it cannot run. Each test
@@ -19,9 +20,13 @@
 mod kill;
 mod power_cut;
 mod damage;
+mod full_disk;
 mod clock;
 
 mod writer;
+mod attendant;
+mod job;
+mod told;
 mod workload;
 mod child;
 mod oracle;

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use gateway::metrics::{self, LogLabel};
-use gateway::queue::{Committed, EngineKind, LedgerRow, Log, Queue, Reader, Transaction};
+use gateway::queue::{Committed, EngineKind, LedgerRow, Log, Monitor, Queue, Reader, Transaction};
 
 use crate::setting;
+use crate::told::Acked;
 use crate::workload::{self, AUDITOR, DETECT, SINK, STATE};
-use crate::writer::Acked;
 
 /// So long a queue that has more to give may say nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,12 +35,12 @@ pub(crate) fn judge(engine: EngineKind, dir: &Path, acked: &Acked) -> Result<Ack
         let (end, cursor, n) = (found.ends[log as usize], found.sink[log as usize], log as usize);
         ensure!(end >= acked.ends[n], "{log:?}: {} records acknowledged, {end} there", acked.ends[n]);
         ensure!(cursor >= acked.sink[n], "{log:?}: cursor {} acknowledged, {cursor} there", acked.sink[n]);
-        let read = read_all(&queue, &mut sink, log)?;
+        let read = read_all(&queue.monitor(), &mut sink, log)?;
         ensure!(read.iter().copied().eq(cursor..end), "{log:?}: from {cursor} to {end} only {} read", read.len());
         ensure!(lost(&metrics, log) == 0, "{log:?}: {} counted as lost", lost(&metrics, log));
     }
     ensure!(found.detect >= acked.detect, "cursor {} acknowledged, {} there", acked.detect, found.detect);
-    let read = read_all(&queue, &mut detect, Log::Raw)?;
+    let read = read_all(&queue.monitor(), &mut detect, Log::Raw)?;
     ensure!(read.iter().copied().eq(found.detect..found.ends[0]), "only {} for `{DETECT}`", read.len());
     let state = sink.state(STATE).map_err(|e| format!("state: {e}"))?;
     let expected = (found.ends != [0; 2]).then(|| workload::state(found.ends, found.detect));
@@ -71,7 +71,7 @@ pub(crate) fn lost(metrics: &metrics::Queue, log: Log) -> u64 {
 }
 
 /// Sequences of all records that this consumer has not passed, each of which is what was written there.
-pub(crate) fn read_all(queue: &Queue, reader: &mut Reader, log: Log) -> Result<Vec<u64>, String> {
+pub(crate) fn read_all(monitor: &Monitor, reader: &mut Reader, log: Log) -> Result<Vec<u64>, String> {
     let (mut at, mut all) = (reader.cursor(log).next, Vec::new());
     loop {
         while let Some(block) = reader.read(log, at).map_err(|e| format!("{log:?} from {}: {e}", at.0))? {
@@ -82,7 +82,7 @@ pub(crate) fn read_all(queue: &Queue, reader: &mut Reader, log: Log) -> Result<V
             }
             at = block.end();
         }
-        if row(queue, reader.name(), log)?.queued == all.len() as u64 {
+        if row(monitor, reader.name(), log)?.queued == all.len() as u64 {
             return Ok(all);
         }
         // The writer is just setting aside what cannot be read; then there is a change.
@@ -104,8 +104,8 @@ pub(crate) fn commit(queue: &Queue, t: Transaction) -> Result<Committed, String>
     answer.map_err(|e| format!("commits nothing: {e}"))
 }
 
-pub(crate) fn row(queue: &Queue, consumer: &str, log: Log) -> Result<LedgerRow, String> {
-    let rows = queue.monitor().ledger();
+pub(crate) fn row(monitor: &Monitor, consumer: &str, log: Log) -> Result<LedgerRow, String> {
+    let rows = monitor.ledger();
     let row = rows.into_iter().find(|row| row.consumer == consumer && row.log == log);
     row.ok_or_else(|| format!("`{consumer}` has no row in the ledger"))
 }
@@ -113,7 +113,8 @@ pub(crate) fn row(queue: &Queue, consumer: &str, log: Log) -> Result<LedgerRow, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::writer::{self, Consumers, Job};
+    use crate::job::{Consumers, Job};
+    use crate::writer;
 
     /// A judge that cannot say no proves nothing.
     #[test]
@@ -140,7 +141,7 @@ mod tests {
         let queue = Queue::open(&setting::config(EngineKind::Sled, dir.path()), metrics::Queue::default()).unwrap();
         let raw = vec![workload::record(Log::Raw, 0), workload::record(Log::Raw, 0)];
         commit(&queue, Transaction { raw, ..Transaction::default() }).unwrap();
-        let error = read_all(&queue, &mut queue.reader(SINK), Log::Raw).unwrap_err();
+        let error = read_all(&queue.monitor(), &mut queue.reader(SINK), Log::Raw).unwrap_err();
         assert_eq!(error, "Raw 1 is not what was written");
     }
 }

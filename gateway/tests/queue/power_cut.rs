@@ -11,8 +11,9 @@ use gateway::queue::EngineKind;
 
 use crate::child::WriterProcess;
 use crate::disk::{Cut, Disk};
+use crate::job::{Consumers, Job};
 use crate::setting::{self, Chance};
-use crate::writer::{Acked, Consumers, Job};
+use crate::told::Acked;
 use crate::{image, oracle};
 
 const DISK_BYTES: u64 = 96 << 20;

@@ -9,10 +9,12 @@ use gateway::queue::{EngineKind, Log, Queue};
 use tempfile::TempDir;
 
 use crate::child::WriterProcess;
+use crate::job::{Consumers, Job};
 use crate::oracle;
 use crate::setting::{self, Chance};
+use crate::told::Acked;
 use crate::workload::AUDITOR;
-use crate::writer::{self, Acked, Consumers, Job};
+use crate::writer;
 
 pub(crate) struct Template {
     pub(crate) engine: EngineKind,

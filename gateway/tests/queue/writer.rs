@@ -1,17 +1,16 @@
 //! The writer: appends, reads and advances until it is ended, and tells each acknowledgement.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use gateway::metrics;
-use gateway::queue::{Appender, Committed, EngineKind, Log, Queue, QueueSeq, Reader, Receipt, Transaction};
+use gateway::queue::{Appender, Committed, Config, EngineKind, Log, Queue, QueueSeq, Reader, Receipt, Transaction};
 use tokio::runtime::Runtime;
 
+use crate::attendant;
+use crate::job::{Consumers, Job};
 use crate::oracle;
 use crate::setting;
+use crate::told::{Acked, Told};
 use crate::workload::{self, AUDITOR, DETECT, SINK, STATE};
 
 /// Receipts that are waited for at a time.
@@ -19,124 +18,13 @@ const UNDER_WAY: usize = 4;
 /// Consumers stay this many records behind, per log, so that a fault finds some that nobody has read.
 const LAG: [u64; 2] = [1_500, 20];
 
-/// What was acknowledged: all of it is to be there after a fault.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Acked {
-    /// Sequences after the last acknowledged records.
-    pub(crate) ends: [u64; 2],
-    /// Cursors that became durable with them.
-    pub(crate) sink: [u64; 2],
-    pub(crate) detect: u64,
-}
-
-impl fmt::Display for Acked {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { ends: [raw, derived], sink: [sink_raw, sink_derived], detect } = self;
-        write!(f, "acked {raw} {derived} {sink_raw} {sink_derived} {detect}")
-    }
-}
-
-impl FromStr for Acked {
-    type Err = ();
-
-    fn from_str(line: &str) -> Result<Self, ()> {
-        let numbers = line.strip_prefix("acked ").ok_or(())?.split(' ').map(|n| n.parse().map_err(|_| ()));
-        let numbers: Vec<u64> = numbers.collect::<Result<_, ()>>()?;
-        let [raw, derived, sink_raw, sink_derived, detect] = numbers[..] else { return Err(()) };
-        Ok(Self { ends: [raw, derived], sink: [sink_raw, sink_derived], detect })
-    }
-}
-
-/// What a writer tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    Acked(Acked),
-    /// Doors are held up, for the disk is full; so many commits had failed by then.
-    HeldUp { failed_commits: u64 },
-    /// Doors are open again.
-    Open,
-    /// Asked to, it has read all that the sink had not passed, byte for byte: up to these ends.
-    Read { ends: [u64; 2] },
-    /// Asked to, it has moved the sink to these ends.
-    Drained { ends: [u64; 2] },
-}
-
-impl fmt::Display for Told {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::Acked(acked) => acked.fmt(f),
-            Self::HeldUp { failed_commits } => write!(f, "held up {failed_commits}"),
-            Self::Open => write!(f, "open"),
-            Self::Read { ends: [raw, derived] } => write!(f, "read {raw} {derived}"),
-            Self::Drained { ends: [raw, derived] } => write!(f, "drained {raw} {derived}"),
-        }
-    }
-}
-
-impl FromStr for Told {
-    type Err = ();
-
-    /// What the test harness says itself is none.
-    fn from_str(line: &str) -> Result<Self, ()> {
-        let words: Vec<_> = line.split(' ').collect();
-        let number = |at: usize| words[at].parse().map_err(|_| ());
-        match words[..] {
-            ["open"] => Ok(Self::Open),
-            ["held", "up", _] => Ok(Self::HeldUp { failed_commits: number(2)? }),
-            ["read", _, _] => Ok(Self::Read { ends: [number(1)?, number(2)?] }),
-            ["drained", _, _] => Ok(Self::Drained { ends: [number(1)?, number(2)?] }),
-            _ => line.parse().map(Self::Acked),
-        }
-    }
-}
-
-/// What the consumers do meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Consumers {
-    /// They follow closely, so that generations are deleted, too.
-    Follow,
-    /// They are there and stay where they are, and [`AUDITOR`] joins them.
-    Hold,
-}
-
-pub(crate) struct Job {
-    pub(crate) engine: EngineKind,
-    pub(crate) dir: PathBuf,
-    pub(crate) consumers: Consumers,
-}
-
-const ENGINE_VARIABLE: &str = "GATEWAY_QUEUE_WRITER_ENGINE";
-const DIR_VARIABLE: &str = "GATEWAY_QUEUE_WRITER_DIR";
-const HOLD_VARIABLE: &str = "GATEWAY_QUEUE_WRITER_HOLDS";
-
-impl Job {
-    /// For a child process.
-    pub(crate) fn variables(&self) -> Vec<(&'static str, PathBuf)> {
-        let mut variables = vec![(ENGINE_VARIABLE, self.engine.name().into()), (DIR_VARIABLE, self.dir.clone())];
-        if self.consumers == Consumers::Hold {
-            variables.push((HOLD_VARIABLE, "1".into()));
-        }
-        variables
-    }
-
-    /// `None` if this process is not a child.
-    fn from_variables() -> Option<Self> {
-        let name = std::env::var(ENGINE_VARIABLE).ok()?;
-        let engine = EngineKind::ALL.into_iter().find(|e| e.name() == name).expect("the parent knows its engines");
-        let dir = std::env::var_os(DIR_VARIABLE).expect("set together").into();
-        let consumers = if std::env::var_os(HOLD_VARIABLE).is_some() { Consumers::Hold } else { Consumers::Follow };
-        Some(Self { engine, dir, consumers })
-    }
-}
-
 /// This test is also the child process of the others.
 pub(crate) const TEST: &str = "writer::without_a_fault_everything_is_there_and_balanced";
 
 #[test]
 fn without_a_fault_everything_is_there_and_balanced() {
     if let Some(job) = Job::from_variables() {
-        // Not `println!`: each line is to leave at once.
-        return write(&job, u64::MAX, &mut |acked| writeln!(std::io::stdout(), "{acked}").expect("the parent listens"));
+        return write_attended(&job, u64::MAX, attendant::start, &mut |acked| attendant::tell(&Told::Acked(acked)));
     }
     let dir = tempfile::tempdir().unwrap();
     let job = Job { engine: EngineKind::Sled, dir: dir.path().join("queue"), consumers: Consumers::Follow };
@@ -149,7 +37,18 @@ fn without_a_fault_everything_is_there_and_balanced() {
 
 /// Commits so many transactions, waits for them and closes.
 pub(crate) fn write(job: &Job, transactions: u64, tell: &mut dyn FnMut(Acked)) {
-    let mut writer = Writer::open(job.engine, &job.dir);
+    write_attended(job, transactions, |_, _| (), tell);
+}
+
+fn write_attended(
+    job: &Job,
+    transactions: u64,
+    attend: impl FnOnce(&Queue, metrics::Queue),
+    tell: &mut dyn FnMut(Acked),
+) {
+    let metrics = metrics::Queue::default();
+    let mut writer = Writer::open(job, metrics.clone());
+    attend(&writer.queue, metrics);
     if job.consumers == Consumers::Hold {
         writer.queue.reader(AUDITOR);
     }
@@ -183,8 +82,12 @@ struct Waiting {
 }
 
 impl Writer {
-    fn open(engine: EngineKind, dir: &Path) -> Self {
-        let queue = Queue::open(&setting::config(engine, dir), metrics::Queue::default()).expect("opens");
+    fn open(job: &Job, metrics: metrics::Queue) -> Self {
+        let mut config = setting::config(job.engine, &job.dir);
+        if job.consumers == Consumers::AwaitOrders {
+            config.ballast_bytes = Config::new(&job.dir).ballast_bytes;
+        }
+        let queue = Queue::open(&config, metrics).expect("opens");
         let sink = queue.reader(SINK);
         let detect = queue.reader_of(DETECT, &[Log::Raw]);
         let told = Acked {
@@ -217,7 +120,7 @@ impl Writer {
         let [raw_first, derived_first] = self.told.ends;
         let (raw, derived) = workload::transaction_size(nth);
         self.told.ends = [raw_first + raw, derived_first + derived];
-        if consumers == Consumers::Follow {
+        if consumers != Consumers::Hold {
             self.told.detect = self.told.detect.max(raw_first.saturating_sub(LAG[0] / 2));
         }
         let t = Transaction {
