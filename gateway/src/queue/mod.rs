@@ -4,12 +4,18 @@
 //! - A receipt is given only after the transaction is on disk behind an fsync that the kernel really did.
 //! - A transaction is all or nothing: appended records, cursors and state become durable together.
 //! - `QueueSeq` counts each log and is never reused; a hole means records that were lost, and is in the books.
+//! - A record that a consumer does not get is in its ledger with a reason. What damage took is noticed, for each block
+//!   has its own CRC, sequences have no holes, and the watermark says how far they go.
+//! - The directory stays within its budget as measured on disk; memory does not grow with the backlog.
+//! - It always opens: what cannot be read is set aside, searched for sound blocks, and counted.
 //!
 //! # Flow
 //! ```text
-//! Appender ─Transaction─▶ inbox ─▶ writer thread (group commit) ─▶ Store ─fsync─▶ watermark ─fsync─▶ Receipt
-//!                                                                                    │
-//! Reader ◀─ cache of the newest blocks, else Store ◀──────── books (cursors, ledger) ◀┘ and Readers wake
+//! Appender ─Transaction─▶ inbox ─▶ writer thread (group commit) ─▶ newest generation ─fsync─▶ watermark ─fsync─▶ Receipt
+//! (doors can be held up,                │ between commits: budget,          │
+//!  stages never)                        │ times to live, ballast            ▼ full: the next one begins
+//!                                       ▼                              older generations, deleted once all have passed
+//! Reader ◀─ cache of the newest blocks, else a generation ◀── books (cursors, ledger)
 //! ```
 //!
 //! # Not here
@@ -36,6 +42,7 @@ mod recovery;
 mod retention;
 mod runs;
 mod salvage;
+mod shelves;
 mod sled_store;
 mod store;
 mod varint;
