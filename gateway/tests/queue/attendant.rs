@@ -30,7 +30,7 @@ pub(crate) fn start(queue: &Queue, metrics: metrics::Queue) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers");
         while runtime.block_on(pressure.changed()).is_ok() {
             match *pressure.borrow_and_update() {
-                Pressure::None => tell(&Told::Open),
+                Pressure::None => {}
                 Pressure::DiskFull => tell(&Told::HeldUp { failed_commits: metrics.failed_commits.get() }),
                 Pressure::OverBudget => panic!("the budget is far larger than the disk"),
             }
@@ -38,13 +38,12 @@ pub(crate) fn start(queue: &Queue, metrics: metrics::Queue) {
     });
     std::thread::spawn(move || {
         for order in std::io::stdin().lines().map_while(Result::ok) {
-            let ends = read(&monitor, &mut sink);
-            if order == format!("{:?}", Order::Drain) {
-                Log::ALL.into_iter().for_each(|log| sink.advance(log, workload::delivered(ends[log as usize])));
-                tell(&Told::Drained { ends });
+            let told = if order == format!("{:?}", Order::Drain) {
+                Told::Drained { ends: drain(&monitor, &mut sink) }
             } else {
-                tell(&Told::Read { ends });
-            }
+                Told::Read { ends: read(&monitor, &mut sink) }
+            };
+            tell(&told);
         }
     });
 }
@@ -58,5 +57,24 @@ fn read(monitor: &Monitor, sink: &mut Reader) -> [u64; 2] {
         let end = from + read.len() as u64;
         assert!(read.into_iter().eq(from..end), "{log:?} has a hole between {from} and {end}");
         end
+    })
+}
+
+/// Block by block, as a sink does: what it has passed makes room for the rest.
+fn drain(monitor: &Monitor, sink: &mut Reader) -> [u64; 2] {
+    Log::ALL.map(|log| {
+        let (mut at, end) = (sink.cursor(log).next, monitor.end(log));
+        while at < end {
+            let Some(block) = sink.read(log, at).expect("reads") else {
+                oracle::wait_for_change(sink).expect("goes on reading once the store is mended");
+                continue;
+            };
+            for (expected, (seq, record)) in (at.0..).zip(block.records_from(at)) {
+                assert_eq!((seq.0, record), (expected, &workload::record(log, expected)));
+            }
+            at = block.end();
+            sink.advance(log, workload::delivered(at.0));
+        }
+        at.0
     })
 }

@@ -90,7 +90,7 @@ pub(crate) fn read_all(monitor: &Monitor, reader: &mut Reader, log: Log) -> Resu
     }
 }
 
-fn wait_for_change(reader: &mut Reader) -> Result<(), String> {
+pub(crate) fn wait_for_change(reader: &mut Reader) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|e| e.to_string())?;
     let change = runtime.block_on(async { tokio::time::timeout(PATIENCE, reader.changed()).await });
     change.map_err(|_| "there are more, and nothing happens")?.map_err(|e| e.to_string())

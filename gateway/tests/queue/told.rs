@@ -39,8 +39,6 @@ pub(crate) enum Told {
     HeldUp {
         failed_commits: u64,
     },
-    /// Doors are open again.
-    Open,
     /// Asked to, it has read all that the sink had not passed, byte for byte: up to these ends.
     Read {
         ends: [u64; 2],
@@ -56,7 +54,6 @@ impl fmt::Display for Told {
         match self {
             Self::Acked(acked) => acked.fmt(f),
             Self::HeldUp { failed_commits } => write!(f, "held up {failed_commits}"),
-            Self::Open => write!(f, "open"),
             Self::Read { ends: [raw, derived] } => write!(f, "read {raw} {derived}"),
             Self::Drained { ends: [raw, derived] } => write!(f, "drained {raw} {derived}"),
         }
@@ -71,7 +68,6 @@ impl FromStr for Told {
         let words: Vec<_> = line.split(' ').collect();
         let number = |at: usize| words[at].parse().map_err(|_| ());
         match words[..] {
-            ["open"] => Ok(Self::Open),
             ["held", "up", _] => Ok(Self::HeldUp { failed_commits: number(2)? }),
             ["read", _, _] => Ok(Self::Read { ends: [number(1)?, number(2)?] }),
             ["drained", _, _] => Ok(Self::Drained { ends: [number(1)?, number(2)?] }),
@@ -84,13 +80,7 @@ impl FromStr for Told {
 fn lines_come_back_as_what_was_told() {
     let acked = Acked { ends: [1, 2], sink: [3, 4], detect: 5 };
     let ends = [6, 7];
-    for told in [
-        Told::Acked(acked),
-        Told::HeldUp { failed_commits: 8 },
-        Told::Open,
-        Told::Read { ends },
-        Told::Drained { ends },
-    ] {
+    for told in [Told::Acked(acked), Told::HeldUp { failed_commits: 8 }, Told::Read { ends }, Told::Drained { ends }] {
         assert_eq!(told.to_string().parse(), Ok(told));
     }
     assert_eq!("test result: ok".parse::<Told>(), Err(()));

@@ -85,7 +85,9 @@ impl Writer {
     fn open(job: &Job, metrics: metrics::Queue) -> Self {
         let mut config = setting::config(job.engine, &job.dir);
         if job.consumers == Consumers::AwaitOrders {
-            config.ballast_bytes = Config::new(&job.dir).ballast_bytes;
+            // As it is in use: an engine may need space to open a generation for reading, some for each.
+            let Config { ballast_bytes, generation_max_bytes, .. } = Config::new(&job.dir);
+            config = Config { ballast_bytes, generation_max_bytes, ..config };
         }
         let queue = Queue::open(&config, metrics).expect("opens");
         let sink = queue.reader(SINK);
