@@ -53,9 +53,9 @@ impl Disk {
         let dir = tempfile::tempdir().unwrap();
         let mut disk = Self { inner: None, outer: None, frozen: None, options: options.to_owned(), dir };
         // Room for a copy of the disk, and both are sparse.
-        image::make_ext4(&disk.host_image(), 3 * bytes);
+        image::make_ext4(&disk.host_image(), 3 * bytes).unwrap();
         disk.mount_outer();
-        image::make_ext4(&disk.disk_image(), bytes);
+        image::make_ext4(&disk.disk_image(), bytes).unwrap();
         disk.mount_inner();
         disk
     }
@@ -74,11 +74,11 @@ impl Disk {
     }
 
     fn mount_outer(&mut self) {
-        self.outer = Some(Mount::new(&self.host_image(), &self.dir.path().join("host"), "defaults"));
+        self.outer = Some(Mount::new(&self.host_image(), &self.dir.path().join("host"), "defaults").unwrap());
     }
 
     fn mount_inner(&mut self) {
-        self.inner = Some(Mount::new(&self.disk_image(), &self.dir.path().join("disk"), &self.options));
+        self.inner = Some(Mount::new(&self.disk_image(), &self.dir.path().join("disk"), &self.options).unwrap());
     }
 
     /// The moment.

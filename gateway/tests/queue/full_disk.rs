@@ -100,8 +100,8 @@ impl Disk {
     fn new(engine: EngineKind) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("disk.img");
-        image::make_ext4(&image, DISK_BYTES);
-        let mount = Mount::new(&image, &dir.path().join("disk"), "defaults");
+        image::make_ext4(&image, DISK_BYTES).unwrap();
+        let mount = Mount::new(&image, &dir.path().join("disk"), "defaults").unwrap();
         Self { engine, mount, dir }
     }
 
