@@ -1,6 +1,6 @@
 //! Settings of the queue and their defaults.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Which storage engine holds the generations.
@@ -69,6 +69,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// The defaults, for a gateway with this data directory.
+    pub fn in_data_dir(data_dir: &Path) -> Self {
+        Self::new(data_dir.join("queue"))
+    }
+
     /// The defaults, in this directory.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {

@@ -86,7 +86,7 @@ fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
 
 fn queue(reader: &mut Reader<'_>, data_dir: &Path) -> queue::Config {
     reader.table("queue").finish();
-    queue::Config::new(data_dir.join("queue"))
+    queue::Config::in_data_dir(data_dir)
 }
 
 /// Without a table: one route that takes everything.
