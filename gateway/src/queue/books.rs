@@ -85,6 +85,14 @@ impl Consumer {
         self.dirty = true;
     }
 
+    /// Its account counts these already.
+    fn know_lost(&mut self, lost: impl Iterator<Item = Run>) {
+        let next = self.account.cursor.next;
+        let known = &mut self.gone[Fate::Lost as usize];
+        *known = Runs::default();
+        lost.for_each(|run| known.add(Run::new(run.first.max(next), run.end)));
+    }
+
     /// As it is to be found after a restart: there is nobody then who has records under way.
     fn durable(&self) -> Account {
         Account { cursor: Cursor { next: self.next(), ..self.account.cursor }, ..self.account }
@@ -115,8 +123,8 @@ impl Books {
             books.consumers.insert((name.clone(), *log), Consumer::new(*account));
         }
         let is_earlier = contents.is_of_an_earlier_moment(mark);
-        books.take_marked(mark.map_or(&[], |m| &m.accounts), is_earlier);
-        books.know_what_is_booked_as_lost();
+        books.know_what_is_booked(&contents.lost_before);
+        books.take_marked(mark, is_earlier);
         for (log, runs) in Log::ALL.into_iter().zip(lost) {
             runs.iter().for_each(|run| books.mark_lost(log, run));
         }
@@ -125,28 +133,40 @@ impl Books {
     }
 
     /// Accounts hold the count alone: which records it speaks of must be known, so that none is booked again.
-    fn know_what_is_booked_as_lost(&mut self) {
+    fn know_what_is_booked(&mut self, lost: &[Runs; 2]) {
         for ((_, log), consumer) in &mut self.consumers {
-            let next = consumer.account.cursor.next;
-            for run in self.lost[*log as usize].iter() {
-                consumer.gone[Fate::Lost as usize].add(Run::new(run.first.max(next), run.end));
-            }
+            consumer.know_lost(lost[*log as usize].iter());
         }
     }
 
-    /// The watermark's accounts are the newer ones where the store is of an earlier moment, or not committed since.
-    fn take_marked(&mut self, accounts: &[MarkedAccount], is_earlier: bool) {
-        for MarkedAccount { name, log, moves_with_state, account } in accounts {
+    /// The watermark's accounts are the newer ones where the store is of an earlier moment, or not committed since. So
+    /// are the losses that they have booked: an account of the store may have yet to book them.
+    fn take_marked(&mut self, mark: Option<&Mark>, is_earlier: bool) {
+        let Some(mark) = mark else { return };
+        for MarkedAccount { name, log, moves_with_state, account } in &mark.accounts {
             let stored = self.consumers.entry((name.clone(), *log));
             let is_new = matches!(stored, std::collections::btree_map::Entry::Vacant(_));
             let consumer = stored.or_insert_with(|| Consumer::new(*account));
             consumer.moves_with_state = *moves_with_state;
             // A cursor goes back with the state that it belongs to.
             let follows_store = *moves_with_state && is_earlier;
-            if is_new || (account.cursor.next > consumer.account.cursor.next && !follows_store) {
-                consumer.account = *account;
+            // Cursors only move on; at the same place the books only grow.
+            let age = |account: &Account| (account.cursor.next, account.gone.iter().sum::<u64>());
+            if is_new || (age(account) > age(&consumer.account) && !follows_store) {
                 consumer.dirty = true;
+                consumer.account = *account;
+                let of_log = mark.lost.iter().filter(|(of, _)| of == log);
+                consumer.know_lost(self.lost[*log as usize].iter().chain(of_log.map(|(_, run)| *run)));
             }
+        }
+        for (log, run) in &mark.lost {
+            let mut unknown = Runs::default();
+            unknown.add(*run);
+            self.lost[*log as usize].iter().for_each(|known| unknown.remove(known));
+            unknown.iter().for_each(|run| {
+                self.held[*log as usize].remove(run);
+                self.mark_lost(*log, run);
+            });
         }
     }
 
@@ -223,7 +243,17 @@ impl Books {
             moves_with_state: consumer.moves_with_state,
             account: consumer.durable(),
         };
-        Mark { ends, oldest, newest_generation, accounts: self.consumers.iter().map(row).collect() }
+        let lost = Log::ALL.into_iter().flat_map(|log| {
+            let ahead = self.lost[log as usize].iter().filter(move |run| run.end > oldest[log as usize]);
+            ahead.map(move |run| (log, run))
+        });
+        Mark {
+            ends,
+            oldest,
+            newest_generation,
+            lost: lost.collect(),
+            accounts: self.consumers.iter().map(row).collect(),
+        }
     }
 
     /// Sequence after the last durable record.

@@ -70,6 +70,8 @@ impl Contents {
                 Some(mark) => {
                     missing.remove(Run::new(QueueSeq(0), mark.oldest[log]));
                     missing.add(Run::new(mark.oldest[log], self.end[log].max(mark.ends[log])));
+                    let known = mark.lost.iter().filter(|(of, _)| *of as usize == log);
+                    known.for_each(|(_, run)| missing.remove(*run));
                 }
                 None => missing.add(Run::new(held.first().unwrap_or(self.end[log]), self.end[log])),
             }
@@ -84,6 +86,8 @@ impl Contents {
 pub(super) struct Quarantined {
     pub(super) dir: std::path::PathBuf,
     pub(super) was_newest: bool,
+    /// What it held, as far as that is known.
+    pub(super) gone: Vec<(Log, Run)>,
 }
 
 /// A block as stored; its bytes may be damaged, its place is known all the same.

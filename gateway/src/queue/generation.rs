@@ -16,7 +16,7 @@ use super::files;
 use super::keys::{self, BlockKey, Part};
 use super::record::{Log, QueueSeq};
 use super::runs::{Run, Runs};
-use super::store::{Engine, Entries, Store, StoreError};
+use super::store::{Engine, Entries, Store, StoreError, Visit};
 use crate::clock::Stamp;
 
 const MARKER: &str = "complete";
@@ -272,11 +272,7 @@ impl Generation {
     }
 
     /// Calls `f` for every entry under the prefix, in order, as they were at one moment.
-    pub(super) fn each(
-        &self,
-        prefix: &[u8],
-        f: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    pub(super) fn each(&self, prefix: &[u8], f: Visit<'_>) -> Result<(), StoreError> {
         self.with(|store| store.each(prefix, f))
     }
 

@@ -280,12 +280,12 @@ impl Generations {
     }
 
     /// Sets an older generation aside that cannot be read. What it held is gone, as far as it is not salvaged.
-    pub(super) fn quarantine(&mut self, number: u32) -> Result<Option<(Quarantined, Vec<(Log, Run)>)>, StoreError> {
+    pub(super) fn quarantine(&mut self, number: u32) -> Result<Option<Quarantined>, StoreError> {
         let Some(generation) = self.shared.take(number) else { return Ok(None) };
         generation.close_for_good();
         let gone = self.gone(&generation);
         let dir = quarantine::set_aside(&self.shared.dir, generation.dir())?;
-        Ok(Some((Quarantined { dir, was_newest: false }, gone)))
+        Ok(Some(Quarantined { dir, was_newest: false, gone }))
     }
 
     fn gone(&mut self, generation: &Generation) -> Vec<(Log, Run)> {

@@ -182,7 +182,11 @@ impl Offline {
                         let listed = &mut self.listed[at];
                         match older.iter().find(|(number, _)| *number == listed.number) {
                             Some((_, held)) => (listed.standing, listed.held) = (Standing::Older, held.clone()),
-                            None => quarantined.push(Quarantined { dir: listed.dir.clone(), was_newest: false }),
+                            None => quarantined.push(Quarantined {
+                                dir: listed.dir.clone(),
+                                was_newest: false,
+                                gone: Vec::new(),
+                            }),
                         }
                     }
                     (self.listed[at].standing, self.listed[at].held) = (Standing::Newest, copy.held());
@@ -194,7 +198,7 @@ impl Offline {
                     let reason = self.of_original(&self.listed[at], &reason);
                     let listed = &mut self.listed[at];
                     listed.standing = Standing::Unopenable(reason);
-                    quarantined.push(Quarantined { dir: listed.dir.clone(), was_newest: true });
+                    quarantined.push(Quarantined { dir: listed.dir.clone(), was_newest: true, gone: Vec::new() });
                 }
             }
         }

@@ -21,7 +21,7 @@ use sled::transaction::{ConflictableTransactionError, TransactionError};
 use super::files;
 use super::keys;
 use super::shelves::Shelves;
-use super::store::{Engine, Entries, Entry, Store, StoreError};
+use super::store::{Engine, Entries, Entry, Store, StoreError, Visit};
 
 /// A whole node of 17 of the longest values fits a quarter of it. sled has several buffers of this size.
 const SEGMENT_BYTES: usize = 1 << 20;
@@ -107,7 +107,7 @@ impl Store for SledStore {
         })
     }
 
-    fn each(&self, prefix: &[u8], f: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    fn each(&self, prefix: &[u8], f: Visit<'_>) -> Result<(), StoreError> {
         let shelves = self.shelves.read().expect("no panic under the lock");
         let (mut plain, mut shelved) = (self.db.scan_prefix(prefix), shelves.scan(prefix));
         let mut next = (self.caught(|| plain.next().transpose())?, self.caught(|| shelved.next().transpose())?);

@@ -37,8 +37,11 @@ pub(super) trait Store: Send + Sync {
     fn first_from(&self, key: &[u8]) -> Result<Option<Entry>, StoreError>;
 
     /// Calls `f` for every entry under the prefix, in order, as they were at one moment.
-    fn each(&self, prefix: &[u8], f: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError>;
+    fn each(&self, prefix: &[u8], f: Visit<'_>) -> Result<(), StoreError>;
 }
+
+/// Called with key and value.
+pub(super) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
 
 /// Key and value.
 pub(super) type Entry = (Vec<u8>, Vec<u8>);

@@ -12,7 +12,8 @@
 //! | 20 | 16 | sequence after the last durable record, of each log |
 //! | 36 | 16 | oldest sequence still kept, of each log |
 //! | 52 | 4 | number of the newest generation |
-//! | 56 | … | accounts: name length u8, name, log u8, 1 if it moves with state u8, account of 64 bytes |
+//! | 56 | 2 | how many lost runs follow: log u8, first u64, end u64 each |
+//! | 58 | … | then accounts: name length u8, name, log u8, 1 if it moves with state u8, account of 64 bytes |
 //!
 //! # Invariants
 //! - Written after the store's fsync and before the receipt: never ahead of what is durable, never behind an
@@ -27,13 +28,16 @@ use std::path::{Path, PathBuf};
 use super::cursor::Account;
 use super::files;
 use super::record::{Log, QueueSeq};
+use super::runs::Run;
 use super::store::StoreError;
 
 const NAME: &str = "watermark";
 const MAGIC: [u8; 4] = *b"GWQW";
 /// Room for the accounts of 24 sinks with names of 64 bytes and more; never shares a page with the other slot.
 const SLOT_BYTES: usize = 16 * 1024;
-const FIXED_BYTES: usize = 56;
+const FIXED_BYTES: usize = 58;
+/// Lost runs in one slot; the newest ones count, for older ones are long since noted in the store.
+const LOST_MAX: usize = 128;
 
 /// What the watermark vouches for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub(super) struct Mark {
     pub(super) ends: [QueueSeq; 2],
     /// Records before these were released, not lost.
     pub(super) oldest: [QueueSeq; 2],
+    /// Losses that the accounts have booked already.
+    pub(super) lost: Vec<(Log, Run)>,
     /// Up to this one generations count even if their marker is gone.
     pub(super) newest_generation: u32,
     pub(super) accounts: Vec<MarkedAccount>,
@@ -135,6 +141,12 @@ fn to_bytes(writes: u64, mark: &Mark) -> Vec<u8> {
     out.extend(writes.to_le_bytes());
     out.extend([mark.ends, mark.oldest].as_flattened().iter().flat_map(|seq| seq.0.to_le_bytes()));
     out.extend(mark.newest_generation.to_le_bytes());
+    let lost = &mark.lost[mark.lost.len().saturating_sub(LOST_MAX)..];
+    out.extend((lost.len() as u16).to_le_bytes());
+    for (log, run) in lost {
+        out.push(*log as u8);
+        out.extend([run.first, run.end].iter().flat_map(|seq| seq.0.to_le_bytes()));
+    }
     for row in &mark.accounts {
         let Ok(len) = u8::try_from(row.name.len()) else { continue };
         // An account that does not fit is still in the store.
@@ -165,22 +177,33 @@ fn parse(slot: &[u8]) -> Option<(u64, Mark)> {
         ends: [QueueSeq(word(20)?), QueueSeq(word(28)?)],
         oldest: [QueueSeq(word(36)?), QueueSeq(word(44)?)],
         newest_generation: u32::from_le_bytes(slot[52..56].try_into().ok()?),
+        lost: Vec::new(),
         accounts: Vec::new(),
     };
     let mut rest = &slot[FIXED_BYTES..];
+    for _ in 0..u16::from_le_bytes(slot[56..58].try_into().ok()?) {
+        let ([log, run @ ..], after) = rest.split_first_chunk::<17>()?;
+        let seq = |at: usize| run[at..at + 8].try_into().map(u64::from_le_bytes).map(QueueSeq).ok();
+        mark.lost.push((log_of(*log)?, Run::new(seq(0)?, seq(8)?)));
+        rest = after;
+    }
     while let Some((len, after)) = rest.split_first() {
         let (name, after) = after.split_at_checked(usize::from(*len))?;
         let ([log, moves], after) = after.split_first_chunk()?;
         let (account, after) = after.split_at_checked(Account::BYTES)?;
         mark.accounts.push(MarkedAccount {
             name: std::str::from_utf8(name).ok()?.to_owned(),
-            log: Log::ALL.into_iter().find(|l| *l as u8 == *log)?,
+            log: log_of(*log)?,
             moves_with_state: *moves == 1,
             account: Account::from_bytes(account)?,
         });
         rest = after;
     }
     Some((word(12)?, mark))
+}
+
+fn log_of(byte: u8) -> Option<Log> {
+    Log::ALL.into_iter().find(|l| *l as u8 == byte)
 }
 
 #[cfg(test)]
@@ -195,6 +218,7 @@ mod tests {
             account: Account { start: QueueSeq(n), ..Account::default() },
         };
         let accounts = vec![account("influx", Log::Raw), account("detect", Log::Derived)];
+        let lost = vec![(Log::Derived, Run::new(QueueSeq(n), QueueSeq(n + 3)))];
         Mark {
             ends: [QueueSeq(n + 1), QueueSeq(n)],
             oldest: [QueueSeq(n / 2), QueueSeq(0)],

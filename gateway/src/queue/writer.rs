@@ -59,6 +59,14 @@ impl Drop for CloseOnExit {
 
 type Answer = tokio::sync::oneshot::Sender<Result<Committed, Arc<Error>>>;
 
+/// A group as one batch.
+struct Gathered {
+    batch: Batch,
+    /// May be shown once the batch is durable.
+    cursors: Vec<(String, Log, Cursor)>,
+    settled: Vec<(Answer, Committed)>,
+}
+
 impl Writer {
     /// Works until the inbox is closed and empty, or the store cannot be mended.
     pub(super) fn run(mut self) -> Result<(), Arc<Error>> {
@@ -80,7 +88,7 @@ impl Writer {
     fn commit(&mut self, group: Vec<Pending>) -> Result<(), Arc<Error>> {
         let first_at = group.iter().map(|p| p.arrived_at).min();
         let costs: Vec<_> = group.iter().map(Pending::cost).collect();
-        let (batch, cursors, settled) = self.gather(group);
+        let Gathered { batch, cursors, settled } = self.gather(group);
         if let Err(error) = self.persist(&batch) {
             return Err(self.give_up(settled, error));
         }
@@ -96,8 +104,8 @@ impl Writer {
         self.keep_up().map_err(|error| self.give_up(Vec::new(), error))
     }
 
-    /// Gives sequences, cuts and encodes blocks, collects the rest; the cursors may be shown once it is durable.
-    fn gather(&self, group: Vec<Pending>) -> (Batch, Vec<(String, Log, Cursor)>, Vec<(Answer, Committed)>) {
+    /// Gives sequences, cuts and encodes blocks, collects the rest.
+    fn gather(&self, group: Vec<Pending>) -> Gathered {
         let count = |of: fn(&Transaction) -> &Vec<Record>| group.iter().map(|p| of(&p.transaction).len()).sum();
         let mut records = [Vec::with_capacity(count(|t| &t.raw)), Vec::with_capacity(count(|t| &t.derived))];
         let mut settled = Vec::with_capacity(group.len());
@@ -123,7 +131,7 @@ impl Writer {
             batch.accounts.push((name.clone(), *log, books.account_with(name, *log, *cursor)));
         }
         drop(books);
-        (batch, cursors, settled)
+        Gathered { batch, cursors, settled }
     }
 
     /// Makes the batch durable, whatever it takes.

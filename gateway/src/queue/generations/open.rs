@@ -37,7 +37,7 @@ pub(super) fn load(shared: &Shared, end: [QueueSeq; 2], newest: u32) -> Result<L
                 newest.close_for_good();
                 let dir = quarantine::set_aside(&shared.dir, newest.dir())?;
                 tracing::error!(%error, kept_in = %dir.display(), "Queue set a generation aside that cannot be opened.");
-                quarantined.push(Quarantined { dir, was_newest: true });
+                quarantined.push(Quarantined { dir, was_newest: true, gone: Vec::new() });
             }
             Err(error) => return Err(error),
         }
@@ -73,7 +73,7 @@ fn gather(
             None => {
                 let dir = quarantine::set_aside(&shared.dir, &shared.dir.join(Generation::dir_name(number)))?;
                 tracing::warn!(kept_in = %dir.display(), "Queue set a generation aside that the newest knows nothing of.");
-                contents.quarantined.push(Quarantined { dir, was_newest: false });
+                contents.quarantined.push(Quarantined { dir, was_newest: false, gone: Vec::new() });
             }
         }
     }

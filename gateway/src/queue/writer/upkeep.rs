@@ -275,10 +275,10 @@ impl Writer {
     }
 
     fn set_aside(&mut self, number: u32, error: &StoreError) -> Result<(), StoreError> {
-        let Some((quarantined, gone)) = self.store.quarantine(number)? else { return Ok(()) };
+        let Some(quarantined) = self.store.quarantine(number)? else { return Ok(()) };
         tracing::error!(%error, kept_in = %quarantined.dir.display(), "Queue set a generation aside that cannot be read.");
         let mut missing = <[Runs; 2]>::default();
-        for (log, run) in gone {
+        for (log, run) in quarantined.gone {
             self.shared.books().held_within(log, run).iter().for_each(|run| missing[log as usize].add(run));
         }
         let mut contents = Contents::default();
