@@ -466,4 +466,25 @@ mod tests {
         assert!(books.is_dirty());
         assert_eq!((take(&mut books), books.is_dirty()), (1, false));
     }
+
+    #[test]
+    fn a_loss_that_only_the_watermark_knows_of_is_booked_once() {
+        let mut books = books(10);
+        register(&mut books, "sink");
+        books.advance("sink", Log::Raw, delivered(2));
+        let before = vec![("sink".to_owned(), Log::Raw, books.consumer("sink", Log::Raw).durable())];
+        books.lose(Log::Raw, run(4, 6));
+        let end = [QueueSeq(10), QueueSeq(0)];
+        let mark = books.mark(end, [QueueSeq(0); 2], 1);
+        for still_held in [true, false] {
+            let mut contents = Contents { end, accounts: before.clone(), ..Contents::default() };
+            contents.held[0].add(run(0, 10));
+            if !still_held {
+                contents.held[0].remove(run(4, 6));
+            }
+            let again = Books::new(&contents, Some(&mark), end, contents.missing(Some(&mark)));
+            let row = raw_row(&again, "sink");
+            assert_eq!((row.lost, row.queued, row.balances()), (2, 6, true), "{row:?}");
+        }
+    }
 }
