@@ -266,7 +266,7 @@ impl Queue {
     fn start(
         config: &Config,
         metrics: metrics::Queue,
-        gaps: Box<dyn Gaps>,
+        mut gaps: Box<dyn Gaps>,
         engine: Arc<dyn Engine>,
         lock: DirLock,
     ) -> Result<Self, Error> {
@@ -283,7 +283,11 @@ impl Queue {
             }
         }
         let losses = Log::ALL.into_iter().zip(&lost).flat_map(|(log, runs)| runs.iter().map(move |run| (log, run)));
-        let losses = losses.take(LOSSES_MAX).collect();
+        let mut losses: Vec<_> = losses.take(LOSSES_MAX).collect();
+        if mark.is_none() && (next != [QueueSeq(0); 2] || !contents.quarantined.is_empty()) {
+            // Nobody knows how many of the newest are gone: an empty run stands for them.
+            losses.extend(Log::ALL.map(|log| (log, Run::new(next[log as usize], next[log as usize]))));
+        }
         let books = Books::new(&contents, mark.as_ref(), next, lost);
         watermark.write(&books.mark(next, Log::ALL.map(|log| books.oldest(log)), store.newest_number()))?;
         quarantine::trim(&config.dir, config.quarantine_max_bytes)?;
@@ -301,6 +305,7 @@ impl Queue {
             config: config.clone(),
             metrics: metrics.clone(),
         });
+        gaps.opened(&Monitor::new(shared.clone()))?;
         shared.books_changed(Duration::ZERO);
         let now = Instant::now();
         let writer = Writer {

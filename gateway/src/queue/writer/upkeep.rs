@@ -20,14 +20,10 @@ use super::super::record::{Log, QueueSeq};
 use super::super::recovery;
 use super::super::runs::Run;
 use super::super::store::StoreError;
-use super::super::{Config, Error, Pressure, WhenFull};
+use super::super::{Error, Pressure, WhenFull};
 use super::Writer;
 
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
-/// Room kept for what stages commit while doors are held up, and for a new generation: this share of the budget…
-const RESERVE_SHARE: u64 = 10;
-/// …or this, if it is more.
-const RESERVE_BYTES_MIN: u64 = 16 << 20;
 /// A drained newest generation of at least this is given up…
 const IDLE_BYTES_MIN: u64 = 4 << 20;
 /// …once nothing was appended for this long.
@@ -50,10 +46,6 @@ impl Usage {
     pub(in super::super) fn new(now: Instant) -> Self {
         Self { appended_at: now, measured_at: None, all_bytes: 0, newest_bytes: 0, ballast_tried_at: None }
     }
-}
-
-fn reserve_bytes(config: &Config) -> u64 {
-    (config.max_bytes / RESERVE_SHARE).max(RESERVE_BYTES_MIN).min(config.max_bytes / 2)
 }
 
 impl Writer {
@@ -176,9 +168,15 @@ impl Writer {
             if raw.end().is_some_and(|end| end > unread[Log::Raw as usize]) {
                 let blocks = self.blocks_of(number, Log::Raw, unread[Log::Raw as usize])?;
                 for stored in blocks {
-                    if let Ok(block) = block::decode(&stored.bytes) {
-                        let mut records = block.records_from(unread[Log::Raw as usize]).map(|(_, record)| record);
-                        self.gaps.note(fate, &mut records);
+                    match block::decode(&stored.bytes) {
+                        Ok(block) => {
+                            let mut records = block.records_from(unread[Log::Raw as usize]).map(|(_, record)| record);
+                            self.gaps.note(fate, &mut records);
+                        }
+                        Err(_damage) => {
+                            let first = stored.run.first.max(unread[Log::Raw as usize]);
+                            self.gaps.note_unread(fate, Log::Raw, first.count_to(stored.run.end));
+                        }
                     }
                 }
             }
@@ -320,7 +318,7 @@ impl Writer {
     }
 
     fn keep_within_budget(&mut self) -> Result<(), Error> {
-        let limit = self.config.max_bytes.saturating_sub(reserve_bytes(&self.config));
+        let limit = self.config.full_bytes();
         let mut used = self.used_bytes()?;
         if *self.shared.pressure.borrow() == Pressure::DiskFull {
             return Ok(());
@@ -381,7 +379,7 @@ impl Writer {
             self.usage.newest_bytes = newest_bytes;
             let free_bytes = files::free_bytes(&self.config.dir)?;
             self.metrics.disk_bytes.set(self.usage.all_bytes as i64);
-            let room = self.config.max_bytes.saturating_sub(self.usage.all_bytes).min(free_bytes);
+            let room = self.config.full_bytes().saturating_sub(self.usage.all_bytes).min(free_bytes);
             self.metrics.room_bytes.set(room as i64);
         }
         Ok((self.usage.all_bytes + newest_bytes).saturating_sub(self.usage.newest_bytes))
