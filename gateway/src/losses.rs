@@ -27,7 +27,7 @@ const DEVICES_MAX: usize = 1_000;
 const TOPICS_MAX: usize = 16_384;
 
 /// The queue's [`Gaps`], told by topics and received times.
-pub struct Losses {
+pub(crate) struct Losses {
     decoder: Decoder,
     clock: Clock,
     clock_map: SharedClockMap,
@@ -60,7 +60,7 @@ struct Noted {
 
 impl Losses {
     /// `clock_map` is filled with what the state `clock_state` holds as soon as the queue is open.
-    pub fn new(decoder: Decoder, clock: Clock, clock_map: SharedClockMap, clock_state: &'static str) -> Self {
+    pub(crate) fn new(decoder: Decoder, clock: Clock, clock_map: SharedClockMap, clock_state: &'static str) -> Self {
         Self { decoder, clock, clock_map, clock_state, noted: Vec::new() }
     }
 }

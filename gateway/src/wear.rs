@@ -27,10 +27,10 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const STEP: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 /// Ten years stand for "for ever": alerts and charts want a number.
-pub const OUTAGE_MAX: Duration = Duration::from_secs(3_650 * 86_400);
+pub(crate) const OUTAGE_MAX: Duration = Duration::from_secs(3_650 * 86_400);
 
 /// Looks at the counters now and then, until the stop.
-pub async fn watch(metrics: Metrics, mut stop: Stop) -> Result<(), Infallible> {
+pub(crate) async fn watch(metrics: Metrics, mut stop: Stop) -> Result<(), Infallible> {
     let began = Instant::now();
     let mut gauges = Gauges::default();
     let mut is_told = false;
