@@ -281,16 +281,10 @@ impl Generations {
         gone
     }
 
-    /// The blocks of a log in one of the older generations, from `from` on.
-    pub(super) fn blocks_of(&self, number: u32, log: Log, from: QueueSeq) -> Result<Vec<Stored>, StoreError> {
+    /// The block that holds `from`, or the first one after it, in one of the older generations.
+    pub(super) fn read_sealed(&self, number: u32, log: Log, from: QueueSeq) -> Result<Option<Stored>, StoreError> {
         let sealed = self.shared.sealed();
-        let Some(generation) = sealed.iter().find(|g| g.number() == number) else { return Ok(Vec::new()) };
-        let (mut at, mut blocks) = (from, Vec::new());
-        while let Some(stored) = generation.read(log, at)? {
-            at = stored.run.end;
-            blocks.push(stored);
-        }
-        Ok(blocks)
+        sealed.iter().find(|g| g.number() == number).map_or(Ok(None), |g| g.read(log, from))
     }
 
     /// What an older generation holds of the log does not count any more: it was carried on.

@@ -35,6 +35,16 @@ pub(super) const LOST: u8 = b'l';
 pub(super) const OLDER_META: u8 = b'm';
 pub(super) const STATE: u8 = b's';
 
+/// Whether keys like this come in ascending order and are never changed: an engine may store them accordingly.
+pub(super) fn grows(key: &[u8]) -> bool {
+    key.first().is_some_and(|tag| Log::ALL.into_iter().any(|log| log_tag(log) == *tag))
+}
+
+/// Whether two keys that grow do so in one sequence.
+pub(super) fn grow_together(a: &[u8], b: &[u8]) -> bool {
+    a.first() == b.first()
+}
+
 pub(super) fn log_tag(log: Log) -> u8 {
     b'0' + log as u8
 }

@@ -4,12 +4,18 @@
 //! - A receipt is given only after the transaction is on disk behind an fsync that the kernel really did.
 //! - A transaction is all or nothing: appended records, cursors and state become durable together.
 //! - `QueueSeq` counts each log and is never reused; a hole means records that were lost, and is in the books.
+//! - A record that a consumer does not get is in its ledger with a reason. What damage took is noticed, for each block
+//!   has its own CRC, sequences have no holes, and the watermark says how far they go.
+//! - The directory stays within its budget as measured on disk; memory does not grow with the backlog.
+//! - It always opens: what cannot be read is set aside, searched for sound blocks, and counted.
 //!
 //! # Flow
 //! ```text
-//! Appender ─Transaction─▶ inbox ─▶ writer thread (group commit) ─▶ Store ─fsync─▶ watermark ─fsync─▶ Receipt
-//!                                                                                    │
-//! Reader ◀─ cache of the newest blocks, else Store ◀──────── books (cursors, ledger) ◀┘ and Readers wake
+//! Appender ─Transaction─▶ inbox ─▶ writer thread (group commit) ─▶ newest generation ─fsync─▶ watermark ─fsync─▶ Receipt
+//! (doors can be held up,                │ between commits: budget,          │
+//!  stages never)                        │ times to live, ballast            ▼ full: the next one begins
+//!                                       ▼                              older generations, deleted once all have passed
+//! Reader ◀─ cache of the newest blocks, else a generation ◀── books (cursors, ledger)
 //! ```
 //!
 //! # Not here
@@ -36,6 +42,7 @@ mod recovery;
 mod retention;
 mod runs;
 mod salvage;
+mod shelves;
 mod sled_store;
 mod store;
 mod varint;
@@ -46,7 +53,7 @@ mod writer;
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -155,8 +162,10 @@ struct Shared {
     suspects: Mutex<Vec<(u32, StoreError)>>,
     /// Lost since the writer last looked.
     losses: Mutex<Vec<(Log, Run)>>,
-    /// The writer is opening the store anew: what cannot be found now may be there.
-    is_recovering: AtomicBool,
+    /// Odd while the writer opens the store anew, or brings blocks from one place to another.
+    moves: AtomicU64,
+    /// A reader could not open its generation, for the disk is full.
+    is_starved: AtomicBool,
     config: Config,
     metrics: metrics::Queue,
 }
@@ -167,6 +176,8 @@ struct Changes {
     closed: bool,
 }
 
+/// How soon a reader without space is helped.
+const STARVED_POLL: Duration = Duration::from_secs(1);
 /// Generations that wait to be set aside; more are noticed again when they are read.
 const SUSPECTS_MAX: usize = 16;
 /// Losses that wait to be named one by one; more are only counted.
@@ -218,12 +229,26 @@ impl Shared {
         std::mem::take(&mut *self.suspects.lock().expect("no panic under the lock"))
     }
 
-    fn is_recovering(&self) -> bool {
-        self.is_recovering.load(Ordering::Acquire)
+    /// From here to `settle` blocks are moved about: what cannot be found may be there, and is not taken for lost.
+    fn unsettle(&self) {
+        self.moves.fetch_or(1, Ordering::AcqRel);
     }
 
-    fn set_recovering(&self, is_recovering: bool) {
-        self.is_recovering.store(is_recovering, Ordering::Release);
+    fn settle(&self) {
+        self.moves.fetch_add(1, Ordering::AcqRel);
+        // Readers who found nothing meanwhile look again.
+        self.changed.send_modify(|c| c.commits += 1);
+    }
+
+    /// `None` while blocks are moved about; else a number that changes when they are.
+    fn settled_moves(&self) -> Option<u64> {
+        Some(self.moves.load(Ordering::Acquire)).filter(|moves| moves % 2 == 0)
+    }
+
+    /// A reader needs space to go on.
+    fn starve(&self) {
+        self.is_starved.store(true, Ordering::Release);
+        self.books_changed(STARVED_POLL);
     }
 }
 
@@ -301,7 +326,8 @@ impl Queue {
             retention: Mutex::default(),
             suspects: Mutex::default(),
             losses: Mutex::new(losses),
-            is_recovering: AtomicBool::new(false),
+            moves: AtomicU64::new(0),
+            is_starved: AtomicBool::new(false),
             config: config.clone(),
             metrics: metrics.clone(),
         });

@@ -53,19 +53,25 @@ impl Reader {
         }
         let mut at = from;
         while at < end {
-            let stored = match self.shared.view.read(log, at)? {
-                Seen::Block(stored) if stored.run.first < end => Some(stored),
-                Seen::Block(_) | Seen::Nothing => None,
+            let Some(moves) = self.shared.settled_moves() else { return Ok(None) };
+            let stored = match self.shared.view.read(log, at) {
+                Ok(Seen::Block(stored)) if stored.run.first < end => Some(stored),
+                Ok(Seen::Block(_) | Seen::Nothing) => None,
                 // The writer sets it aside and counts what is lost; then there is a change.
-                Seen::Unreadable { generation, error } => {
+                Ok(Seen::Unreadable { generation, error }) => {
                     self.shared.suspect(generation, error);
                     return Ok(None);
                 }
+                Err(error) if error.is_full() => {
+                    self.shared.starve();
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
             };
             let run = stored.as_ref().map_or(Run::new(end, end), |s| s.run);
             // Below the cursor a generation may just be on its way out.
             let due = at.max(self.cursor(log).next);
-            if stored.is_none() && self.shared.is_recovering() {
+            if run.first > due && self.shared.settled_moves() != Some(moves) {
                 return Ok(None);
             }
             self.shared.lose(log, Run::new(due, run.first.min(end)), &"the store has a hole here");

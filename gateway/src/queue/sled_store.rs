@@ -8,17 +8,23 @@
 //! - Its timed flush and its compression are off: the queue flushes, and blocks are compressed already.
 //! - What a full disk left of a snapshot makes its next open fail: it is removed first.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 use std::time::Duration;
 
+use sled::Transactional;
+use sled::transaction::{ConflictableTransactionError, TransactionError};
+
 use super::files;
+use super::keys;
+use super::shelves::Shelves;
 use super::store::{Engine, Entries, Entry, Store, StoreError};
 
-/// A whole node of 17 of the longest values fits a quarter of it.
-const SEGMENT_BYTES: usize = 2 << 20;
+/// A whole node of 17 of the longest values fits a quarter of it. sled has several buffers of this size.
+const SEGMENT_BYTES: usize = 1 << 20;
 /// sled's page cache: blocks are read once and in order. What sled really uses grows with the directory, hence
 /// generations.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -33,8 +39,8 @@ struct SledStore {
     db: sled::Db,
     /// Our own descriptor of sled's file, to sync.
     file: File,
-    /// Held while a batch is applied, so that a reader of several entries does not see half of it.
-    applying: RwLock<()>,
+    /// Written while a batch is applied, so that a reader of several entries does not see half of it.
+    shelves: RwLock<Shelves>,
 }
 
 impl Engine for SledEngine {
@@ -51,7 +57,8 @@ impl Engine for SledEngine {
         let db = open_sled(dir)?;
         let path = db_file(dir);
         let file = File::options().read(true).write(true).open(&path).map_err(StoreError::io(path))?;
-        Ok(Box::new(SledStore { dir: dir.to_owned(), db, file, applying: RwLock::default() }))
+        let shelves = RwLock::new(caught(dir, || Shelves::open(&db))?);
+        Ok(Box::new(SledStore { dir: dir.to_owned(), db, file, shelves }))
     }
 }
 
@@ -75,16 +82,9 @@ fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
 
 impl Store for SledStore {
     fn commit(&self, entries: &Entries) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        for (key, value) in entries.iter() {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
         {
-            let _applying = self.applying.write().expect("no panic under the lock");
-            self.caught(|| self.db.apply_batch(batch))?;
+            let mut shelves = self.shelves.write().expect("no panic under the lock");
+            self.caught(|| self.apply(&mut shelves, entries))?;
         }
         self.caught(|| self.db.flush())?;
         self.file.sync_data().map_err(StoreError::io(db_file(&self.dir)))?;
@@ -92,24 +92,78 @@ impl Store for SledStore {
     }
 
     fn last_to(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
-        self.caught(|| Ok(self.db.range(..=key).next_back().transpose()?.map(owned)))
+        let shelves = self.shelves.read().expect("no panic under the lock");
+        self.caught(|| {
+            let (plain, shelved) = (self.db.range(..=key).next_back().transpose()?, shelves.last_to(key)?);
+            Ok(plain.max(shelved).map(owned))
+        })
     }
 
     fn first_from(&self, key: &[u8]) -> Result<Option<Entry>, StoreError> {
-        self.caught(|| Ok(self.db.range(key..).next().transpose()?.map(owned)))
+        let shelves = self.shelves.read().expect("no panic under the lock");
+        self.caught(|| {
+            let (plain, shelved) = (self.db.range(key..).next().transpose()?, shelves.first_from(key)?);
+            Ok(plain.into_iter().chain(shelved).min().map(owned))
+        })
     }
 
     fn each(&self, prefix: &[u8], f: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let _at_rest = self.applying.read().expect("no panic under the lock");
-        let mut items = self.db.scan_prefix(prefix);
-        while let Some((key, value)) = self.caught(|| items.next().transpose())? {
-            f(&key, &value)?;
+        let shelves = self.shelves.read().expect("no panic under the lock");
+        let (mut plain, mut shelved) = (self.db.scan_prefix(prefix), shelves.scan(prefix));
+        let mut next = (self.caught(|| plain.next().transpose())?, self.caught(|| shelved.next().transpose())?);
+        loop {
+            let plain_first = match &next {
+                (None, None) => return Ok(()),
+                (plain, None) => plain.is_some(),
+                (None, Some(_)) => false,
+                (Some((a, _)), Some((b, _))) => a < b,
+            };
+            let entry = if plain_first {
+                std::mem::replace(&mut next.0, self.caught(|| plain.next().transpose())?)
+            } else {
+                std::mem::replace(&mut next.1, self.caught(|| shelved.next().transpose())?)
+            };
+            if let Some((key, value)) = entry {
+                f(&key, &value)?;
+            }
         }
-        Ok(())
     }
 }
 
 impl SledStore {
+    /// All changes as one: each tree's batch alone is atomic already, several need a transaction.
+    fn apply(&self, shelves: &mut Shelves, entries: &Entries) -> sled::Result<()> {
+        let mut batches = BTreeMap::<_, (sled::Tree, sled::Batch)>::new();
+        for (key, value) in entries.iter() {
+            let (bound, tree) = match keys::grows(key) {
+                true => shelves.place(&self.db, key).map(|(bound, tree)| (Some(bound), tree))?,
+                false => (None, (*self.db).clone()),
+            };
+            let (_, batch) = batches.entry(bound).or_insert_with(|| (tree, sled::Batch::default()));
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        if batches.len() == 1
+            && let Some((tree, batch)) = batches.pop_first().map(|(_, batch)| batch)
+        {
+            return tree.apply_batch(batch);
+        }
+        let (trees, batches): (Vec<_>, Vec<_>) = batches.into_values().unzip();
+        if trees.is_empty() {
+            return Ok(());
+        }
+        let done = trees.transaction(|views| {
+            views.iter().zip(&batches).try_for_each(|(view, batch)| view.apply_batch(batch))?;
+            Ok::<_, ConflictableTransactionError<std::convert::Infallible>>(())
+        });
+        done.map_err(|error| match error {
+            TransactionError::Storage(error) => error,
+            TransactionError::Abort(never) => match never {},
+        })
+    }
+
     fn check_blobs(&self) -> Result<(), StoreError> {
         let dir = self.dir.join("blobs");
         match fs::read_dir(&dir).map_err(StoreError::io(&dir))?.next() {

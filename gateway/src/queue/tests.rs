@@ -1,5 +1,6 @@
 //! The queue's promises, one per test.
 
+mod budget;
 mod crash;
 mod damage;
 mod model;

@@ -34,11 +34,16 @@ fn newest(dir: &Path) -> PathBuf {
 }
 
 fn sled_at(dir: &Path) -> sled::Db {
-    sled::Config::new().path(dir).segment_size(2 << 20).flush_every_ms(None).open().unwrap()
+    sled::Config::new().path(dir).segment_size(1 << 20).flush_every_ms(None).open().unwrap()
 }
 
-fn block_keys(db: &sled::Db) -> Vec<sled::IVec> {
-    db.scan_prefix(b"0").keys().collect::<sled::Result<_>>().unwrap()
+/// The raw blocks, each with the tree that it is in, in the order of their keys.
+fn blocks(db: &sled::Db) -> Vec<(sled::Tree, sled::IVec)> {
+    let trees = db.tree_names().into_iter().map(|name| db.open_tree(name).unwrap());
+    let keys = |tree: sled::Tree| tree.scan_prefix(b"0").keys().map(move |key| (tree.clone(), key.unwrap()));
+    let mut blocks: Vec<_> = trees.flat_map(|tree| keys(tree).collect::<Vec<_>>()).collect();
+    blocks.sort_by(|a, b| a.1.cmp(&b.1));
+    blocks
 }
 
 /// Overwrites every copy of the blocks that begin at one of `firsts`.
@@ -80,8 +85,8 @@ fn blocks_that_the_store_has_forgotten_are_salvaged_from_its_file() {
     let dir = tempfile::tempdir().unwrap();
     thousand(dir.path());
     let db = sled_at(&dir.path().join("gen-00000001"));
-    for key in block_keys(&db).iter().rev().take(2) {
-        db.remove(key).unwrap();
+    for (tree, key) in blocks(&db).into_iter().rev().take(2) {
+        tree.remove(key).unwrap();
     }
     drop(db);
     let (queue, _reader, found) = opened(&config(dir.path()));
@@ -94,8 +99,8 @@ fn newest_records_that_are_nowhere_any_more_are_counted_and_their_sequences_not_
     let dir = tempfile::tempdir().unwrap();
     thousand(dir.path());
     let db = sled_at(&dir.path().join("gen-00000001"));
-    for key in block_keys(&db).iter().rev().take(2) {
-        db.remove(key).unwrap();
+    for (tree, key) in blocks(&db).into_iter().rev().take(2) {
+        tree.remove(key).unwrap();
     }
     drop(db);
     wipe(&dir.path().join("gen-00000001/db"), &[800, 900]);
@@ -118,11 +123,11 @@ fn a_block_with_a_wrong_crc_is_skipped_and_counted_once() {
     let dir = tempfile::tempdir().unwrap();
     thousand(dir.path());
     let db = sled_at(&dir.path().join("gen-00000001"));
-    let key = block_keys(&db)[3].clone();
-    let mut value = db.get(&key).unwrap().unwrap().to_vec();
+    let (tree, key) = blocks(&db).remove(3);
+    let mut value = tree.get(&key).unwrap().unwrap().to_vec();
     value[80] ^= 1;
-    db.insert(&key, value).unwrap();
-    drop(db);
+    tree.insert(&key, value).unwrap();
+    drop((tree, db));
     let metrics = metrics::Queue::default();
     let queue = Queue::open(&config(dir.path()), metrics.clone()).unwrap();
     let (sink, other) = (queue.reader("sink"), queue.reader("other"));

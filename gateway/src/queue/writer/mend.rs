@@ -29,11 +29,9 @@ const SPACE_POLL: Duration = Duration::from_secs(1);
 impl Writer {
     /// Brings the store back and makes the batch durable.
     pub(super) fn mend(&mut self, error: StoreError, batch: &Batch) -> Result<(), Error> {
-        self.shared.set_recovering(true);
+        self.shared.unsettle();
         let result = self.mend_until_done(error, batch);
-        self.shared.set_recovering(false);
-        // Readers who found nothing meanwhile look again.
-        self.shared.changed.send_modify(|c| c.commits += 1);
+        self.shared.settle();
         result
     }
 

@@ -9,18 +9,20 @@
 //! - Derived records that somebody has yet to read outlive their generation: they are carried to the newest one. They
 //!   are given up only once they alone take more than half of the budget.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::super::block;
-use super::super::contents::{Batch, Carried};
+use super::super::contents::{Batch, Carried, Contents, Stored};
 use super::super::cursor::Fate;
 use super::super::files;
+use super::super::generations::Sealed;
 use super::super::quarantine;
 use super::super::record::{Log, QueueSeq};
 use super::super::recovery;
-use super::super::runs::Run;
+use super::super::runs::{Run, Runs};
 use super::super::store::StoreError;
-use super::super::{Error, Pressure, WhenFull};
+use super::super::{Error, Gaps, Pressure, WhenFull};
 use super::Writer;
 
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
@@ -39,12 +41,20 @@ pub(in super::super) struct Usage {
     /// At that time: all of it, and the newest generation's part.
     all_bytes: u64,
     newest_bytes: u64,
+    newest_number: u32,
     ballast_tried_at: Option<Instant>,
 }
 
 impl Usage {
     pub(in super::super) fn new(now: Instant) -> Self {
-        Self { appended_at: now, measured_at: None, all_bytes: 0, newest_bytes: 0, ballast_tried_at: None }
+        Self {
+            appended_at: now,
+            measured_at: None,
+            all_bytes: 0,
+            newest_bytes: 0,
+            newest_number: 0,
+            ballast_tried_at: None,
+        }
     }
 }
 
@@ -56,6 +66,7 @@ impl Writer {
         self.roll_if_due()?;
         let released = self.release_drained();
         self.mended(released.map(drop))?;
+        self.feed_the_starved()?;
         self.keep_ballast()?;
         self.keep_within_budget()
     }
@@ -141,7 +152,7 @@ impl Writer {
     /// Records that outlived their time to live.
     fn expire(&mut self) -> Result<(), Error> {
         let expired = self.shared.retention().expired;
-        let is_over = |sealed: &super::super::generations::Sealed| {
+        let is_over = |sealed: &Sealed| {
             sealed.held[Log::Raw as usize].runs.end().is_none_or(|end| end <= expired[Log::Raw as usize])
         };
         let sealed = self.shared.view.sealed();
@@ -166,22 +177,22 @@ impl Writer {
         for generation in &sealed {
             let (number, raw) = (generation.number, &generation.held[Log::Raw as usize].runs);
             if raw.end().is_some_and(|end| end > unread[Log::Raw as usize]) {
-                let blocks = self.blocks_of(number, Log::Raw, unread[Log::Raw as usize])?;
-                for stored in blocks {
-                    match block::decode(&stored.bytes) {
-                        Ok(block) => {
-                            let mut records = block.records_from(unread[Log::Raw as usize]).map(|(_, record)| record);
-                            self.gaps.note(fate, &mut records);
-                        }
-                        Err(_damage) => {
-                            let first = stored.run.first.max(unread[Log::Raw as usize]);
-                            self.gaps.note_unread(fate, Log::Raw, first.count_to(stored.run.end));
-                        }
+                self.each_block(number, Log::Raw, unread[Log::Raw as usize], &mut |gaps, stored| match block::decode(
+                    &stored.bytes,
+                ) {
+                    Ok(block) => {
+                        let mut records = block.records_from(unread[Log::Raw as usize]).map(|(_, record)| record);
+                        gaps.note(fate, &mut records);
                     }
-                }
+                    Err(_damage) => {
+                        let first = stored.run.first.max(unread[Log::Raw as usize]);
+                        gaps.note_unread(fate, Log::Raw, first.count_to(stored.run.end));
+                    }
+                })?;
             }
-            let carried = self.blocks_of(number, Log::Derived, derived_from)?;
-            batch.carried.extend(carried.into_iter().map(|block| Carried { log: Log::Derived, block }));
+            self.each_block(number, Log::Derived, derived_from, &mut |_, block| {
+                batch.carried.push(Carried { log: Log::Derived, block });
+            })?;
         }
         self.shared.books().give_up_before(Log::Raw, raw_end, fate);
         self.shared.books().give_up_before(Log::Derived, derived_end, fate);
@@ -193,21 +204,27 @@ impl Writer {
     }
 
     /// Of a generation that cannot be read nothing can be named or carried: it is set aside, and its loss counted.
-    fn blocks_of(
+    fn each_block(
         &mut self,
         number: u32,
         log: Log,
         from: QueueSeq,
-    ) -> Result<Vec<super::super::contents::Stored>, Error> {
-        match self.store.blocks_of(number, log, from) {
-            Ok(blocks) => Ok(blocks),
-            Err(error) if error.is_damage() => {
-                self.shared.suspect(number, error);
-                Ok(Vec::new())
-            }
-            Err(error) => {
-                self.mend(error, &Batch::default())?;
-                Ok(self.store.blocks_of(number, log, from)?)
+        f: &mut dyn FnMut(&mut dyn Gaps, Stored),
+    ) -> Result<(), Error> {
+        let mut at = from;
+        loop {
+            match self.store.read_sealed(number, log, at) {
+                Ok(Some(stored)) => {
+                    at = stored.run.end;
+                    f(self.gaps.as_mut(), stored);
+                }
+                Ok(None) => return Ok(()),
+                Err(error) if error.is_damage() => {
+                    self.shared.suspect(number, error);
+                    return Ok(());
+                }
+                // What is read already is noted already: the rest of it is only counted.
+                Err(error) => return self.mend(error, &Batch::default()),
             }
         }
     }
@@ -242,7 +259,9 @@ impl Writer {
                 self.mend(error, &Batch::default())?;
                 continue;
             }
+            self.shared.unsettle();
             let result = self.set_aside(number, &error);
+            self.shared.settle();
             self.mended(result)?;
         }
         Ok(())
@@ -251,19 +270,17 @@ impl Writer {
     fn set_aside(&mut self, number: u32, error: &StoreError) -> Result<(), StoreError> {
         let Some((quarantined, gone)) = self.store.quarantine(number)? else { return Ok(()) };
         tracing::error!(%error, kept_in = %quarantined.dir.display(), "Queue set a generation aside that cannot be read.");
-        let mut missing = <[super::super::runs::Runs; 2]>::default();
+        let mut missing = <[Runs; 2]>::default();
         for (log, run) in gone {
             self.shared.books().held_within(log, run).iter().for_each(|run| missing[log as usize].add(run));
         }
-        let mut contents = super::super::contents::Contents::default();
+        let mut contents = Contents::default();
         recovery::salvage(&mut self.store, &mut contents, &mut missing)?;
         for (log, runs) in Log::ALL.into_iter().zip(missing) {
             runs.iter().for_each(|run| self.shared.lose(log, run, &"its generation cannot be read"));
         }
-        quarantine::trim(&self.config.dir, self.config.quarantine_max_bytes)?;
         self.usage.measured_at = None;
-        self.shared.changed.send_modify(|c| c.commits += 1);
-        Ok(())
+        quarantine::trim(&self.config.dir, self.config.quarantine_max_bytes)
     }
 
     /// Begins a new generation where the newest has grown old, or holds nothing that anybody needs.
@@ -283,6 +300,18 @@ impl Writer {
             let result = self.make_durable(&Batch::default());
             self.mended(result)?;
             self.usage.measured_at = None;
+        }
+        Ok(())
+    }
+
+    /// Makes space for a reader that cannot open its generation.
+    fn feed_the_starved(&mut self) -> Result<(), Error> {
+        if self.shared.is_starved.swap(false, Ordering::AcqRel) {
+            if self.ballast.throw_overboard()? {
+                tracing::error!("Disk is full: the queue uses its reserve to read; doors are held up.");
+                self.set_pressure(Pressure::DiskFull);
+            }
+            self.shared.changed.send_modify(|c| c.commits += 1);
         }
         Ok(())
     }
@@ -371,9 +400,10 @@ impl Writer {
     }
 
     fn used_bytes(&mut self) -> Result<u64, Error> {
-        let newest_bytes = self.store.newest()?.bytes;
-        let is_due = |at: Instant| at.elapsed() >= MEASURE_INTERVAL;
+        let (newest_bytes, newest_number) = (self.store.newest()?.bytes, self.store.newest_number());
+        let is_due = |at: Instant| at.elapsed() >= MEASURE_INTERVAL || newest_number != self.usage.newest_number;
         if self.usage.measured_at.is_none_or(is_due) {
+            self.usage.newest_number = newest_number;
             self.usage.measured_at = Some(Instant::now());
             self.usage.all_bytes = files::disk_bytes(&self.config.dir)?;
             self.usage.newest_bytes = newest_bytes;
