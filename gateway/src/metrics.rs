@@ -90,6 +90,8 @@ pub struct Queue {
     pub commit_seconds: Histogram,
     /// Bytes handed to the store, after compression.
     pub written_bytes: Counter,
+    /// Growth of the newest generation, measured on disk; what is deleted is not taken off.
+    pub grown_bytes: Counter,
     /// Bytes of payload in raw records that were taken in.
     pub payload_bytes: Counter,
     /// Commits that failed and were tried again.
@@ -116,6 +118,7 @@ impl Default for Queue {
             commits: Counter::default(),
             commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             written_bytes: Counter::default(),
+            grown_bytes: Counter::default(),
             payload_bytes: Counter::default(),
             failed_commits: Counter::default(),
             held_up: Gauge::default(),
@@ -202,6 +205,12 @@ impl Metrics {
             m.commit_seconds.clone(),
         );
         r.register_with_unit("written", "Handed to the store, compressed", Unit::Bytes, m.written_bytes.clone());
+        r.register_with_unit(
+            "grown",
+            "Growth of its files, measured on disk; what is deleted is not taken off",
+            Unit::Bytes,
+            m.grown_bytes.clone(),
+        );
         r.register_with_unit("payload", "Payload in raw records taken in", Unit::Bytes, m.payload_bytes.clone());
         r.register("failed_commits", "Commits that failed and were tried again", m.failed_commits.clone());
         r.register("held_up", "1 while doors wait: budget used up, or disk full", m.held_up.clone());

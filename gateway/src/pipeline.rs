@@ -152,7 +152,7 @@ impl Pipeline {
         let task = detect::Task {
             config: detect,
             decoder: decoder.clone(),
-            reader: self.queue.reader_of(DETECT, &[Log::Raw]),
+            reader: self.queue.stage_reader(DETECT, Log::Raw),
             appender: self.queue.stage_appender(),
             clock: self.clock,
             clock_map: self.clock_map.clone(),

@@ -21,6 +21,10 @@ use crate::shutdown::Stop;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How soon an estimate of the intake forgets: long enough for a burst, short enough for a day that begins.
 const HALF_LIFE: Duration = Duration::from_secs(300);
+/// How much more than its blocks a queue takes on disk, before that is known…
+const OVERHEAD: f64 = 2.0;
+/// …which it is once several times this has been written: files grow in steps.
+const OVERHEAD_KNOWN_BYTES: f64 = (8 << 20) as f64;
 /// What is written in a day is told from the last hour of it…
 const HOUR: Duration = Duration::from_secs(3_600);
 /// …in steps of this.
@@ -86,9 +90,15 @@ impl Gauges {
     fn note_intake(&mut self, at: Duration, metrics: &Metrics) {
         let queue = &metrics.queue;
         self.intake.observe(at, queue.written_bytes.get());
+        let fills = self.intake.per_second() * overhead(queue.grown_bytes.get(), queue.written_bytes.get());
         let room_bytes = u64::try_from(queue.room_bytes.get()).unwrap_or_default();
-        queue.survivable_outage_seconds.set(outage(room_bytes, self.intake.per_second()).as_secs_f64());
+        queue.survivable_outage_seconds.set(outage(room_bytes, fills).as_secs_f64());
     }
+}
+
+/// Bytes that the queue's files have grown by for each byte of blocks.
+fn overhead(grown_bytes: u64, written_bytes: u64) -> f64 {
+    (grown_bytes as f64 + OVERHEAD * OVERHEAD_KNOWN_BYTES) / (written_bytes as f64 + OVERHEAD_KNOWN_BYTES)
 }
 
 /// How long the room lasts at this rate.
@@ -218,6 +228,14 @@ mod tests {
     }
 
     #[test]
+    fn how_much_more_the_files_take_is_assumed_first_and_measured_later() {
+        assert_eq!(overhead(0, 0), OVERHEAD);
+        assert!(is_near(overhead(13_000_000_000, 10_000_000_000), 1.3));
+        let after_one_step = overhead(2 << 20, 1_000);
+        assert!((1.9..2.4).contains(&after_one_step), "{after_one_step}");
+    }
+
+    #[test]
     fn a_day_is_told_from_the_last_hour_and_what_was_before_is_forgotten() {
         let mut hour = LastHour::default();
         assert_eq!(hour.per_day(), 0.0);
@@ -255,7 +273,9 @@ mod tests {
             metrics.queue.written_bytes.inc_by(60_000);
             metrics.queue.payload_bytes.inc_by(100_000);
         }
-        assert!(is_near(metrics.queue.survivable_outage_seconds.get(), 1_000.0));
+        // 1 000 bytes a second, twice that on disk.
+        let seconds = metrics.queue.survivable_outage_seconds.get();
+        assert!((490.0..520.0).contains(&seconds), "{seconds}");
         assert_eq!(metrics.disk.written_bytes.get(), 241_000);
         assert_eq!(metrics.disk.written_per_day_bytes.get(), 172_800_000);
         assert_eq!(metrics.disk.write_amplification.get(), 1.205);

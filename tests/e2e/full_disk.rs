@@ -68,7 +68,8 @@ async fn a_full_queue_leaves_messages_at_the_broker_and_keeps_its_session_until_
     let (link, url) = link_to(&influx).await?;
     let home = Home::new()?;
     let config = home.config().broker(broker.address()).with("keep_alive = \"5s\"").influx(&url, &influx);
-    let config = config.without_detection().queue(BUDGET);
+    // With detection: a window that waits for readings must not hold up the doors that they come in by.
+    let config = config.queue(BUDGET);
     let gateway = Gateway::start(&home, &config, influx.token()).await?;
     gateway.subscribed(&broker.target()).await?;
 
@@ -95,6 +96,7 @@ async fn a_full_queue_leaves_messages_at_the_broker_and_keeps_its_session_until_
     doors_open(&gateway).await?;
     let metrics = gateway.metrics().await?;
     assert_eq!(metrics.count("gateway_ingest_connects_total", &["door=\"mqtt\""])?, 1, "one session all along");
+    assert_eq!(metrics.sum("gateway_ledger_balances", &[]), Some(3.0), "of detect, and of the sink in both logs");
     within_budget(&home)
 }
 

@@ -386,6 +386,13 @@ impl Queue {
         Reader::new(name, self.shared.clone())
     }
 
+    /// As [`Self::reader_of`], for a stage that keeps what it has read in memory and moves its cursor late. While there
+    /// is no room, what it has read is deleted all the same: doors must not wait for a window to close. Should it be
+    /// started again before its cursor has passed them, those records are booked as dropped for it.
+    pub fn stage_reader(&self, name: &str, log: Log) -> Reader {
+        self.reader_of(name, &[log]).of_a_stage()
+    }
+
     pub fn monitor(&self) -> Monitor {
         Monitor::new(self.shared.clone())
     }

@@ -109,11 +109,14 @@ impl Writer {
         Ok(count)
     }
 
-    /// Records at and after these are needed. Delivered ones are kept only while there is room.
+    /// Records at and after these are needed. Delivered ones, and those that a stage would read again after a restart,
+    /// are kept only while there is room.
     fn keep_from(&self, is_tight: bool) -> Option<[QueueSeq; 2]> {
         let count_absent = self.opened_at.elapsed() < self.config.absent_grace;
         let retention = *self.shared.retention();
-        let unread = self.shared.books().keep_from(count_absent);
+        let books = self.shared.books();
+        let unread = if is_tight { books.needed_from(count_absent) } else { books.keep_from(count_absent) };
+        drop(books);
         if unread.is_none() && retention.expired == [QueueSeq(0); 2] {
             return None;
         }
@@ -170,7 +173,7 @@ impl Writer {
     /// Gives up the raw records of the oldest generations, and the derived ones before `derived_end`.
     fn give_up_oldest(&mut self, count: usize, fate: Fate, derived_end: QueueSeq) -> Result<(), Error> {
         let sealed: Vec<_> = self.shared.view.sealed().into_iter().take(count).collect();
-        let unread = self.shared.books().keep_from(true).unwrap_or_default();
+        let unread = self.shared.books().needed_from(true).unwrap_or_default();
         let raw_end = sealed.iter().filter_map(|s| s.held[Log::Raw as usize].runs.end()).max().unwrap_or_default();
         let derived_from = unread[Log::Derived as usize].max(derived_end);
         let mut batch = Batch::default();
@@ -403,6 +406,12 @@ impl Writer {
         let (newest_bytes, newest_number) = (self.store.newest()?.bytes, self.store.newest_number());
         let is_due = |at: Instant| at.elapsed() >= MEASURE_INTERVAL || newest_number != self.usage.newest_number;
         if self.usage.measured_at.is_none_or(is_due) {
+            if self.usage.all_bytes > 0 {
+                // Not at the first look: what lies there from earlier runs is no growth.
+                let is_same = newest_number == self.usage.newest_number;
+                let before = if is_same { self.usage.newest_bytes } else { 0 };
+                self.metrics.grown_bytes.inc_by(newest_bytes.saturating_sub(before));
+            }
             self.usage.newest_number = newest_number;
             self.usage.measured_at = Some(Instant::now());
             self.usage.all_bytes = files::disk_bytes(&self.config.dir)?;
