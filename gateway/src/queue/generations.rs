@@ -44,6 +44,8 @@ pub(super) struct Generations {
     /// Where the next records go.
     end: [QueueSeq; 2],
     newest_number: u32,
+    /// Its size when it was last measured.
+    newest_bytes: u64,
     /// The next commit begins a generation: the newest cannot be trusted, or is to be given up.
     roll_due: bool,
     /// Entries about generations that are gone; they leave with the next commit.
@@ -74,6 +76,7 @@ impl Generations {
             generation_max_bytes,
             end,
             newest_number: newest,
+            newest_bytes: 0,
             roll_due: false,
             forget: Entries::default(),
             shared,
@@ -107,6 +110,11 @@ impl Generations {
         View::new(self.shared.clone())
     }
 
+    /// Size of the newest one when it was last measured.
+    pub(super) fn newest_bytes(&self) -> u64 {
+        self.newest_bytes
+    }
+
     pub(super) fn newest_number(&self) -> u32 {
         self.newest_number
     }
@@ -127,7 +135,7 @@ impl Generations {
 
     pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let newest = self.shared.newest()?;
-        if self.roll_due || files::disk_bytes(newest.dir())? >= self.generation_max_bytes {
+        if self.roll_due || self.newest_bytes >= self.generation_max_bytes {
             return self.roll(&newest, batch);
         }
         let entries = self.entries(&newest, batch)?;
@@ -159,6 +167,7 @@ impl Generations {
         let next = Arc::new(next);
         self.committed(&next, batch);
         self.roll_due = false;
+        self.newest_bytes = 0;
         self.newest_number = next.number();
         for log in Log::ALL {
             before.disown(log, Run::new(sealed[log as usize].runs.end().unwrap_or_default(), QueueSeq(u64::MAX)));
@@ -234,10 +243,12 @@ impl Generations {
         self.shared.sealed().iter().take_while(|g| is_drained(g)).count()
     }
 
-    pub(super) fn newest(&self) -> Result<Newest, StoreError> {
+    /// Measures the newest generation; the next commit begins another one if it has grown to its limit.
+    pub(super) fn newest(&mut self) -> Result<Newest, StoreError> {
         let newest = self.shared.newest()?;
+        self.newest_bytes = files::disk_bytes(newest.dir())?;
         let records = newest.held().iter().map(|held| held.runs.count_from(QueueSeq(0))).sum();
-        Ok(Newest { bytes: files::disk_bytes(newest.dir())?, records, begun_at: newest.opened_at() })
+        Ok(Newest { bytes: self.newest_bytes, records, begun_at: newest.opened_at() })
     }
 
     /// The oldest sequences that are still there once `count` of the oldest generations are not.

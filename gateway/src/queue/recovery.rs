@@ -34,6 +34,7 @@ pub(super) fn salvage(
             if bytes >= STEP_BYTES {
                 bytes = 0;
                 generations.commit(&std::mem::take(&mut step))?;
+                generations.newest()?;
             }
             Ok(())
         })?;

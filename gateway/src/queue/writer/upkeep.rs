@@ -16,7 +16,7 @@ use super::super::block;
 use super::super::contents::{Batch, Carried, Contents, Stored};
 use super::super::cursor::Fate;
 use super::super::files;
-use super::super::generations::Sealed;
+use super::super::generations::{Newest, Sealed};
 use super::super::quarantine;
 use super::super::record::{Log, QueueSeq};
 use super::super::recovery;
@@ -63,7 +63,8 @@ impl Writer {
         self.set_suspects_aside()?;
         self.report_losses()?;
         self.expire()?;
-        self.roll_if_due()?;
+        let newest = self.store.newest()?;
+        self.roll_if_due(newest)?;
         let released = self.release_drained();
         self.mended(released.map(drop))?;
         self.feed_the_starved()?;
@@ -154,6 +155,9 @@ impl Writer {
 
     /// Records that outlived their time to live.
     fn expire(&mut self) -> Result<(), Error> {
+        if self.config.ttl == [None; 2] {
+            return Ok(());
+        }
         let expired = self.shared.retention().expired;
         let is_over = |sealed: &Sealed| {
             sealed.held[Log::Raw as usize].runs.end().is_none_or(|end| end <= expired[Log::Raw as usize])
@@ -287,10 +291,9 @@ impl Writer {
     }
 
     /// Begins a new generation where the newest has grown old, or holds nothing that anybody needs.
-    fn roll_if_due(&mut self) -> Result<(), Error> {
+    fn roll_if_due(&mut self, newest: Newest) -> Result<(), Error> {
         let ages = self.config.ttl.into_iter().chain([self.config.keep_delivered]).flatten();
         let age_max = ages.min().map(|age| age / AGE_PARTS);
-        let newest = self.store.newest()?;
         let is_old = age_max.is_some_and(|max| newest.records > 0 && newest.begun_at.elapsed() >= max);
         let is_drained =
             newest.bytes >= IDLE_BYTES_MIN && newest.records > 0 && self.keep_from(false) == Some(self.next);
@@ -403,7 +406,7 @@ impl Writer {
     }
 
     fn used_bytes(&mut self) -> Result<u64, Error> {
-        let (newest_bytes, newest_number) = (self.store.newest()?.bytes, self.store.newest_number());
+        let (newest_bytes, newest_number) = (self.store.newest_bytes(), self.store.newest_number());
         let is_due = |at: Instant| at.elapsed() >= MEASURE_INTERVAL || newest_number != self.usage.newest_number;
         if self.usage.measured_at.is_none_or(is_due) {
             if self.usage.all_bytes > 0 {
