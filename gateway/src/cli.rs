@@ -4,10 +4,16 @@
 //! - Each verb has one struct of arguments; `commands` holds one function for each.
 //! - Help texts name unit and default.
 
+mod queue;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use queue::{
+    EngineChoice, ExportArgs, InspectArgs, LogChoice, QueueArgs, QueueDirArgs, QueueVerb, RepairArgs, VerifyArgs,
+};
 
 /// Edge gateway for sensor data: durable queue, local anomaly detection, delivery to Kafka, InfluxDB and files.
 ///
@@ -33,6 +39,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Measure MQTT in → queue → line protocol out on this machine
     Bench(BenchArgs),
+    /// Look into the queue of a gateway that is stopped, check it, read it out, mend it
+    Queue(QueueArgs),
 }
 
 impl Command {
@@ -41,7 +49,7 @@ impl Command {
         match self {
             Self::Run(_) | Self::Check(_) => "info",
             Self::Demo(_) => "warn,gateway::detect=error",
-            Self::Simulate(_) | Self::Bench(_) => "warn",
+            Self::Simulate(_) | Self::Bench(_) | Self::Queue(_) => "warn",
         }
     }
 }
@@ -50,7 +58,7 @@ impl Command {
 #[command(next_help_heading = "Log")]
 pub struct LogArgs {
     /// Level, or directives such as `info,gateway::queue=debug`
-    /// [default: info; for demo, simulate and bench: warn]
+    /// [default: info; for demo, simulate, bench and queue: warn]
     #[arg(long, global = true, env = "GATEWAY_LOG", value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// Form of the log on stderr; auto: human on a terminal, JSON lines otherwise

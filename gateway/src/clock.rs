@@ -93,6 +93,12 @@ impl ClockMap {
         self.boots.iter().find(|(b, at)| *b == boot && *at >= Self::BELIEVABLE_FROM_NS).map(|(_, at)| *at)
     }
 
+    /// As [`Self::resolve`], of a boot that the map knows.
+    pub fn resolve_known(&self, stamp: Stamp) -> Option<EventTime> {
+        let (_, at) = self.boots.iter().find(|(b, _)| *b == stamp.boot)?;
+        Some(EventTime(at.saturating_add_unsigned(stamp.since_boot_ns)))
+    }
+
     /// For the store: 16 bytes a boot, little endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.boots.iter().flat_map(|(b, at)| [b.0.to_le_bytes(), at.to_le_bytes()].concat()).collect()

@@ -36,7 +36,7 @@ use stage::Stage;
 /// Name of detect's cursor in the queue.
 pub(crate) const DETECT: &str = "detect";
 /// Named state that holds the clock map.
-const CLOCK_STATE: &str = "clock";
+pub(crate) const CLOCK_STATE: &str = "clock";
 /// How often the wall clock is compared with the monotonic one.
 const CLOCK_CHECK_EVERY: Duration = Duration::from_secs(10);
 /// How often `drained` looks at the cursors.

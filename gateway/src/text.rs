@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal;
 
+use firmware_protocol::measurement::EventTime;
+
 use crate::queue::LedgerRow;
 
 /// Heading and width of the ledger's numbers: all of a row fits 120 columns up to a thousand million records.
@@ -83,6 +85,38 @@ pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
+/// Bytes for a person: `812 B`, `16.0 MiB`.
+pub fn size(bytes: u64) -> String {
+    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.into_iter().find(|(_, factor)| bytes >= *factor) {
+        Some((unit, factor)) => format!("{:.1} {unit}", bytes as f64 / factor as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
+/// RFC 3339 with nanoseconds, UTC.
+pub fn utc(at: EventTime) -> String {
+    let (second, nanos) = (at.0.div_euclid(1_000_000_000), at.0.rem_euclid(1_000_000_000));
+    let (day, second) = (second.div_euclid(86_400), second.rem_euclid(86_400));
+    let (year, month, day) = civil(day);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+}
+
+/// Year, month and day of a day counted from 1970-01-01, in years that begin in March, so that leap days come last.
+fn civil(days: i64) -> (i64, i64, i64) {
+    const DAYS_TO_1970: i64 = 719_468;
+    const ERA_DAYS: i64 = 146_097;
+    let days = days + DAYS_TO_1970;
+    let (era, day_of_era) = (days.div_euclid(ERA_DAYS), days.rem_euclid(ERA_DAYS));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / (ERA_DAYS - 1)) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
 /// 1234567 → `1 234 567`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -104,6 +138,27 @@ mod tests {
     #[test]
     fn one_of_a_thing_is_no_plural() {
         assert_eq!([1, 2_000].map(|n| counted(n, "device")), ["1 device", "2 000 devices"]);
+    }
+
+    #[test]
+    fn sizes_are_told_in_the_largest_unit_that_fits() {
+        assert_eq!([0, 1_023, 1_536, 16 << 20, 5 << 30].map(size), ["0 B", "1023 B", "1.5 KiB", "16.0 MiB", "5.0 GiB"]);
+    }
+
+    #[test]
+    fn times_are_written_as_rfc_3339() {
+        // By `date --utc +%s%N`; leap days, the first and the last nanosecond.
+        for (at, text) in [
+            (0, "1970-01-01T00:00:00.000000000Z"),
+            (-1, "1969-12-31T23:59:59.999999999Z"),
+            (-2_208_988_800_000_000_000, "1900-01-01T00:00:00.000000000Z"),
+            (-2_203_891_200_000_000_000, "1900-03-01T00:00:00.000000000Z"),
+            (4_107_542_400_000_000_000, "2100-03-01T00:00:00.000000000Z"),
+            (951_782_400_000_000_000, "2000-02-29T00:00:00.000000000Z"),
+            (1_795_272_586_123_456_789, "2026-11-21T14:49:46.123456789Z"),
+        ] {
+            assert_eq!(utc(EventTime(at)), text);
+        }
     }
 
     #[test]

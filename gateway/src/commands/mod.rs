@@ -4,6 +4,7 @@ pub mod bench;
 pub mod check;
 pub mod demo;
 mod interrupt;
+pub mod queue;
 pub mod run;
 pub mod simulate;
 
@@ -22,6 +23,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args).await,
         Command::Simulate(args) => simulate::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,
+        Command::Queue(args) => queue::run(args.verb),
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Block {
 }
 
 impl Block {
+    /// Version of the format that is written.
+    pub const FORMAT: u8 = VERSION;
     /// At most this many records in one block.
     pub const RECORDS_MAX: usize = 256;
 

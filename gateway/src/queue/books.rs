@@ -124,11 +124,22 @@ impl Books {
         }
         let is_earlier = contents.is_of_an_earlier_moment(mark);
         books.take_marked(mark.map_or(&[], |m| &m.accounts), is_earlier);
+        books.know_what_is_booked_as_lost();
         for (log, runs) in Log::ALL.into_iter().zip(lost) {
             runs.iter().for_each(|run| books.mark_lost(log, run));
         }
         books.settle_gone(if is_earlier { Fate::Lost } else { Fate::Dropped });
         books
+    }
+
+    /// Accounts hold the count alone: which records it speaks of must be known, so that none is booked again.
+    fn know_what_is_booked_as_lost(&mut self) {
+        for ((_, log), consumer) in &mut self.consumers {
+            let next = consumer.account.cursor.next;
+            for run in self.lost[*log as usize].iter() {
+                consumer.gone[Fate::Lost as usize].add(Run::new(run.first.max(next), run.end));
+            }
+        }
     }
 
     /// The watermark's accounts are the newer ones where the store is of an earlier moment, or not committed since.
@@ -387,6 +398,17 @@ mod tests {
         assert_eq!(books.lose(Log::Raw, run(5, 9)), 0, "once");
         assert_eq!((raw_row(&books, "ahead").lost, raw_row(&books, "behind").lost), (1, 4));
         assert!(books.ledger().iter().all(LedgerRow::balances), "{:#?}", books.ledger());
+    }
+
+    #[test]
+    fn the_oldest_records_that_were_lost_are_not_booked_as_dropped_too_when_the_queue_opens_again() {
+        let account = Account { gone: [0, 0, 3], ..Account::default() };
+        let mut contents = Contents { accounts: vec![("sink".to_owned(), Log::Raw, account)], ..Contents::default() };
+        contents.held[Log::Raw as usize].add(run(3, 10));
+        contents.lost_before[Log::Raw as usize].add(run(0, 3));
+        let books = Books::new(&contents, None, [QueueSeq(10), QueueSeq(0)], Default::default());
+        let row = raw_row(&books, "sink");
+        assert_eq!((row.accepted, row.queued, row.lost, row.dropped), (10, 7, 3, 0), "{row:?}");
     }
 
     #[test]

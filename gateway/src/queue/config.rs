@@ -1,6 +1,6 @@
 //! Settings of the queue and their defaults.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Which storage engine holds the generations.
@@ -88,6 +88,11 @@ impl Config {
             self.ballast_bytes.saturating_add(self.quarantine_max_bytes).saturating_add(2 * self.generation_max_bytes);
         let with_share = rest.saturating_add(rest / (Self::STAGES_SHARE - 1));
         with_share.max(rest.saturating_add(Self::STAGES_BYTES_MIN))
+    }
+
+    /// The defaults, for a gateway with this data directory.
+    pub fn in_data_dir(data_dir: &Path) -> Self {
+        Self::new(data_dir.join("queue"))
     }
 
     /// The defaults, in this directory.

@@ -13,6 +13,9 @@ const STAT_BLOCK_BYTES: u64 = 512;
 /// A directory on its way out; left over after a crash it is deleted at the next open.
 pub(super) const DEAD_SUFFIX: &str = ".dead";
 
+/// File whose lock stands for the whole directory.
+const LOCK: &str = "lock";
+
 /// Makes the directory and those above it that are missing; their names are durable once it returns.
 pub(super) fn create_dir(dir: &Path) -> Result<(), StoreError> {
     let missing: Vec<_> = dir.ancestors().take_while(|d| !d.exists()).collect();
@@ -87,7 +90,7 @@ pub(super) struct DirLock {
 impl DirLock {
     /// `None` if another process has it.
     pub(super) fn take(dir: &Path) -> Result<Option<Self>, StoreError> {
-        let path = dir.join("lock");
+        let path = dir.join(LOCK);
         let file =
             File::options().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io(&path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -96,6 +99,32 @@ impl DirLock {
             Err(e) => Err(StoreError::io(path)(e.into())),
         }
     }
+
+    /// For those who only look: several may at a time, but none beside who has taken it. Writes nothing.
+    pub(super) fn share(dir: &Path) -> Result<Share, StoreError> {
+        let path = dir.join(LOCK);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Share::NeverTaken),
+            Err(e) => return Err(StoreError::io(path)(e)),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Share::Held(Self { file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(Share::Taken),
+            Err(e) => Err(StoreError::io(path)(e.into())),
+        }
+    }
+}
+
+/// What came of asking for a share of a directory's lock.
+#[derive(Debug)]
+pub(super) enum Share {
+    /// Nobody takes the directory while this is kept.
+    Held(DirLock),
+    /// Another process works on the directory.
+    Taken,
+    /// There is no lock: a copy without it, or nobody has ever worked on it.
+    NeverTaken,
 }
 
 impl Drop for DirLock {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Instant;
 
 use super::block;
+use super::config::EngineKind;
 use super::contents::Stored;
 use super::files;
 use super::keys::{self, BlockKey, Part};
@@ -22,7 +23,18 @@ const MARKER: &str = "complete";
 
 /// Whether the path's name is that of a generation.
 pub(super) fn is_one(path: &Path) -> bool {
-    path.file_name().and_then(|n| n.to_str()).and_then(Generation::number_of).is_some()
+    number(path).is_some()
+}
+
+/// The number in the name of a generation's directory.
+pub(super) fn number(path: &Path) -> Option<u32> {
+    path.file_name().and_then(|n| n.to_str()).and_then(Generation::number_of)
+}
+
+/// Who made it, as far as its marker says.
+pub(super) fn engine_name(dir: &Path) -> String {
+    let marker = fs::read_to_string(dir.join(MARKER)).unwrap_or_default();
+    if marker.is_empty() { EngineKind::default().name().to_owned() } else { marker }
 }
 
 enum State {
@@ -64,8 +76,13 @@ impl Generation {
         (Self::dir_name(number) == name).then_some(number)
     }
 
-    pub(super) fn is_complete(dir: &Path) -> bool {
+    fn is_complete(dir: &Path) -> bool {
         dir.join(MARKER).exists()
+    }
+
+    /// Whether what is in the directory counts: a marker may be lost, too.
+    pub(super) fn counts(dir: &Path, number: u32, newest_in_use: u32) -> bool {
+        number <= newest_in_use || Self::is_complete(dir)
     }
 
     /// Makes an empty one; it counts once [`Generation::complete`] has returned.
@@ -144,9 +161,12 @@ impl Generation {
         held.newest = newest;
     }
 
-    /// Of older records: they say nothing about its newest one.
-    pub(super) fn add_carried(&self, log: Log, run: Run, bytes: usize) {
+    /// Of older records: they tell its newest one only if it holds no later ones.
+    pub(super) fn add_carried(&self, log: Log, run: Run, bytes: usize, newest: impl FnOnce() -> Stamp) {
         let held = &mut self.lock_held()[log as usize];
+        if held.runs.end().is_none_or(|end| end < run.end) {
+            held.newest = newest();
+        }
         held.runs.add(run);
         held.bytes += bytes as u64;
     }
@@ -240,10 +260,10 @@ impl Generation {
             let Some((key, value)) = found else { return Ok(None) };
             let mut bytes = Vec::new();
             if key.parts == 1 {
-                bytes.extend_from_slice(part_bytes(&value));
+                bytes.extend_from_slice(Part::unchecked_bytes(&value));
             } else {
                 store.each(&key.prefix(), &mut |_, value| {
-                    bytes.extend_from_slice(part_bytes(value));
+                    bytes.extend_from_slice(Part::unchecked_bytes(value));
                     Ok(())
                 })?;
             }
@@ -273,9 +293,4 @@ impl Generation {
             self.open()?;
         }
     }
-}
-
-/// What cannot be vouched for is given all the same: the block's own CRC decides.
-fn part_bytes(value: &[u8]) -> &[u8] {
-    Part::parse(value).map_or_else(|| value.get(Part::HEAD_BYTES..).unwrap_or_default(), |part| part.bytes)
 }

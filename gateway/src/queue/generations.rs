@@ -22,6 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::block;
 use super::contents::{Batch, Contents, Quarantined, Stored};
 use super::files;
 use super::generation::{Generation, Held};
@@ -31,8 +32,9 @@ use super::record::{Log, QueueSeq};
 use super::runs::Run;
 use super::store::{Engine, Entries, StoreError, VALUE_BYTES_MAX};
 
+pub(super) use open::{Known, known_by};
 use view::Shared;
-pub(super) use view::{Sealed, Seen, View};
+pub(super) use view::{Sealed, Seen, View, state};
 
 /// Older generations open for reading at a time.
 const SEALED_OPEN_MAX: usize = 2;
@@ -131,6 +133,10 @@ impl Generations {
     /// The next commit's blocks begin here; sequences before are given away.
     pub(super) fn go_on_at(&mut self, end: [QueueSeq; 2]) {
         self.end = end;
+    }
+
+    pub(super) fn end(&self) -> [QueueSeq; 2] {
+        self.end
     }
 
     pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
@@ -233,7 +239,9 @@ impl Generations {
             self.end[log as usize] = end;
         }
         for carried in &batch.carried {
-            newest.add_carried(carried.log, carried.block.run, carried.block.bytes.len());
+            let bytes = &carried.block.bytes;
+            let stamp = || block::newest(bytes).unwrap_or_default();
+            newest.add_carried(carried.log, carried.block.run, bytes.len(), stamp);
         }
     }
 

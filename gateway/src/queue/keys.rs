@@ -151,6 +151,11 @@ impl<'a> Part<'a> {
         }
         Some(Self { key: BlockKey::parse(&head[8..23])?, bytes: &rest[..len] })
     }
+
+    /// What a value holds of its block, vouched for or not: the block's own CRC decides.
+    pub(super) fn unchecked_bytes(value: &'a [u8]) -> &'a [u8] {
+        Self::parse(value).map_or_else(|| value.get(Self::HEAD_BYTES..).unwrap_or_default(), |part| part.bytes)
+    }
 }
 
 pub(super) fn account(name: &str, log: Log) -> Vec<u8> {
@@ -205,6 +210,12 @@ pub(super) fn parse_older_meta(key: &[u8], value: &[u8]) -> Option<(u32, Log, u6
 /// Names hold no zero byte: the queue refuses them.
 pub(super) fn state_prefix(name: &str) -> Vec<u8> {
     [&[STATE], name.as_bytes(), &[0]].concat()
+}
+
+/// The name in the key of a part of state.
+pub(super) fn parse_state(key: &[u8]) -> Option<&str> {
+    let (name, part) = key.get(1..)?.split_last_chunk::<3>()?;
+    std::str::from_utf8(name).ok().filter(|_| part[0] == 0)
 }
 
 pub(super) fn state_part(name: &str, part: u16) -> Vec<u8> {

@@ -35,6 +35,7 @@ mod generations;
 mod inbox;
 mod keys;
 mod monitor;
+pub mod offline;
 mod quarantine;
 mod reader;
 mod record;
@@ -71,6 +72,7 @@ pub use gaps::{Gaps, NoGaps};
 pub use monitor::Monitor;
 pub use reader::Reader;
 pub use record::{Door, Flags, Log, QueueSeq, Record};
+pub use runs::Run;
 
 use ballast::Ballast;
 use books::Books;
@@ -80,7 +82,7 @@ use files::DirLock;
 use generations::{Generations, View};
 use inbox::{Inbox, Lane};
 use retention::Retention;
-use runs::{Run, Runs};
+use runs::Runs;
 use sled_store::SledEngine;
 use store::{Engine, StoreError};
 use watermark::{Found, Mark, Watermark};
@@ -280,11 +282,7 @@ impl Queue {
     pub fn open_with(config: &Config, metrics: metrics::Queue, gaps: Box<dyn Gaps>) -> Result<Self, Error> {
         files::create_dir(&config.dir)?;
         let lock = DirLock::take(&config.dir)?.ok_or_else(|| Error::InUse { dir: config.dir.clone() })?;
-        let engine: Arc<dyn Engine> = match config.engine {
-            EngineKind::Sled => Arc::new(SledEngine),
-            EngineKind::Redb => Arc::new(SledEngine),
-        };
-        Self::start(config, metrics, gaps, engine, lock)
+        Self::start(config, metrics, gaps, engine(config.engine), lock)
     }
 
     /// Begins to work on what the engine's generations hold.
@@ -421,6 +419,13 @@ impl Drop for Queue {
         if let Err(error) = self.stop() {
             tracing::error!(%error, "Queue was not closed cleanly.");
         }
+    }
+}
+
+fn engine(kind: EngineKind) -> Arc<dyn Engine> {
+    match kind {
+        EngineKind::Sled => Arc::new(SledEngine),
+        EngineKind::Redb => Arc::new(SledEngine),
     }
 }
 

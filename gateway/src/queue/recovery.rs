@@ -3,6 +3,7 @@
 use super::contents::{Batch, Contents};
 use super::generations::Generations;
 use super::quarantine;
+use super::record::Log;
 use super::runs::Runs;
 use super::salvage;
 use super::store::StoreError;
@@ -30,6 +31,8 @@ pub(super) fn salvage(
             records += found.block.run.count();
             contents.held[found.log as usize].add(found.block.run);
             contents.end[found.log as usize] = contents.end[found.log as usize].max(found.block.run.end);
+            // A generation that begins meanwhile takes over only what lies before its own beginning.
+            generations.go_on_at(Log::ALL.map(|log| contents.end[log as usize].max(generations.end()[log as usize])));
             step.carried.push(found);
             if bytes >= STEP_BYTES {
                 bytes = 0;

@@ -6,17 +6,17 @@ use super::record::QueueSeq;
 
 /// Sequences in a row, `end` excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    pub(super) first: QueueSeq,
-    pub(super) end: QueueSeq,
+pub struct Run {
+    pub first: QueueSeq,
+    pub end: QueueSeq,
 }
 
 impl Run {
-    pub(super) fn new(first: QueueSeq, end: QueueSeq) -> Self {
+    pub fn new(first: QueueSeq, end: QueueSeq) -> Self {
         Self { first, end }
     }
 
-    pub(super) fn count(self) -> u64 {
+    pub fn count(self) -> u64 {
         self.first.count_to(self.end)
     }
 }

@@ -186,7 +186,11 @@ fn caught<T>(dir: &Path, f: impl FnOnce() -> sled::Result<T>) -> Result<T, Store
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(source))) => Err(StoreError::Io { path: path(), source }),
         Ok(Err(error)) => Err(StoreError::Engine { path: path(), reason: error.to_string() }),
-        Err(_) => Err(StoreError::Engine { path: path(), reason: "sled panicked, see its message above".into() }),
+        Err(panic) => {
+            let said = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+            let reason = format!("sled panicked: {}", said.unwrap_or("it does not say why"));
+            Err(StoreError::Engine { path: path(), reason })
+        }
     }
 }
 

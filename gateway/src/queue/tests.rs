@@ -1,7 +1,6 @@
 //! The queue's promises, one per test.
 
 mod budget;
-mod crash;
 mod damage;
 mod model;
 
@@ -132,6 +131,21 @@ fn a_shorter_state_replaces_a_longer_one_whole() {
         assert_eq!(reader.state("s").unwrap(), value);
     }
     assert_eq!(files_in_blobs(dir.path()), 0);
+}
+
+#[test]
+fn of_several_states_in_one_commit_the_last_one_stays_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(&config(dir.path()));
+    let (runtime, appender) = (runtime(), queue.appender());
+    let mut receipts = Vec::new();
+    // The first commit takes long enough for the others to gather.
+    for len in [1, 80_000, 10, 50_000, 20] {
+        let state = vec![("s".into(), Some(vec![len as u8; len]))];
+        receipts.push(runtime.block_on(appender.commit(Transaction { state, ..Transaction::default() })).unwrap());
+    }
+    receipts.into_iter().for_each(|r| assert!(r.blocking_recv().unwrap().is_ok()));
+    assert_eq!(queue.reader("detect").state("s").unwrap(), Some(vec![20; 20]));
 }
 
 #[test]

@@ -14,6 +14,7 @@
 mod mend;
 mod upkeep;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -100,7 +101,8 @@ impl Writer {
         let count = |of: fn(&Transaction) -> &Vec<Record>| group.iter().map(|p| of(&p.transaction).len()).sum();
         let mut records = [Vec::with_capacity(count(|t| &t.raw)), Vec::with_capacity(count(|t| &t.derived))];
         let mut settled = Vec::with_capacity(group.len());
-        let (mut cursors, mut state) = (Vec::new(), Vec::new());
+        // Of several states under one name the last one counts: a store replaces what it holds, not what it is about to.
+        let (mut cursors, mut state) = (Vec::new(), BTreeMap::new());
         for p in group {
             let at = |log: Log| self.next[log as usize].plus(records[log as usize].len() as u64);
             settled.push((p.receipt, Committed { raw_first: at(Log::Raw), derived_first: at(Log::Derived) }));
@@ -111,7 +113,7 @@ impl Writer {
             cursors.extend(p.transaction.cursors);
             state.extend(p.transaction.state);
         }
-        let mut batch = Batch { state, ..Batch::default() };
+        let mut batch = Batch { state: state.into_iter().collect(), ..Batch::default() };
         for log in Log::ALL {
             block::encode_all(log, self.next[log as usize], &records[log as usize], &mut batch.blocks);
         }

@@ -22,7 +22,7 @@ const TTL_MAX: Duration = Duration::from_secs(3_650 * 86_400);
 
 /// `detect`: it reads records again for as long as their windows are open.
 pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path, detect: Option<&detect::Config>) -> Config {
-    let default = Config::new(data_dir.join("queue"));
+    let default = Config::in_data_dir(data_dir);
     let mut s = reader.table("queue");
     let engines = EngineKind::ALL.map(|engine| (engine.name(), engine));
     let config = Config {

@@ -93,8 +93,7 @@ fn purge_leftovers(dir: &Path, newest: u32) -> Result<Vec<u32>, StoreError> {
     let mut numbers = Vec::new();
     for path in alive {
         let Some(number) = Generation::number_of(&name(&path)) else { continue };
-        // A marker may be lost, too.
-        if number <= newest || Generation::is_complete(&path) {
+        if Generation::counts(&path, number, newest) {
             numbers.push(number);
         } else {
             files::delete_dir(&path)?;
@@ -105,13 +104,14 @@ fn purge_leftovers(dir: &Path, newest: u32) -> Result<Vec<u32>, StoreError> {
 }
 
 /// What a generation says about itself and about those before it.
-struct Known {
-    contents: Contents,
-    older: Vec<(u32, [Held; 2])>,
-    forget: Entries,
+pub(in super::super) struct Known {
+    pub(in super::super) contents: Contents,
+    pub(in super::super) older: Vec<(u32, [Held; 2])>,
+    pub(super) forget: Entries,
 }
 
-fn known_by(newest: &Generation, present: &[u32]) -> Result<Known, StoreError> {
+/// Opens `newest` and reads it; `present` are the numbers of those before it.
+pub(in super::super) fn known_by(newest: &Generation, present: &[u32]) -> Result<Known, StoreError> {
     newest.open()?;
     newest.scan()?;
     let bad_key = || newest.damaged("a key does not follow the format");

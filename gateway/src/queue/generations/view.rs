@@ -187,27 +187,31 @@ impl View {
     }
 
     pub(in super::super) fn state(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let newest = self.shared.newest()?;
-        let mut bytes = Vec::new();
-        newest.each(&keys::state_prefix(name), &mut |_, part| {
-            bytes.extend_from_slice(part);
-            Ok(())
-        })?;
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        let damaged = || newest.damaged(format!("state `{name}` is not as it was written"));
-        let (head, value) = bytes.split_at_checked(STATE_HEAD_BYTES).ok_or_else(damaged)?;
-        if head != state_head(value) {
-            return Err(damaged());
-        }
-        Ok(Some(value.to_vec()))
+        state(&*self.shared.newest()?, name)
     }
 
     /// Measured on disk.
     pub(in super::super) fn disk_bytes(&self) -> Result<u64, StoreError> {
         files::disk_bytes(&self.shared.dir)
     }
+}
+
+/// Named state in the newest generation.
+pub(in super::super) fn state(newest: &Generation, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut bytes = Vec::new();
+    newest.each(&keys::state_prefix(name), &mut |_, part| {
+        bytes.extend_from_slice(part);
+        Ok(())
+    })?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let damaged = || newest.damaged(format!("state `{name}` is not as it was written"));
+    let (head, value) = bytes.split_at_checked(STATE_HEAD_BYTES).ok_or_else(damaged)?;
+    if head != state_head(value) {
+        return Err(damaged());
+    }
+    Ok(Some(value.to_vec()))
 }
 
 pub(super) fn state_head(value: &[u8]) -> [u8; STATE_HEAD_BYTES] {

@@ -255,3 +255,26 @@ fn a_queue_of_which_nothing_can_be_opened_starts_empty_and_counts_all_as_lost() 
     assert_eq!((sink.accepted, sink.cursor.delivered, sink.lost), (1_000, 100, 900), "{sink:?}");
     assert_eq!(append(&queue, [record(0)]).raw_first, QueueSeq(1_000));
 }
+
+#[test]
+fn what_is_salvaged_beyond_the_known_end_fills_several_generations_and_tells_its_age() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = three_generations(dir.path());
+    std::fs::remove_file(dir.path().join("watermark")).unwrap();
+    for generation in generations(dir.path()) {
+        std::fs::write(dir.path().join(generation).join("conf"), vec![0xff; 64]).unwrap();
+    }
+    let (queue, reader, found) = opened(&config);
+    assert_eq!(found.len(), 3_000);
+    let sealed = queue.shared.view.sealed();
+    assert!(sealed.len() >= 2, "{sealed:?}");
+    for generation in sealed {
+        let held = &generation.held[Log::Raw as usize];
+        let newest = held.runs.end().map(|end| large_record(end.0 - 1, 1).received);
+        assert_eq!(newest, Some(held.newest), "{held:?}");
+    }
+    drop(reader);
+    queue.close().unwrap();
+    let (_queue, _reader, found) = opened(&config);
+    assert_eq!(found.len(), 3_000);
+}
