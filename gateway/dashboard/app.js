@@ -161,6 +161,10 @@ function present(state) {
   $("readings").textContent = `${count(t.readings)} in all`;
   $("queued").textContent = count(Math.max(0, ...state.ledger.map(r => r.queued)));
   $("disk").textContent = `${(t.disk_bytes / 1e6).toFixed(1)} MB on disk`;
+  $("room").textContent = `room for ${roughly(t.survivable_outage_s)} without sinks`;
+  $("room").title = `${count(Math.round(t.room_bytes / 1e6))} MB left`;
+  $("held-up").hidden = !state.held_up;
+  $("held-up").textContent = state.held_up ?? "";
   $("windows").textContent = count(t.windows);
   $("channels").textContent = `${count(t.channels)} channels, ${count(t.models_fitted)} models learned`;
   $("anomalies").textContent = count(t.anomalies);
@@ -267,7 +271,7 @@ function presentLedger(rows) {
     const bar = make("progress", { value: settled, max: 1 });
     bar.setAttribute("aria-label", `${Math.floor(settled * 100)} percent settled`);
     const name = r.up === false ? `${r.consumer} (away)` : r.consumer;
-    const cells = [r.accepted, r.delivered, r.queued, r.expired, r.dropped, r.quarantined, r.duplicate];
+    const cells = [r.accepted, r.delivered, r.queued, r.expired, r.dropped, r.quarantined, r.duplicate, r.lost];
     return make("tr", {},
       make("td", { className: r.up === false ? "bad" : "" }, name), make("td", {}, r.log),
       ...cells.map(n => make("td", {}, count(n))), make("td", {}, bar),
@@ -317,6 +321,13 @@ function duration(seconds) {
   if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
   if (s < 86_400) return `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min`;
   return `${Math.floor(s / 86_400)} d ${Math.floor(s / 3600) % 24} h`;
+}
+
+// An estimate, in its largest unit alone.
+function roughly(seconds) {
+  const units = [["years", 365 * 86_400], ["days", 86_400], ["h", 3600], ["min", 60]];
+  const [name, unit] = units.find(([, unit]) => seconds >= 2 * unit) ?? ["s", 1];
+  return `${count(Math.floor(seconds / unit))} ${name}`;
 }
 
 function listRanges() {

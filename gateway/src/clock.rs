@@ -56,6 +56,8 @@ pub struct ClockMap {
 impl ClockMap {
     /// Stamps of older boots than this many are resolved by the oldest one kept.
     pub const BOOTS_MAX: usize = 64;
+    /// 2024-01-01, before any gateway ran: a clock that shows an earlier day has not been set since power came.
+    const BELIEVABLE_FROM_NS: i64 = 1_704_067_200_000_000_000;
 
     pub fn set(&mut self, boot: ClockBoot, wall_at_boot_ns: i64) {
         match self.boots.iter_mut().find(|(b, _)| *b == boot) {
@@ -72,6 +74,23 @@ impl ClockMap {
     pub fn resolve(&self, stamp: Stamp) -> EventTime {
         let at_boot = self.boots.iter().find(|(b, _)| *b == stamp.boot).or(self.boots.first()).map_or(0, |(_, at)| *at);
         EventTime(at_boot.saturating_add_unsigned(stamp.since_boot_ns))
+    }
+
+    /// How long before `now` the stamp was taken. Within one boot the monotonic clock alone counts, so that setting the
+    /// wall clock makes nothing older or younger. `None` if it cannot be told: one of the two boots is not known, never
+    /// had its clock set, or the stamp would lie in the future.
+    pub fn age(&self, stamp: Stamp, now: Stamp) -> Option<Duration> {
+        if stamp.boot == now.boot {
+            return now.since_boot_ns.checked_sub(stamp.since_boot_ns).map(Duration::from_nanos);
+        }
+        let at = |s: Stamp| Some(self.believable(s.boot)?.saturating_add_unsigned(s.since_boot_ns));
+        let age_ns = at(now)?.checked_sub(at(stamp)?)?;
+        u64::try_from(age_ns).ok().map(Duration::from_nanos)
+    }
+
+    /// Wall time at the boot's zero, if it is known and not that of a clock that nobody has set.
+    fn believable(&self, boot: ClockBoot) -> Option<i64> {
+        self.boots.iter().find(|(b, at)| *b == boot && *at >= Self::BELIEVABLE_FROM_NS).map(|(_, at)| *at)
     }
 
     /// As [`Self::resolve`], of a boot that the map knows.
@@ -100,9 +119,11 @@ impl SharedClockMap {
     /// Smaller differences between wall and monotonic clock are slewing, not setting, and are not noted.
     const MOVED_MIN: Duration = Duration::from_millis(50);
 
-    /// The map as it was stored, with what the wall clock says of this boot to come by [`Self::observe`].
-    pub fn from_bytes(bytes: &[u8]) -> Self {
-        Self(Arc::new(RwLock::new(ClockMap::from_bytes(bytes))))
+    /// Takes over the boots of earlier runs as they were stored; what was observed since stays.
+    pub fn restore(&self, bytes: &[u8]) {
+        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let observed = std::mem::replace(&mut *map, ClockMap::from_bytes(bytes));
+        observed.boots.into_iter().for_each(|(boot, at)| map.set(boot, at));
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -111,6 +132,11 @@ impl SharedClockMap {
 
     pub fn resolve(&self, stamp: Stamp) -> EventTime {
         self.0.read().unwrap_or_else(PoisonError::into_inner).resolve(stamp)
+    }
+
+    /// See [`ClockMap::age`].
+    pub fn age(&self, stamp: Stamp, now: Stamp) -> Option<Duration> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).age(stamp, now)
     }
 
     /// Compares the wall clock with the map. Returns how far this boot's time moved if the map changed by it:
@@ -168,6 +194,58 @@ mod tests {
         assert_eq!(map.observe(&clock), None);
         map.0.write().unwrap().set(clock.boot(), 0);
         assert!(map.observe(&clock).unwrap() > Duration::from_secs(3600));
+    }
+
+    const HOUR_NS: u64 = 3_600_000_000_000;
+    const HOUR: Duration = Duration::from_secs(3_600);
+    /// In 2026.
+    const NOON_NS: i64 = 1_795_262_400_000_000_000;
+
+    fn stamp(boot: u64, hours: u64) -> Stamp {
+        Stamp { boot: ClockBoot(boot), since_boot_ns: hours * HOUR_NS }
+    }
+
+    fn map_of(boots: &[(u64, i64)]) -> ClockMap {
+        let mut map = ClockMap::default();
+        boots.iter().for_each(|(boot, at)| map.set(ClockBoot(*boot), *at));
+        map
+    }
+
+    #[test]
+    fn between_two_boots_age_is_what_the_wall_clocks_tell() {
+        let map = map_of(&[(1, NOON_NS), (2, NOON_NS + 10 * HOUR_NS as i64)]);
+        assert_eq!(map.age(stamp(1, 3), stamp(2, 2)), Some(9 * HOUR));
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_makes_nothing_of_this_boot_older_or_younger() {
+        for wall_at_boot in [0, NOON_NS, NOON_NS + 10_000 * HOUR_NS as i64, i64::MAX] {
+            let map = map_of(&[(1, wall_at_boot)]);
+            assert_eq!(map.age(stamp(1, 3), stamp(1, 5)), Some(2 * HOUR), "{wall_at_boot}");
+            assert_eq!(map.age(stamp(1, 5), stamp(1, 3)), None, "{wall_at_boot}");
+        }
+        assert_eq!(ClockMap::default().age(stamp(1, 3), stamp(1, 5)), Some(2 * HOUR), "not even noted");
+    }
+
+    #[test]
+    fn an_age_that_cannot_be_told_is_none() {
+        let known = map_of(&[(1, NOON_NS), (2, NOON_NS)]);
+        assert_eq!(known.age(stamp(7, 0), stamp(2, 1)), None, "its boot is not known");
+        assert_eq!(known.age(stamp(1, 0), stamp(7, 1)), None, "this boot is not known");
+        assert_eq!(known.age(stamp(1, 5), stamp(2, 1)), None, "it lies in the future: the clock was set back");
+        let unset = map_of(&[(1, NOON_NS), (2, 0), (3, NOON_NS)]);
+        assert_eq!(unset.age(stamp(1, 0), stamp(2, 1)), None, "the clock is not set yet");
+        assert_eq!(unset.age(stamp(2, 0), stamp(3, 1)), None, "the clock was never set in that boot");
+    }
+
+    #[test]
+    fn what_was_stored_is_taken_over_and_what_was_observed_since_stays() {
+        let (clock, map) = (Clock::system(), SharedClockMap::default());
+        map.observe(&clock);
+        let now = map.resolve(clock.stamp());
+        map.restore(&map_of(&[(7, NOON_NS), (clock.boot().0, 5)]).to_bytes());
+        assert_eq!(map.resolve(stamp(7, 0)), EventTime(NOON_NS));
+        assert!(map.resolve(clock.stamp()) >= now);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub mod detect;
 pub mod forward;
 
 mod backoff;
+mod losses;
+mod wear;
 pub mod clock;
 pub mod config;
 pub mod http;

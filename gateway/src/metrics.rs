@@ -4,12 +4,16 @@
 //! - Labels have few values: door, log, sink, consumer, reason, status. Never a device.
 //! - A handle is cheap to clone and to count with; stages get only their own group.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::wear;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct DoorLabel {
@@ -61,6 +65,7 @@ pub struct Metrics {
     pub queue: Queue,
     pub detect: Detect,
     pub forward: Forward,
+    pub disk: Disk,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -85,14 +90,18 @@ pub struct Queue {
     pub commit_seconds: Histogram,
     /// Bytes handed to the store, after compression.
     pub written_bytes: Counter,
+    /// Growth of the newest generation, measured on disk; what is deleted is not taken off.
+    pub grown_bytes: Counter,
     /// Bytes of payload in raw records that were taken in.
     pub payload_bytes: Counter,
     /// Commits that failed and were tried again.
     pub failed_commits: Counter,
     /// 1 while doors are held up, for the budget is used up or the disk is full.
     pub held_up: Gauge,
-    /// What the budget and the file system leave, whichever is less.
+    /// Until doors are held up: what the budget and the file system leave, whichever is less.
     pub room_bytes: Gauge,
+    /// How long that lasts without sinks; [`wear::OUTAGE_MAX`] if nothing comes in.
+    pub survivable_outage_seconds: Gauge<f64, AtomicU64>,
     /// Records that were durable once and that the disk no longer gives back.
     pub lost: Family<LogLabel, Counter>,
     /// Measured on disk.
@@ -101,11 +110,15 @@ pub struct Queue {
 
 impl Default for Queue {
     fn default() -> Self {
+        let survivable_outage_seconds = Gauge::<f64, AtomicU64>::default();
+        survivable_outage_seconds.set(wear::OUTAGE_MAX.as_secs_f64());
         Self {
+            survivable_outage_seconds,
             records: Family::default(),
             commits: Counter::default(),
             commit_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             written_bytes: Counter::default(),
+            grown_bytes: Counter::default(),
             payload_bytes: Counter::default(),
             failed_commits: Counter::default(),
             held_up: Gauge::default(),
@@ -159,6 +172,14 @@ impl Default for Forward {
     }
 }
 
+/// What the whole process does to its disk, as the kernel counts it.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    pub written_bytes: Counter,
+    pub written_per_day_bytes: Gauge,
+    pub write_amplification: Gauge<f64, AtomicU64>,
+}
+
 impl Metrics {
     /// A registry with all groups under `gateway_`.
     pub fn registry(&self) -> Registry {
@@ -184,6 +205,27 @@ impl Metrics {
             m.commit_seconds.clone(),
         );
         r.register_with_unit("written", "Handed to the store, compressed", Unit::Bytes, m.written_bytes.clone());
+        r.register_with_unit(
+            "grown",
+            "Growth of its files, measured on disk; what is deleted is not taken off",
+            Unit::Bytes,
+            m.grown_bytes.clone(),
+        );
+        r.register_with_unit("payload", "Payload in raw records taken in", Unit::Bytes, m.payload_bytes.clone());
+        r.register("failed_commits", "Commits that failed and were tried again", m.failed_commits.clone());
+        r.register("held_up", "1 while doors wait: budget used up, or disk full", m.held_up.clone());
+        r.register_with_unit(
+            "room",
+            "Left until doors are held up, by budget or file system",
+            Unit::Bytes,
+            m.room_bytes.clone(),
+        );
+        r.register_with_unit(
+            "survivable_outage",
+            "How long that room lasts without sinks, at the intake of the last minutes; ten years if nothing comes in",
+            Unit::Seconds,
+            m.survivable_outage_seconds.clone(),
+        );
         r.register("lost", "Records that the disk no longer gives back", m.lost.clone());
         r.register_with_unit("disk", "Size of the queue, measured on disk", Unit::Bytes, m.disk_bytes.clone());
 
@@ -211,6 +253,26 @@ impl Metrics {
         r.register("retries", "Attempts that failed and were repeated", m.retries.clone());
         r.register_with_unit("send", "One attempt", Unit::Seconds, m.send_seconds.clone());
         r.register("up", "1 while the last attempt succeeded", m.up.clone());
+
+        let r = root.sub_registry_with_prefix("disk");
+        let m = &self.disk;
+        r.register_with_unit(
+            "written",
+            "Sent to the storage layer by this process since it started: queue, files, quarantine",
+            Unit::Bytes,
+            m.written_bytes.clone(),
+        );
+        r.register_with_unit(
+            "written_per_day",
+            "The same, as a day of the last hour would be (since the start, if that is less)",
+            Unit::Bytes,
+            m.written_per_day_bytes.clone(),
+        );
+        r.register(
+            "write_amplification",
+            "Sent to the storage layer for each byte of payload taken in, since the start; 0 if none was",
+            m.write_amplification.clone(),
+        );
         root
     }
 }

@@ -9,6 +9,7 @@
 //! Business rules: what a record means, when it is acknowledged, where it goes.
 
 mod addresses;
+mod retention;
 mod stage;
 
 use std::net::SocketAddr;
@@ -24,10 +25,11 @@ use crate::clock::{Clock, SharedClockMap};
 use crate::config::Config;
 use crate::http::Readiness;
 use crate::ingest::listen::Listener;
+use crate::losses::Losses;
 use crate::metrics::Metrics;
 use crate::queue::{self, LedgerRow, Log, Monitor, Queue, QueueSeq, Transaction};
 use crate::view::View;
-use crate::{detect, forward, http, ingest};
+use crate::{detect, forward, http, ingest, wear};
 
 use stage::Stage;
 
@@ -93,8 +95,9 @@ impl Pipeline {
     /// What cannot be opened, bound or built, with what to do. Unreachable brokers and sinks are no errors: they are retried.
     pub async fn start(config: Config) -> Result<Self, Error> {
         let decoder = Decoder::new(config.decode.clone()).map_err(Error::Decode)?;
-        let mut pipeline = Self::open(&config)?;
-        pipeline.keep_time();
+        let mut pipeline = Self::open(&config, &decoder)?;
+        pipeline.keep_time(&config);
+        pipeline.watch_disk();
         pipeline.start_detect(&config, &decoder);
         pipeline.start_sinks(&config, decoder)?;
         pipeline.serve_http(&config).await?;
@@ -104,13 +107,13 @@ impl Pipeline {
     }
 
     /// The queue and all that is there before any stage runs.
-    fn open(config: &Config) -> Result<Self, Error> {
+    fn open(config: &Config, decoder: &Decoder) -> Result<Self, Error> {
         let metrics = Metrics::default();
-        let queue = Queue::open(&config.queue, metrics.queue.clone())?;
-        let monitor = queue.monitor();
-        let clock = Clock::system();
-        let clock_map = SharedClockMap::from_bytes(&monitor.state(CLOCK_STATE)?.unwrap_or_default());
+        let (clock, clock_map) = (Clock::system(), SharedClockMap::default());
         clock_map.observe(&clock);
+        let losses = Losses::new(decoder.clone(), clock, clock_map.clone(), CLOCK_STATE);
+        let queue = Queue::open_with(&config.queue, metrics.queue.clone(), Box::new(losses))?;
+        let monitor = queue.monitor();
         Ok(Self {
             clock,
             clock_map,
@@ -129,9 +132,17 @@ impl Pipeline {
         })
     }
 
-    fn keep_time(&mut self) {
-        let (map, appender) = (self.clock_map.clone(), self.queue.appender());
+    fn keep_time(&mut self, config: &Config) {
+        let (map, appender) = (self.clock_map.clone(), self.queue.stage_appender());
         self.services.spawn("clock", keep_clock_map(self.clock, map, appender, self.services.stop_signal()));
+        if retention::is_wanted(&config.queue) {
+            let (map, sweeper) = (self.clock_map.clone(), self.queue.sweeper());
+            self.services.spawn("retention", retention::keep(self.clock, map, sweeper, self.services.stop_signal()));
+        }
+    }
+
+    fn watch_disk(&mut self) {
+        self.services.spawn("disk", wear::watch(self.metrics.clone(), self.services.stop_signal()));
     }
 
     fn start_detect(&mut self, config: &Config, decoder: &Decoder) {
@@ -141,8 +152,8 @@ impl Pipeline {
         let task = detect::Task {
             config: detect,
             decoder: decoder.clone(),
-            reader: self.queue.reader_of(DETECT, &[Log::Raw]),
-            appender: self.queue.appender(),
+            reader: self.queue.stage_reader(DETECT, Log::Raw),
+            appender: self.queue.stage_appender(),
             clock: self.clock,
             clock_map: self.clock_map.clone(),
             view: self.view.clone(),
@@ -179,6 +190,7 @@ impl Pipeline {
                 metrics: self.metrics.clone(),
                 ledger: Arc::new(move || books.ledger()),
                 readiness: self.readiness.subscribe(),
+                pressure: self.monitor.pressure(),
             };
             self.services.spawn("http", server.run(sources, self.services.stop_signal()));
         }

@@ -7,6 +7,7 @@ mod derived;
 
 mod cloud_sink;
 mod crash;
+mod full_disk;
 mod outage;
 mod poison;
 mod shutdown;

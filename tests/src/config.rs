@@ -32,12 +32,29 @@ impl GatewayConfig {
         ))
     }
 
+    /// More keys of the table that was added last.
+    pub fn with(mut self, keys: &str) -> Self {
+        self.toml.push_str(keys);
+        self.toml.push('\n');
+        self
+    }
+
     pub fn listen(self) -> Self {
         self.listen_on("127.0.0.1:0")
     }
 
     pub fn listen_on(self, address: &str) -> Self {
         self.table(&format!("[listen]\nbind = \"{address}\"\n"))
+    }
+
+    /// Keys of `[queue]`.
+    pub fn queue(self, keys: &str) -> Self {
+        self.table(&format!("[queue]\n{keys}\n"))
+    }
+
+    /// Nothing is judged, so nothing waits for a window to close.
+    pub fn without_detection(self) -> Self {
+        self.table("[detect]\nenabled = false\n")
     }
 
     /// `url` is not always the one of `influx`: a link may lie between.

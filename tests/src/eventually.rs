@@ -8,6 +8,19 @@ use tokio::time::{Instant, sleep};
 /// Between two looks: short enough not to slow a test down, long enough not to load the machine it measures.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Looks again and again for as long as `time`: what must not happen does not.
+///
+/// # Errors
+/// Those of the first look that has any.
+pub async fn throughout(what: &str, time: Duration, mut look: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        look().await.with_context(|| format!("{what}: not for {} s", time.as_secs_f64()))?;
+        sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
 /// Looks again and again until `look` succeeds; after the deadline the last look's error is the test's.
 ///
 /// # Errors

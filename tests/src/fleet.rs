@@ -60,6 +60,7 @@ struct Books {
 /// A fleet under way.
 pub struct Fleet {
     plan: Plan,
+    devices: Vec<Device>,
     began: Instant,
     books: Arc<Mutex<Books>>,
     connections: JoinSet<()>,
@@ -79,11 +80,17 @@ pub struct Sent {
 
 impl Fleet {
     pub fn start(plan: Plan, target: Target) -> Self {
+        Self::start_padded(plan, target, 0)
+    }
+
+    /// With as many characters of noise in each message.
+    pub fn start_padded(plan: Plan, target: Target, padding: usize) -> Self {
+        let all: Vec<Device> = plan.devices().into_iter().map(|device| device.padded(padding)).collect();
         let began = Instant::now();
         let books = Arc::<Mutex<Books>>::default();
         let mut connections = JoinSet::new();
         for i in 0..CONNECTIONS {
-            let devices: Vec<Device> = plan.devices().into_iter().skip(i).step_by(CONNECTIONS).collect();
+            let devices: Vec<Device> = all.iter().skip(i).step_by(CONNECTIONS).cloned().collect();
             if devices.is_empty() {
                 continue;
             }
@@ -100,7 +107,7 @@ impl Fleet {
             };
             connections.spawn(share.publish(began));
         }
-        Self { plan, began, books, connections }
+        Self { plan, devices: all, began, books, connections }
     }
 
     pub fn acked_total(&self) -> u64 {
@@ -144,7 +151,7 @@ impl Fleet {
             format!("{acked} of {all} acknowledged in time; last error: {:?}", books.last_error)
         })??;
         Ok(Sent {
-            devices: self.plan.devices(),
+            devices: self.devices,
             acked: books.acked,
             acked_total: books.acked_total,
             acked_out_of_order: books.acked_out_of_order,

@@ -40,6 +40,10 @@ impl Home {
         Ok(Self { dir: TempDir::new_in(run_dir())? })
     }
 
+    pub fn queue_dir(&self) -> PathBuf {
+        self.data_dir().join("queue")
+    }
+
     pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
@@ -114,6 +118,15 @@ impl Gateway {
     pub async fn metrics(&self) -> Result<Metrics> {
         let answer = http_client()?.get(format!("http://{}/metrics", self.address)).send().await?;
         Ok(Metrics::new(answer.error_for_status()?.text().await?))
+    }
+
+    /// What a path answers: status and text.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn get(&self, path: &str) -> Result<(StatusCode, String)> {
+        let answer = http_client()?.get(format!("http://{}{path}", self.address)).send().await?;
+        Ok((answer.status(), answer.text().await?))
     }
 
     /// kill -9.

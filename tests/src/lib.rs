@@ -31,6 +31,7 @@ pub mod kafka;
 pub mod oracle;
 
 pub mod browser;
+pub mod disk;
 pub mod eventually;
 pub mod link;
 pub mod metrics;

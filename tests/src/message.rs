@@ -10,11 +10,17 @@ const STEP_MS: i64 = 10;
 pub struct Device {
     name: String,
     seed: u64,
+    /// Characters of noise in each message, for scenarios about space.
+    padding: usize,
 }
 
 impl Device {
     pub fn new(name: String, seed: u64) -> Self {
-        Self { name, seed }
+        Self { name, seed, padding: 0 }
+    }
+
+    pub fn padded(self, padding: usize) -> Self {
+        Self { padding, ..self }
     }
 
     pub fn name(&self) -> &str {
@@ -26,7 +32,18 @@ impl Device {
     }
 
     pub fn payload(&self, n: u64) -> String {
-        format!(r#"{{"ts":{},"n":{n},"temperature":{}}}"#, sent_at_ms(n), self.temperature(n))
+        let (at_ms, temperature) = (sent_at_ms(n), self.temperature(n));
+        if self.padding == 0 {
+            return format!(r#"{{"ts":{at_ms},"n":{n},"temperature":{temperature}}}"#);
+        }
+        format!(r#"{{"ts":{at_ms},"n":{n},"temperature":{temperature},"noise":"{}"}}"#, self.noise(n))
+    }
+
+    /// Text that compresses to no less than its size.
+    fn noise(&self, n: u64) -> String {
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut random = Random::new(self.seed ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 1);
+        (0..self.padding).map(|_| char::from(ALPHABET[random.below(64) as usize])).collect()
     }
 
     /// Tenths of a degree from 15.0 to 24.9: exact in text and on the way back.

@@ -126,6 +126,11 @@ impl Decoder {
         named.filter(|d| !d.is_empty() && d.len() <= DEVICE_MAX_BYTES).unwrap_or(Cow::Borrowed(topic))
     }
 
+    /// Whether all messages of this topic are from the same device, but for frames, which name their own.
+    pub fn device_is_in_topic(&self, topic: &str) -> bool {
+        self.find(topic).is_none_or(|(pattern, route, _)| pattern.names_device() || route.device_field.is_none())
+    }
+
     fn find<'s, 't>(&'s self, topic: &'t str) -> Option<(&'s Pattern, &'s Route, Captures<'t>)> {
         self.routes.iter().find_map(|(pattern, route)| pattern.matches(topic).map(|c| (pattern, route, c)))
     }

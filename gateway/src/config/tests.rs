@@ -44,7 +44,7 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[gateway]\ndata-dir = \"/d\"\n", "2:1", "unknown key `data-dir` in [gateway]", "did you mean `data_dir`?"),
     ("[[mqtt]]\nkeepalive = \"30s\"\n", "2:1", "unknown key `keepalive` in [[mqtt]]", "did you mean `keep_alive`?"),
     ("[detect]\ncolour = 1\n", "2:1", "unknown key `colour` in [detect]", "the keys here are enabled, window"),
-    ("[queue]\nbudget = 1\n", "2:1", "unknown key `budget` in [queue]", "[queue] has no options"),
+    ("[queue]\nbudget = 1\n", "2:1", "unknown key `budget` in [queue]", "the keys here are engine, max_size"),
     ("[[mqtt]]\npassword = \"hunter2\"\n", "2:1", "unknown key `password`", "`password_file` or `password_env`"),
     // Wrong types.
     ("[gateway]\nname = 7\n", "2:8", "`name` is an integer, not a text", "write a text in quotes"),
@@ -114,6 +114,35 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[detect]\nlearn = \"1d\"\n", "2:9", "`learn` is \"1d\", outside \"2d\" to", "choose from \"2d\""),
     ("[detect]\nfalse_alarms_per_month = nan\n", "2:26", "is NaN, outside 0.001 to 1000.0", "choose from"),
     ("[listen]\nconnections_max = 0\n", "2:19", "`connections_max` is 0, outside 1", "choose from 1"),
+    ("[queue]\nengine = \"rocksdb\"\n", "2:10", "is \"rocksdb\", which is not one of", "\"sled\", \"redb\""),
+    ("[queue]\nwhen_full = \"drop\"\n", "2:13", "is \"drop\", which is not one of", "\"block\", \"drop_oldest\""),
+    (
+        "[queue]\nmax_size = \"63MiB\"\nquarantine_max = \"0B\"\n",
+        "2:12",
+        "is \"63MiB\", outside \"64MiB\"",
+        "choose from",
+    ),
+    ("[queue]\ncommit_interval = \"2s\"\n", "2:19", "is \"2s\", outside \"0s\" to \"1s\"", "choose from"),
+    ("[queue]\nreserve = \"1MiB\"\n", "2:11", "is \"1MiB\", neither \"0B\" nor within \"4MiB\"", "or \"0B\" for none"),
+    ("[queue]\nderived_ttl = \"10s\"\n", "2:15", "is \"10s\", neither \"0s\" nor within \"1m\"", "or \"0s\" for none"),
+    (
+        "[queue]\nmax_size = \"64MiB\"\n",
+        "2:12",
+        "`max_size` \"64MiB\" leaves too little for records beside `reserve` \"8MiB\" and `quarantine_max` \"64MiB\"",
+        "raise `max_size` to \"120MiB\" or more, or lower the other two",
+    ),
+    (
+        "[queue]\nraw_ttl = \"1d\"\nkeep_delivered = \"7d\"\n",
+        "3:18",
+        "`keep_delivered` \"7d\" is longer than `raw_ttl` \"1d\"",
+        "lower `keep_delivered`",
+    ),
+    (
+        "[queue]\nraw_ttl = \"20m\"\n",
+        "2:11",
+        "`raw_ttl` \"20m\" is shorter than [detect] holds a window open, which is \"1530s\"",
+        "raise `raw_ttl` to \"1530s\"",
+    ),
     ("[gateway]\ndata_dir = \"\"\n", "2:12", "`data_dir` is empty", "name a directory"),
     ("[[kafka]]\ntopic_prefix = \"a b\"\n", "2:16", "does not allow in a topic", "a-z, A-Z"),
     ("[[kafka]]\nbatch_records_max = 0\n", "2:21", "`batch_records_max` is 0, outside 1", "choose from 1"),
@@ -365,6 +394,16 @@ fn every_option_reaches_its_place() {
         measurement = 'me'
         [detect]
         enabled = false
+        [queue]
+        engine = 'redb'
+        max_size = '100MiB'
+        when_full = 'drop_oldest'
+        raw_ttl = '2m'
+        derived_ttl = '30d'
+        keep_delivered = '1m'
+        commit_interval = '250ms'
+        reserve = '0B'
+        quarantine_max = '1MiB'
         [[kafka]]
         bootstrap = 'a:1, b:2'
         topic_prefix = 'p'
@@ -380,7 +419,19 @@ fn every_option_reaches_its_place() {
     );
     assert_eq!(config.gateway.shutdown_grace, Duration::from_secs(1));
     assert_eq!((config.http, config.detect), (None, None));
-    assert_eq!(config.queue.dir, Path::new("/d/queue"));
+    let minutes = |n: u64| Some(Duration::from_secs(60 * n));
+    let expected = crate::queue::Config {
+        engine: crate::queue::EngineKind::Redb,
+        max_bytes: 100 << 20,
+        when_full: crate::queue::WhenFull::DropOldest,
+        ttl: [minutes(2), minutes(30 * 24 * 60)],
+        keep_delivered: minutes(1),
+        commit_interval: Duration::from_millis(250),
+        ballast_bytes: 0,
+        quarantine_max_bytes: 1 << 20,
+        ..crate::queue::Config::new("/d/queue")
+    };
+    assert_eq!(config.queue, expected);
     let m = &config.mqtt[0];
     assert_eq!((m.host.as_str(), m.port, m.version, m.qos), ("::1", 1884, MqttVersion::V5, 0));
     assert_eq!((m.client_id.as_str(), m.username.as_deref()), ("g-m", Some("u")));

@@ -42,6 +42,7 @@ mod synthetic;
 mod window_id;
 
 pub use engine::{Changes, Counts, Engine, StateSource};
+pub(crate) use task::derived_record;
 pub use task::{Error, Task, run};
 pub use window_id::WindowId;
 

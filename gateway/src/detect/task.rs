@@ -28,7 +28,7 @@ use firmware_protocol::measurement::{EventTime, Measurement};
 use self::points::Points;
 use super::Config;
 use super::engine::{Changes, Engine, StateSource};
-use crate::clock::{Clock, SharedClockMap};
+use crate::clock::{Clock, SharedClockMap, Stamp};
 use crate::metrics::{self, ReasonLabel, StatusLabel};
 use crate::queue::{self, Appender, Door, Flags, Log, QueueSeq, Reader, Record, Transaction};
 use crate::shutdown::Stop;
@@ -194,17 +194,9 @@ impl Running {
         let Some(changes) = self.engine.changes() else { return Ok(()) };
         let Changes { derived, cursor, state } = changes;
         let received = self.task.clock.stamp();
-        let records = derived.iter().map(|d| Record {
-            door: Door::Detect,
-            flags: Flags::default(),
-            received,
-            topic: Bytes::from_static(topic(d).as_bytes()),
-            payload: d.to_json().into(),
-            content_type: Bytes::from_static(b"application/json"),
-        });
         let transaction = Transaction {
             raw: Vec::new(),
-            derived: records.collect(),
+            derived: derived.iter().map(|d| derived_record(d, received)).collect(),
             cursors: vec![(self.task.reader.name().to_owned(), Log::Raw, cursor)],
             state,
         };
@@ -254,6 +246,18 @@ impl Running {
             }
         })?;
         Ok(())
+    }
+}
+
+/// As it lies in the derived log.
+pub(crate) fn derived_record(derived: &Derived, received: Stamp) -> Record {
+    Record {
+        door: Door::Detect,
+        flags: Flags::default(),
+        received,
+        topic: Bytes::from_static(topic(derived).as_bytes()),
+        payload: derived.to_json().into(),
+        content_type: Bytes::from_static(b"application/json"),
     }
 }
 

@@ -82,7 +82,9 @@ mod tests {
     fn lines() -> Lines {
         let mut map = ClockMap::default();
         map.set(ClockBoot(1), 1_700_000_000_000_000_000);
-        Lines::new(decoder(), SharedClockMap::from_bytes(&map.to_bytes()), &labels())
+        let shared = SharedClockMap::default();
+        shared.restore(&map.to_bytes());
+        Lines::new(decoder(), shared, &labels())
     }
 
     fn text(lines: &Lines) -> &str {

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use firmware_protocol::derived::{Anomaly, Status, Window};
 use serde::{Deserialize, Serialize};
 
-use super::App;
+use super::{App, health};
 use crate::metrics::{DoorLabel, Metrics, SinkLabel};
 use crate::queue::{Door, LedgerRow};
 use crate::view;
@@ -25,6 +25,9 @@ pub(super) struct StateAnswer {
     version: &'static str,
     uptime_s: f64,
     readiness: &'static str,
+    /// Why sensors wait, if they do, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_up: Option<&'static str>,
     totals: Totals,
     ledger: Vec<Ledger>,
     devices: Vec<Device>,
@@ -45,6 +48,8 @@ struct Totals {
     channels: i64,
     models_fitted: u64,
     disk_bytes: i64,
+    room_bytes: i64,
+    survivable_outage_s: f64,
     windows: u64,
 }
 
@@ -59,6 +64,7 @@ struct Ledger {
     dropped: u64,
     quarantined: u64,
     duplicate: u64,
+    lost: u64,
     balances: bool,
     /// Whether the sink of this name took its last batch; absent for consumers that are no sinks.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +97,8 @@ pub(super) async fn state(State(app): State<Arc<App>>) -> Json<StateAnswer> {
         gateway: sources.gateway.clone(),
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: app.started_at.elapsed().as_secs_f64(),
-        readiness: sources.readiness.borrow().name(),
+        readiness: health::name(sources),
+        held_up: health::held_up(*sources.pressure.borrow()),
         totals: totals(&sources.metrics),
         ledger,
         devices,
@@ -126,6 +133,8 @@ fn totals(m: &Metrics) -> Totals {
         channels: m.detect.channels.get(),
         models_fitted: m.detect.models_fitted.get(),
         disk_bytes: m.queue.disk_bytes.get(),
+        room_bytes: m.queue.room_bytes.get(),
+        survivable_outage_s: m.queue.survivable_outage_seconds.get(),
         windows: statuses.iter().filter_map(|s| m.detect.windows.get(s)).map(|c| c.get()).sum(),
     }
 }
@@ -143,6 +152,7 @@ fn ledger(row: &LedgerRow, metrics: &Metrics) -> Ledger {
         dropped: row.dropped,
         quarantined: c.quarantined,
         duplicate: c.duplicate,
+        lost: row.lost,
         balances: row.balances(),
         up,
     }

@@ -55,6 +55,7 @@ fn add_ledger(registry: &mut Registry, ledger: &[LedgerRow]) {
             ("delivered", c.delivered),
             ("expired", row.expired),
             ("dropped", row.dropped),
+            ("lost", row.lost),
             ("quarantined", c.quarantined),
             ("duplicate", c.duplicate),
         ];

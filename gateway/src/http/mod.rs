@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep};
 pub use health::Readiness;
 
 use crate::metrics::Metrics;
-use crate::queue::LedgerRow;
+use crate::queue::{LedgerRow, Pressure};
 use crate::shutdown::Stop;
 use crate::view::View;
 
@@ -52,6 +52,7 @@ pub struct Sources {
     /// Asked at each look: it counts in the store.
     pub ledger: Arc<dyn Fn() -> Vec<LedgerRow> + Send + Sync>,
     pub readiness: watch::Receiver<Readiness>,
+    pub pressure: watch::Receiver<Pressure>,
 }
 
 #[derive(Debug, thiserror::Error)]

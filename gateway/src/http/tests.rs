@@ -10,6 +10,7 @@ use crate::view::Point;
 struct Running {
     addr: SocketAddr,
     readiness: watch::Sender<Readiness>,
+    pressure: watch::Sender<Pressure>,
     sources: Sources,
     trigger: Trigger,
     server: tokio::task::JoinHandle<Result<(), Error>>,
@@ -19,17 +20,19 @@ impl Running {
     async fn start() -> Self {
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (readiness, watched) = watch::channel(Readiness::Starting);
+        let (pressure, watched_pressure) = watch::channel(Pressure::None);
         let sources = Sources {
             gateway: "plant-7".into(),
             view: Arc::default(),
             metrics: Metrics::default(),
             ledger: Arc::new(|| vec![row()]),
             readiness: watched,
+            pressure: watched_pressure,
         };
         let (trigger, stop) = shutdown::channel();
         let addr = server.addr();
         let server = tokio::spawn(server.run(sources.clone(), stop));
-        Self { addr, readiness, sources, trigger, server }
+        Self { addr, readiness, pressure, sources, trigger, server }
     }
 
     async fn get(&self, path: &str) -> reqwest::Response {
@@ -108,6 +111,26 @@ async fn readiness_follows_the_doors_and_says_why_not() {
 }
 
 #[tokio::test]
+async fn while_doors_are_held_up_the_gateway_is_alive_and_not_ready_and_says_what_to_do() {
+    let running = Running::start().await;
+    running.readiness.send_replace(Readiness::Ready);
+    for (pressure, status, text) in [
+        (Pressure::OverBudget, 503, "queue.max_size"),
+        (Pressure::DiskFull, 503, "delete files"),
+        (Pressure::None, 200, "ready"),
+    ] {
+        running.pressure.send_replace(pressure);
+        let answer = running.get("/readyz").await;
+        assert_eq!(answer.status(), status);
+        assert!(answer.text().await.unwrap().contains(text));
+        assert_eq!(running.get("/healthz").await.status(), 200);
+        let state = running.json("/api/v1/state").await;
+        assert_eq!(state["held_up"].is_string(), status == 503);
+        assert_eq!(state["readiness"], if status == 503 { "held up" } else { "ready" });
+    }
+}
+
+#[tokio::test]
 async fn metrics_are_open_metrics_with_the_ledger_as_of_now() {
     let running = Running::start().await;
     running.sources.metrics.ingest.messages.get_or_create(&DoorLabel { door: "listen" }).inc_by(10);
@@ -118,7 +141,11 @@ async fn metrics_are_open_metrics_with_the_ledger_as_of_now() {
         r#"gateway_ingest_messages_total{door="listen"} 10"#,
         r#"gateway_ledger_backlog_records{consumer="lines",log="raw"} 3"#,
         r#"gateway_ledger_records{consumer="lines",log="raw",fate="delivered"} 6"#,
+        r#"gateway_ledger_records{consumer="lines",log="raw",fate="lost"} 0"#,
         r#"gateway_ledger_balances{consumer="lines",log="raw"} 1"#,
+        "gateway_queue_survivable_outage_seconds 315360000.0",
+        "gateway_disk_written_bytes_total 0",
+        "gateway_disk_written_per_day_bytes 0",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }

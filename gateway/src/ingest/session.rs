@@ -154,7 +154,7 @@ impl Session {
     }
 
     pub(super) fn in_flight_bytes(&self) -> usize {
-        self.core.in_flight.bytes()
+        self.core.in_flight_bytes()
     }
 
     /// Other connections need room too, or no longer do: at most [`IN_FLIGHT_MAX_BYTES`].
@@ -180,7 +180,8 @@ impl Session {
         }
         // Frames first, so that the buffer is frozen once and not per packet.
         let (mut end, mut frames, mut fault) = (0, 0, None);
-        while frames < BATCH_RECORDS_MAX && end < IN_FLIGHT_MAX_BYTES {
+        let frames_max = BATCH_RECORDS_MAX - self.core.batch.len();
+        while frames < frames_max && end < IN_FLIGHT_MAX_BYTES {
             match Frame::peek(&buffer[end..], self.core.packet_max_bytes) {
                 Ok(Some(frame)) => end += frame.bytes,
                 Ok(None) => break,

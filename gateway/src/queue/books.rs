@@ -35,6 +35,8 @@ struct Consumer {
     gone: [Runs; 3],
     /// Its cursor belongs to state in the store.
     moves_with_state: bool,
+    /// Records before this one are in the memory of a stage, whose cursor follows late.
+    read_to: QueueSeq,
     /// Changed since the last commit.
     dirty: bool,
 }
@@ -47,6 +49,7 @@ impl Consumer {
             floor: QueueSeq::default(),
             gone: Default::default(),
             moves_with_state: false,
+            read_to: QueueSeq::default(),
             dirty: false,
         }
     }
@@ -54,6 +57,11 @@ impl Consumer {
     /// What it is to read next.
     fn next(&self) -> QueueSeq {
         self.account.cursor.next.max(self.floor)
+    }
+
+    /// What it cannot do without, as long as the process lives.
+    fn needs_from(&self) -> QueueSeq {
+        self.next().max(self.read_to)
     }
 
     /// Books what of the run it has not passed, and what is not booked yet.
@@ -174,6 +182,12 @@ impl Books {
     /// held.
     pub(super) fn register(&mut self, name: &str, log: Log) {
         self.consumer(name, log).presence = Presence::Registered;
+    }
+
+    /// A stage has taken all records before this one into its memory.
+    pub(super) fn read_to(&mut self, name: &str, log: Log, to: QueueSeq) {
+        let consumer = self.consumer(name, log);
+        consumer.read_to = consumer.read_to.max(to);
     }
 
     fn consumer(&mut self, name: &str, log: Log) -> &mut Consumer {
@@ -315,10 +329,19 @@ impl Books {
     /// Before these sequences every consumer that counts has passed; `None` while there is none. Of a log that nobody
     /// reads nothing is kept.
     pub(super) fn keep_from(&self, count_absent: bool) -> Option<[QueueSeq; 2]> {
+        self.least(count_absent, Consumer::next)
+    }
+
+    /// The same for when there is no room: what a stage has in its memory need not be kept for a restart.
+    pub(super) fn needed_from(&self, count_absent: bool) -> Option<[QueueSeq; 2]> {
+        self.least(count_absent, Consumer::needs_from)
+    }
+
+    fn least(&self, count_absent: bool, from: fn(&Consumer) -> QueueSeq) -> Option<[QueueSeq; 2]> {
         let counts = |c: &Consumer| count_absent || c.presence == Presence::Registered;
         let next = |log: Log| {
             let of_log = self.consumers.iter().filter(|((_, of), c)| *of == log && counts(c));
-            of_log.map(|(_, c)| c.next()).min()
+            of_log.map(|(_, c)| from(c)).min()
         };
         let keep = Log::ALL.map(next);
         keep.iter().any(Option::is_some).then(|| Log::ALL.map(|log| keep[log as usize].unwrap_or(self.end(log))))

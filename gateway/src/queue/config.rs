@@ -69,6 +69,27 @@ pub struct Config {
 }
 
 impl Config {
+    /// A smaller ballast would not let the store be opened again on a full disk.
+    pub const BALLAST_BYTES_MIN: u64 = 4 << 20;
+    /// Room kept for what stages commit while doors are held up, and for a new generation: this share of the budget…
+    const STAGES_SHARE: u64 = 10;
+    /// …or this, if it is more.
+    const STAGES_BYTES_MIN: u64 = 16 << 20;
+
+    /// Size on disk at which doors are held up, or the oldest records dropped.
+    pub fn full_bytes(&self) -> u64 {
+        let stages = (self.max_bytes / Self::STAGES_SHARE).max(Self::STAGES_BYTES_MIN).min(self.max_bytes / 2);
+        self.max_bytes - stages
+    }
+
+    /// The least `max_bytes` that leaves room for two generations of records, all else being as it is.
+    pub fn max_bytes_min(&self) -> u64 {
+        let rest =
+            self.ballast_bytes.saturating_add(self.quarantine_max_bytes).saturating_add(2 * self.generation_max_bytes);
+        let with_share = rest.saturating_add(rest / (Self::STAGES_SHARE - 1));
+        with_share.max(rest.saturating_add(Self::STAGES_BYTES_MIN))
+    }
+
     /// The defaults, for a gateway with this data directory.
     pub fn in_data_dir(data_dir: &Path) -> Self {
         Self::new(data_dir.join("queue"))

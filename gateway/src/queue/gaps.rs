@@ -2,13 +2,22 @@
 
 use super::cursor::Fate;
 use super::record::{Log, Record};
+use super::{Error, Monitor};
 
 /// Puts lost records into words. Called by the writer; what it makes goes into the same commit as the loss.
 pub trait Gaps: Send {
+    /// Called once, with the store open and before anything is noted: for what it needs of the state.
+    ///
+    /// # Errors
+    /// The state cannot be read; the queue is not opened then.
+    fn opened(&mut self, _monitor: &Monitor) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Raw records that not every consumer had passed; called block by block.
     fn note(&mut self, fate: Fate, records: &mut dyn Iterator<Item = &Record>);
 
-    /// As many records that cannot be read any more.
+    /// As many records that cannot be read any more; 0: some may be gone, and nobody knows how many.
     fn note_unread(&mut self, fate: Fate, log: Log, records: u64);
 
     /// Records for the derived log about all that was noted since the last call.

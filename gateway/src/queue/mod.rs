@@ -289,7 +289,7 @@ impl Queue {
     fn start(
         config: &Config,
         metrics: metrics::Queue,
-        gaps: Box<dyn Gaps>,
+        mut gaps: Box<dyn Gaps>,
         engine: Arc<dyn Engine>,
         lock: DirLock,
     ) -> Result<Self, Error> {
@@ -306,7 +306,11 @@ impl Queue {
             }
         }
         let losses = Log::ALL.into_iter().zip(&lost).flat_map(|(log, runs)| runs.iter().map(move |run| (log, run)));
-        let losses = losses.take(LOSSES_MAX).collect();
+        let mut losses: Vec<_> = losses.take(LOSSES_MAX).collect();
+        if mark.is_none() && (next != [QueueSeq(0); 2] || !contents.quarantined.is_empty()) {
+            // Nobody knows how many of the newest are gone: an empty run stands for them.
+            losses.extend(Log::ALL.map(|log| (log, Run::new(next[log as usize], next[log as usize]))));
+        }
         let books = Books::new(&contents, mark.as_ref(), next, lost);
         watermark.write(&books.mark(next, Log::ALL.map(|log| books.oldest(log)), store.newest_number()))?;
         quarantine::trim(&config.dir, config.quarantine_max_bytes)?;
@@ -325,6 +329,7 @@ impl Queue {
             config: config.clone(),
             metrics: metrics.clone(),
         });
+        gaps.opened(&Monitor::new(shared.clone()))?;
         shared.books_changed(Duration::ZERO);
         let now = Instant::now();
         let writer = Writer {
@@ -377,6 +382,13 @@ impl Queue {
         logs.iter().for_each(|log| self.shared.books().register(name, *log));
         self.shared.books_changed(Duration::ZERO);
         Reader::new(name, self.shared.clone())
+    }
+
+    /// As [`Self::reader_of`], for a stage that keeps what it has read in memory and moves its cursor late. While there
+    /// is no room, what it has read is deleted all the same: doors must not wait for a window to close. Should it be
+    /// started again before its cursor has passed them, those records are booked as dropped for it.
+    pub fn stage_reader(&self, name: &str, log: Log) -> Reader {
+        self.reader_of(name, &[log]).of_a_stage()
     }
 
     pub fn monitor(&self) -> Monitor {

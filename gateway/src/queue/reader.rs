@@ -14,12 +14,17 @@ pub struct Reader {
     name: String,
     shared: Arc<Shared>,
     changed: watch::Receiver<Changes>,
+    is_of_a_stage: bool,
 }
 
 impl Reader {
     pub(super) fn new(name: &str, shared: Arc<Shared>) -> Self {
         let changed = shared.changed.subscribe();
-        Self { name: name.to_owned(), shared, changed }
+        Self { name: name.to_owned(), shared, changed, is_of_a_stage: false }
+    }
+
+    pub(super) fn of_a_stage(self) -> Self {
+        Self { is_of_a_stage: true, ..self }
     }
 
     pub fn name(&self) -> &str {
@@ -43,6 +48,9 @@ impl Reader {
     /// # Errors
     /// The store cannot be read.
     pub fn read(&self, log: Log, from: QueueSeq) -> Result<Option<Block>, Error> {
+        if self.is_of_a_stage {
+            self.shared.books().read_to(&self.name, log, from);
+        }
         let end = self.end(log);
         if from >= end {
             return Ok(None);

@@ -1,6 +1,7 @@
 //! Which tables and keys there are, their defaults and bounds, and what must hold between them.
 
 mod doors;
+mod queue;
 mod sinks;
 
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +13,7 @@ use super::faults::Place;
 use super::reader::{Reader, Section};
 use super::values::Wrong;
 use super::{Config, Directory, Gateway, Http};
-use crate::{detect, queue};
+use crate::detect;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -47,7 +48,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
     }
     let decode = decode(reader);
     let detect = detect(reader);
-    let queue = queue(reader, &gateway.data_dir);
+    let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
     let (sinks, mut directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
     directories.insert(0, Directory { path: gateway.data_dir.clone(), place: data_place });
     (Config { gateway, http, queue, mqtt, listen, decode, detect, sinks }, directories)
@@ -82,11 +83,6 @@ fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
     let place = s.place("bind");
     s.finish();
     (enabled.then_some(Http { bind }), place)
-}
-
-fn queue(reader: &mut Reader<'_>, data_dir: &Path) -> queue::Config {
-    reader.table("queue").finish();
-    queue::Config::in_data_dir(data_dir)
 }
 
 /// Without a table: one route that takes everything.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::in_flight::{Batch, Epoch, InFlight};
-use super::{Action, Close, IN_FLIGHT_MAX_BYTES, OUTPUT_MAX_BYTES, OUTPUT_STALL_MAX, State};
+use super::{Action, BATCH_RECORDS_MAX, Close, IN_FLIGHT_MAX_BYTES, OUTPUT_MAX_BYTES, OUTPUT_STALL_MAX, State};
 use crate::clock::Stamp;
 use crate::ingest::MqttVersion;
 use crate::ingest::wire::Publish;
@@ -20,7 +20,7 @@ pub(super) struct Core {
     pub(super) state: State,
     pub(super) in_flight: InFlight,
     pub(super) in_flight_max_bytes: usize,
-    /// The next transaction; handed out by `poll`.
+    /// The next transaction; handed out by `poll` once the queue has taken the one before.
     pub(super) batch: Batch,
     /// The queue has not taken the last batch yet.
     pub(super) appending: bool,
@@ -64,12 +64,17 @@ impl Core {
         matches!(self.state, State::Opening { .. } | State::Open)
     }
 
+    /// Reading goes on while the queue is full, up to the bounds: behind the messages lie pings that want an answer.
     pub(super) fn takes_bytes(&self) -> bool {
         self.is_reading()
-            && !self.appending
-            && self.batch.is_empty()
-            && self.in_flight.bytes() < self.in_flight_max_bytes
+            && self.batch.len() < BATCH_RECORDS_MAX
+            && self.in_flight_bytes() < self.in_flight_max_bytes
             && self.out.len() < OUTPUT_MAX_BYTES
+    }
+
+    /// Read and not yet durable.
+    pub(super) fn in_flight_bytes(&self) -> usize {
+        self.in_flight.bytes() + self.batch.bytes()
     }
 
     /// Makes a change after which reading may go on: the peer could not be heard before, so its silence counts from now.

@@ -42,6 +42,14 @@ impl Batch {
         self.records.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Makes room for that many records.
     pub(super) fn reserve(&mut self, records: usize) {
         self.records.reserve(records);

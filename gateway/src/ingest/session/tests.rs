@@ -293,18 +293,56 @@ fn keepalive_is_sent_while_reading_is_paused() {
     assert_eq!(rig.closed, None);
 }
 
-#[test]
-fn a_queue_that_takes_no_batch_pauses_reading_and_not_the_pings() {
-    let mut rig = Rig::open_dialer(MqttVersion::V311);
+/// Reads a message that the queue does not take.
+fn hold_up(rig: &mut Rig) -> Ticket {
     rig.session.on_bytes(&mut BytesMut::from(&qos1(1)[..]), STAMP, rig.now);
-    assert!(matches!(rig.session.poll(), Some(Action::Append { .. })));
-    assert!(!rig.session.takes_bytes());
+    let Some(Action::Append { ticket, .. }) = rig.session.poll() else { panic!("a batch") };
+    ticket
+}
+
+#[test]
+fn a_client_that_waits_for_the_queue_gets_its_pings_answered() {
+    let mut rig = Rig::open_listener(MqttVersion::V311, 10);
+    hold_up(&mut rig);
+    for _ in 0..10 {
+        rig.pass(10 * SECOND);
+        assert!(rig.session.takes_bytes());
+        rig.session.on_bytes(&mut BytesMut::from(&[0xc0, 0][..]), STAMP, rig.now);
+        assert_eq!(rig.sent(), &[0xd0, 0][..]);
+    }
+    assert_eq!(rig.closed, None);
+}
+
+#[test]
+fn a_broker_is_pinged_and_heard_while_the_queue_takes_nothing() {
+    let mut rig = Rig::open_dialer(MqttVersion::V311);
+    hold_up(&mut rig);
     for _ in 0..10 {
         rig.pass(30 * SECOND);
         assert_eq!(rig.sent(), &[0xc0, 0][..]);
+        rig.session.on_bytes(&mut BytesMut::from(&[0xd0, 0][..]), STAMP, rig.now);
     }
-    rig.session.on_appended(rig.now);
     assert!(rig.session.takes_bytes() && rig.closed.is_none());
+}
+
+#[test]
+fn what_is_read_while_the_queue_takes_nothing_is_bounded_and_one_batch_later() {
+    for (payload, messages) in [(100_000, IN_FLIGHT_MAX_BYTES / 100_000), (10, BATCH_RECORDS_MAX)] {
+        let mut rig = Rig::open_dialer(MqttVersion::V311);
+        let first = hold_up(&mut rig);
+        let bytes = publish_bytes(MqttVersion::V311, 0x32, "sensors/a", 7, &vec![0; payload]);
+        let mut buffer = BytesMut::new();
+        (0..2 * messages).for_each(|_| buffer.extend_from_slice(&bytes));
+        while rig.session.takes_bytes() && rig.session.on_bytes(&mut buffer, STAMP, rig.now) == Decoded::HasRest {}
+        assert_eq!(rig.session.poll(), None, "the queue has not taken the one before");
+        rig.session.on_appended(rig.now);
+        let Some(Action::Append { ticket, records }) = rig.session.poll() else { panic!("a batch") };
+        assert!((messages..=messages + 1).contains(&records.len()), "{} of {messages}", records.len());
+        rig.session.on_receipt(ticket, rig.now);
+        assert_eq!(rig.sent(), Bytes::new(), "in order");
+        rig.session.on_receipt(first, rig.now);
+        assert_eq!(rig.sent().len(), 4 * (1 + records.len()));
+    }
 }
 
 #[test]

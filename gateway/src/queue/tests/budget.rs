@@ -38,6 +38,25 @@ fn large(round: u64) -> Transaction {
 }
 
 #[test]
+fn doors_do_not_wait_for_a_stage_that_has_read_what_it_keeps_for_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(&budget(dir.path(), WhenFull::Block));
+    let (sink, stage) = (queue.reader("sink"), queue.stage_reader("stage", Log::Raw));
+    let rounds = 150;
+    for round in 0..rounds {
+        let committed = commit(&queue, large(round)).unwrap();
+        sink.advance(Log::Raw, delivered(committed.raw_first.0 + 100));
+        let _all_before_are_in_its_memory = stage.read(Log::Raw, committed.raw_first).unwrap();
+    }
+    let row = row(&queue, "stage", Log::Raw);
+    assert!(row.dropped > 0 && row.dropped < rounds * 100, "{row:?}");
+    assert!(queue.monitor().ledger().iter().all(LedgerRow::balances), "{:#?}", queue.monitor().ledger());
+    stage.advance(Log::Raw, delivered(rounds * 100));
+    let row = self::row(&queue, "stage", Log::Raw);
+    assert_eq!((row.dropped, row.cursor.delivered), (0, rounds * 100), "it had them all: {row:?}");
+}
+
+#[test]
 fn doors_wait_at_the_budget_while_stages_go_on_and_go_on_themselves_once_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let queue = open(&budget(dir.path(), WhenFull::Block));

@@ -12,7 +12,7 @@ use super::super::files;
 use super::super::record::Log;
 use super::super::recovery;
 use super::super::store::StoreError;
-use super::super::{Error, Pressure};
+use super::super::{Config, Error, Pressure};
 use super::Writer;
 
 /// Attempts in a row before the writer gives up and the gateway ends; a supervisor then starts it afresh.
@@ -22,7 +22,7 @@ const ATTEMPT_PAUSE: Duration = Duration::from_millis(200);
 /// Free space below which any failure is taken for a full disk: engines do not always say so.
 const LOW_BYTES: u64 = 1 << 20;
 /// Free space that a new generation and a commit need.
-const NEEDED_BYTES: u64 = 4 << 20;
+const NEEDED_BYTES: u64 = Config::BALLAST_BYTES_MIN;
 /// How often a full disk is looked at.
 const SPACE_POLL: Duration = Duration::from_secs(1);
 

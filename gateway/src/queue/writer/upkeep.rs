@@ -22,14 +22,10 @@ use super::super::record::{Log, QueueSeq};
 use super::super::recovery;
 use super::super::runs::{Run, Runs};
 use super::super::store::StoreError;
-use super::super::{Config, Error, Gaps, Pressure, WhenFull};
+use super::super::{Error, Gaps, Pressure, WhenFull};
 use super::Writer;
 
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
-/// Room kept for what stages commit while doors are held up, and for a new generation: this share of the budget…
-const RESERVE_SHARE: u64 = 10;
-/// …or this, if it is more.
-const RESERVE_BYTES_MIN: u64 = 16 << 20;
 /// A drained newest generation of at least this is given up…
 const IDLE_BYTES_MIN: u64 = 4 << 20;
 /// …once nothing was appended for this long.
@@ -60,10 +56,6 @@ impl Usage {
             ballast_tried_at: None,
         }
     }
-}
-
-fn reserve_bytes(config: &Config) -> u64 {
-    (config.max_bytes / RESERVE_SHARE).max(RESERVE_BYTES_MIN).min(config.max_bytes / 2)
 }
 
 impl Writer {
@@ -118,11 +110,14 @@ impl Writer {
         Ok(count)
     }
 
-    /// Records at and after these are needed. Delivered ones are kept only while there is room.
+    /// Records at and after these are needed. Delivered ones, and those that a stage would read again after a restart,
+    /// are kept only while there is room.
     fn keep_from(&self, is_tight: bool) -> Option<[QueueSeq; 2]> {
         let count_absent = self.opened_at.elapsed() < self.config.absent_grace;
         let retention = *self.shared.retention();
-        let unread = self.shared.books().keep_from(count_absent);
+        let books = self.shared.books();
+        let unread = if is_tight { books.needed_from(count_absent) } else { books.keep_from(count_absent) };
+        drop(books);
         if unread.is_none() && retention.expired == [QueueSeq(0); 2] {
             return None;
         }
@@ -182,18 +177,23 @@ impl Writer {
     /// Gives up the raw records of the oldest generations, and the derived ones before `derived_end`.
     fn give_up_oldest(&mut self, count: usize, fate: Fate, derived_end: QueueSeq) -> Result<(), Error> {
         let sealed: Vec<_> = self.shared.view.sealed().into_iter().take(count).collect();
-        let unread = self.shared.books().keep_from(true).unwrap_or_default();
+        let unread = self.shared.books().needed_from(true).unwrap_or_default();
         let raw_end = sealed.iter().filter_map(|s| s.held[Log::Raw as usize].runs.end()).max().unwrap_or_default();
         let derived_from = unread[Log::Derived as usize].max(derived_end);
         let mut batch = Batch::default();
         for generation in &sealed {
             let (number, raw) = (generation.number, &generation.held[Log::Raw as usize].runs);
             if raw.end().is_some_and(|end| end > unread[Log::Raw as usize]) {
-                self.each_block(number, Log::Raw, unread[Log::Raw as usize], &mut |gaps, stored| {
-                    // A damaged one is named when it is found missing.
-                    if let Ok(block) = block::decode(&stored.bytes) {
+                self.each_block(number, Log::Raw, unread[Log::Raw as usize], &mut |gaps, stored| match block::decode(
+                    &stored.bytes,
+                ) {
+                    Ok(block) => {
                         let mut records = block.records_from(unread[Log::Raw as usize]).map(|(_, record)| record);
                         gaps.note(fate, &mut records);
+                    }
+                    Err(_damage) => {
+                        let first = stored.run.first.max(unread[Log::Raw as usize]);
+                        gaps.note_unread(fate, Log::Raw, first.count_to(stored.run.end));
                     }
                 })?;
             }
@@ -353,7 +353,7 @@ impl Writer {
     }
 
     fn keep_within_budget(&mut self) -> Result<(), Error> {
-        let limit = self.config.max_bytes.saturating_sub(reserve_bytes(&self.config));
+        let limit = self.config.full_bytes();
         let mut used = self.used_bytes()?;
         if *self.shared.pressure.borrow() == Pressure::DiskFull {
             return Ok(());
@@ -409,13 +409,19 @@ impl Writer {
         let (newest_bytes, newest_number) = (self.store.newest_bytes(), self.store.newest_number());
         let is_due = |at: Instant| at.elapsed() >= MEASURE_INTERVAL || newest_number != self.usage.newest_number;
         if self.usage.measured_at.is_none_or(is_due) {
+            if self.usage.all_bytes > 0 {
+                // Not at the first look: what lies there from earlier runs is no growth.
+                let is_same = newest_number == self.usage.newest_number;
+                let before = if is_same { self.usage.newest_bytes } else { 0 };
+                self.metrics.grown_bytes.inc_by(newest_bytes.saturating_sub(before));
+            }
             self.usage.newest_number = newest_number;
             self.usage.measured_at = Some(Instant::now());
             self.usage.all_bytes = files::disk_bytes(&self.config.dir)?;
             self.usage.newest_bytes = newest_bytes;
             let free_bytes = files::free_bytes(&self.config.dir)?;
             self.metrics.disk_bytes.set(self.usage.all_bytes as i64);
-            let room = self.config.max_bytes.saturating_sub(self.usage.all_bytes).min(free_bytes);
+            let room = self.config.full_bytes().saturating_sub(self.usage.all_bytes).min(free_bytes);
             self.metrics.room_bytes.set(room as i64);
         }
         Ok((self.usage.all_bytes + newest_bytes).saturating_sub(self.usage.newest_bytes))
