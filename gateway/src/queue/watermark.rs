@@ -222,6 +222,7 @@ mod tests {
         Mark {
             ends: [QueueSeq(n + 1), QueueSeq(n)],
             oldest: [QueueSeq(n / 2), QueueSeq(0)],
+            lost,
             newest_generation: 3,
             accounts,
         }
