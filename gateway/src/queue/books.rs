@@ -151,20 +151,20 @@ impl Books {
     /// are the losses that they have booked: an account of the store may have yet to book them.
     fn take_marked(&mut self, mark: Option<&Mark>, is_earlier: bool) {
         let Some(mark) = mark else { return };
+        let lost = self.lost.clone();
         for MarkedAccount { name, log, moves_with_state, account } in &mark.accounts {
-            let stored = self.consumers.entry((name.clone(), *log));
-            let is_new = matches!(stored, std::collections::btree_map::Entry::Vacant(_));
-            let consumer = stored.or_insert_with(|| Consumer::new(*account));
-            consumer.moves_with_state = *moves_with_state;
-            // A cursor goes back with the state that it belongs to.
+            // A cursor goes back with the state that it belongs to: where that is gone, to the beginning.
             let follows_store = *moves_with_state && is_earlier;
+            let is_new = !self.consumers.contains_key(&(name.clone(), *log)) && !follows_store;
+            let consumer = self.consumer(name, *log);
+            consumer.moves_with_state = *moves_with_state;
             // Cursors only move on; at the same place the books only grow.
             let age = |account: &Account| (account.cursor.next, account.gone.iter().sum::<u64>());
             if is_new || (age(account) > age(&consumer.account) && !follows_store) {
                 consumer.dirty = true;
                 consumer.account = *account;
-                let of_log = mark.lost.iter().filter(|(of, _)| of == log);
-                consumer.know_lost(self.lost[*log as usize].iter().chain(of_log.map(|(_, run)| *run)));
+                let of_log = mark.lost.iter().filter(|(of, _)| of == log).map(|(_, run)| *run);
+                consumer.know_lost(lost[*log as usize].iter().chain(of_log));
             }
         }
         for (log, run) in &mark.lost {
@@ -300,6 +300,8 @@ impl Books {
         if held > 0 {
             self.held[log as usize].remove(run);
             self.mark_lost(log, run);
+            // The store forgets losses before the oldest record; nobody is to find a gap there later.
+            self.settle_gone(Fate::Lost);
         }
         held
     }
@@ -428,6 +430,21 @@ mod tests {
         assert_eq!(books.lose(Log::Raw, run(5, 9)), 0, "once");
         assert_eq!((raw_row(&books, "ahead").lost, raw_row(&books, "behind").lost), (1, 4));
         assert!(books.ledger().iter().all(LedgerRow::balances), "{:#?}", books.ledger());
+    }
+
+    #[test]
+    fn the_oldest_records_that_were_lost_are_behind_every_cursor() {
+        let mut books = books(10);
+        register(&mut books, "sink");
+        books.lose(Log::Raw, run(0, 3));
+        let mut batch = Batch::default();
+        books.take_dirty(&mut batch);
+        let mut contents = Contents { accounts: batch.accounts, ..Contents::default() };
+        contents.held[Log::Raw as usize].add(run(3, 10));
+        let reopened = Books::new(&contents, None, [QueueSeq(10), QueueSeq(0)], Default::default());
+        for row in [raw_row(&books, "sink"), raw_row(&reopened, "sink")] {
+            assert_eq!((row.accepted, row.queued, row.lost, row.dropped), (10, 7, 3, 0), "{row:?}");
+        }
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub(super) struct Contents {
     /// Sequence after the last record ever stored, as far as the store knows.
     pub(super) end: [QueueSeq; 2],
     pub(super) accounts: Vec<(String, Log, Account)>,
+    /// Number of the generation that says all this; 0: there was none.
+    pub(super) generation: u32,
     /// Generations set aside because they cannot be opened.
     pub(super) quarantined: Vec<Quarantined>,
 }
@@ -56,7 +58,11 @@ pub(super) struct Contents {
 impl Contents {
     /// Whether accounts and state are those of an earlier moment than the watermark's, for the store has lost its newest.
     pub(super) fn is_of_an_earlier_moment(&self, mark: Option<&Mark>) -> bool {
-        let is_behind = |mark: &Mark| self.end.iter().zip(mark.ends).any(|(end, durable)| *end < durable);
+        let is_behind = |mark: &Mark| {
+            // It may have been set aside in a run that did not get any further.
+            self.generation < mark.newest_generation
+                || self.end.iter().zip(mark.ends).any(|(end, durable)| *end < durable)
+        };
         self.quarantined.iter().any(|q| q.was_newest) || mark.is_some_and(is_behind)
     }
 

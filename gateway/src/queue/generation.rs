@@ -5,6 +5,7 @@
 //! - Blocks outside `held` do not count: they are of a commit that failed, or were carried to a newer generation.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Instant;
@@ -12,14 +13,13 @@ use std::time::Instant;
 use super::block;
 use super::config::EngineKind;
 use super::contents::Stored;
+use super::engines::MARKER;
 use super::files;
 use super::keys::{self, BlockKey, Part};
 use super::record::{Log, QueueSeq};
 use super::runs::{Run, Runs};
 use super::store::{Engine, Entries, Store, StoreError, Visit};
 use crate::clock::Stamp;
-
-const MARKER: &str = "complete";
 
 /// Whether the path's name is that of a generation.
 pub(super) fn is_one(path: &Path) -> bool {
@@ -98,11 +98,12 @@ impl Generation {
         Ok(generation)
     }
 
-    /// Makes the directory's files and names durable, then the marker.
+    /// Makes the directory's files and names durable, then the marker, which names the engine.
     pub(super) fn complete(&self) -> Result<(), StoreError> {
         files::sync_tree(&self.dir)?;
         let marker = self.dir.join(MARKER);
-        File::create(&marker).and_then(|f| f.sync_all()).map_err(StoreError::io(&marker))?;
+        let write = |mut file: File| file.write_all(self.engine.name().as_bytes()).and_then(|()| file.sync_all());
+        File::create(&marker).and_then(write).map_err(StoreError::io(&marker))?;
         files::sync_dir(&self.dir)?;
         files::sync_dir(self.dir.parent().unwrap_or(&self.dir))
     }

@@ -32,6 +32,7 @@ use super::record::{Log, QueueSeq};
 use super::runs::Run;
 use super::store::{Engine, Entries, StoreError, VALUE_BYTES_MAX};
 
+use open::IfDamaged;
 pub(super) use open::{Known, known_by};
 use view::Shared;
 pub(super) use view::{Sealed, Seen, View, state};
@@ -83,14 +84,14 @@ impl Generations {
             forget: Entries::default(),
             shared,
         };
-        let contents = generations.load(newest)?;
+        let contents = generations.load(newest, IfDamaged::SetAside)?;
         Ok((generations, contents))
     }
 
     /// Looks at the directory anew, after an error.
     pub(super) fn reopen(&mut self) -> Result<Contents, StoreError> {
         self.close();
-        let contents = self.load(self.newest_number)?;
+        let contents = self.load(self.newest_number, IfDamaged::GiveUp)?;
         self.roll_due = true;
         Ok(contents)
     }
@@ -100,8 +101,8 @@ impl Generations {
         self.shared.replace(Vec::new());
     }
 
-    fn load(&mut self, newest: u32) -> Result<Contents, StoreError> {
-        let open::Loaded { generations, contents, forget } = open::load(&self.shared, self.end, newest)?;
+    fn load(&mut self, newest: u32, if_damaged: IfDamaged) -> Result<Contents, StoreError> {
+        let open::Loaded { generations, contents, forget } = open::load(&self.shared, self.end, newest, if_damaged)?;
         self.forget = forget;
         self.newest_number = generations.last().map_or(newest, |g| g.number());
         self.shared.replace(generations);

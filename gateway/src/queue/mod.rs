@@ -28,6 +28,7 @@ mod cache;
 mod config;
 mod contents;
 mod cursor;
+mod engines;
 mod files;
 mod gaps;
 mod generation;
@@ -40,6 +41,7 @@ mod quarantine;
 mod reader;
 mod record;
 mod recovery;
+mod redb_store;
 mod retention;
 mod runs;
 mod salvage;
@@ -78,15 +80,15 @@ use ballast::Ballast;
 use books::Books;
 use cache::Cache;
 use contents::Contents;
+use engines::Engines;
 use files::DirLock;
 use generations::{Generations, View};
 use inbox::{Inbox, Lane};
 use retention::Retention;
 use runs::Runs;
-use sled_store::SledEngine;
 use store::{Engine, StoreError};
 use watermark::{Found, Mark, Watermark};
-use writer::{Usage, Writer};
+use writer::{Patience, Usage, Writer};
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -105,9 +107,10 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Closed => Self::Closed,
-            StoreError::Io { .. } | StoreError::Engine { .. } | StoreError::Damaged { .. } => {
-                Self::Storage(error.to_string())
-            }
+            StoreError::Io { .. }
+            | StoreError::Engine { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Foreign { .. } => Self::Storage(error.to_string()),
         }
     }
 }
@@ -169,6 +172,7 @@ struct Shared {
     /// A reader could not open its generation, for the disk is full.
     is_starved: AtomicBool,
     config: Config,
+    patience: Patience,
     metrics: metrics::Queue,
 }
 
@@ -178,8 +182,6 @@ struct Changes {
     closed: bool,
 }
 
-/// How soon a reader without space is helped.
-const STARVED_POLL: Duration = Duration::from_secs(1);
 /// Generations that wait to be set aside; more are noticed again when they are read.
 const SUSPECTS_MAX: usize = 16;
 /// Losses that wait to be named one by one; more are only counted.
@@ -250,7 +252,7 @@ impl Shared {
     /// A reader needs space to go on.
     fn starve(&self) {
         self.is_starved.store(true, Ordering::Release);
-        self.books_changed(STARVED_POLL);
+        self.books_changed(self.patience.space_poll);
     }
 }
 
@@ -282,7 +284,8 @@ impl Queue {
     pub fn open_with(config: &Config, metrics: metrics::Queue, gaps: Box<dyn Gaps>) -> Result<Self, Error> {
         files::create_dir(&config.dir)?;
         let lock = DirLock::take(&config.dir)?.ok_or_else(|| Error::InUse { dir: config.dir.clone() })?;
-        Self::start(config, metrics, gaps, engine(config.engine), lock)
+        let engine = engine(config.engine);
+        Self::start(config, metrics, gaps, engine, lock, Patience::default())
     }
 
     /// Begins to work on what the engine's generations hold.
@@ -292,6 +295,7 @@ impl Queue {
         mut gaps: Box<dyn Gaps>,
         engine: Arc<dyn Engine>,
         lock: DirLock,
+        patience: Patience,
     ) -> Result<Self, Error> {
         let ballast = Ballast::new(&config.dir, config.ballast_bytes);
         if files::free_bytes(&config.dir)? < config.ballast_bytes / 2 && ballast.throw_overboard()? {
@@ -327,6 +331,7 @@ impl Queue {
             moves: AtomicU64::new(0),
             is_starved: AtomicBool::new(false),
             config: config.clone(),
+            patience,
             metrics: metrics.clone(),
         });
         gaps.opened(&Monitor::new(shared.clone()))?;
@@ -423,10 +428,7 @@ impl Drop for Queue {
 }
 
 fn engine(kind: EngineKind) -> Arc<dyn Engine> {
-    match kind {
-        EngineKind::Sled => Arc::new(SledEngine),
-        EngineKind::Redb => Arc::new(SledEngine),
-    }
+    Arc::new(Engines { kind })
 }
 
 /// What the watermark vouches for, if it can be read.

@@ -74,9 +74,11 @@ impl From<StoreError> for Error {
             }
             error if error.is_full() => Self::Full(error.to_string()),
             error if error.is_damage() => Self::Damaged(error.to_string()),
-            StoreError::Io { .. } | StoreError::Engine { .. } | StoreError::Damaged { .. } | StoreError::Closed => {
-                Self::Queue(error.into())
-            }
+            StoreError::Io { .. }
+            | StoreError::Engine { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Foreign { .. }
+            | StoreError::Closed => Self::Queue(error.into()),
         }
     }
 }

@@ -44,21 +44,28 @@ struct SledStore {
 }
 
 impl Engine for SledEngine {
+    fn name(&self) -> &'static str {
+        "sled"
+    }
+
+    fn is_at_home(&self, dir: &Path) -> bool {
+        db_file(dir).exists() || dir.join("conf").exists()
+    }
+
     fn create(&self, dir: &Path) -> Result<Box<dyn Store>, StoreError> {
-        self.open(dir)
+        Ok(Box::new(SledStore::new(dir)?))
     }
 
     fn open(&self, dir: &Path) -> Result<Box<dyn Store>, StoreError> {
+        // sled would make an empty one.
+        let path = db_file(dir);
+        fs::metadata(&path).map_err(StoreError::io(path))?;
         for path in files::entries(dir)? {
             if path.extension().is_some_and(|e| e == "generating") {
                 fs::remove_file(&path).map_err(StoreError::io(path))?;
             }
         }
-        let db = open_sled(dir)?;
-        let path = db_file(dir);
-        let file = File::options().read(true).write(true).open(&path).map_err(StoreError::io(path))?;
-        let shelves = RwLock::new(caught(dir, || Shelves::open(&db))?);
-        Ok(Box::new(SledStore { dir: dir.to_owned(), db, file, shelves }))
+        Ok(Box::new(SledStore::new(dir)?))
     }
 }
 
@@ -131,6 +138,14 @@ impl Store for SledStore {
 }
 
 impl SledStore {
+    fn new(dir: &Path) -> Result<Self, StoreError> {
+        let db = open_sled(dir)?;
+        let path = db_file(dir);
+        let file = File::options().read(true).write(true).open(&path).map_err(StoreError::io(path))?;
+        let shelves = RwLock::new(caught(dir, || Shelves::open(&db))?);
+        Ok(Self { dir: dir.to_owned(), db, file, shelves })
+    }
+
     /// All changes as one: each tree's batch alone is atomic already, several need a transaction.
     fn apply(&self, shelves: &mut Shelves, entries: &Entries) -> sled::Result<()> {
         let mut batches = BTreeMap::<_, (sled::Tree, sled::Batch)>::new();

@@ -19,6 +19,12 @@ pub(super) const VALUE_BYTES_MAX: usize = 15 * 1024;
 
 /// Opens stores of one kind.
 pub(super) trait Engine: Send + Sync {
+    /// As in the settings.
+    fn name(&self) -> &'static str;
+
+    /// Whether files of this engine are in the directory.
+    fn is_at_home(&self, dir: &Path) -> bool;
+
     /// Makes an empty store in the directory, which exists and is empty.
     fn create(&self, dir: &Path) -> Result<Box<dyn Store>, StoreError>;
 
@@ -89,6 +95,11 @@ pub(super) enum StoreError {
     Engine { path: PathBuf, reason: String },
     #[error("{path}: {reason}; the data there is damaged")]
     Damaged { path: PathBuf, reason: String },
+    #[error(
+        "{path}: made by the engine `{engine}`, which this gateway does not have; empty the queue with the gateway that \
+         made it, and set `queue.engine` to `sled` or `redb`"
+    )]
+    Foreign { path: PathBuf, engine: String },
     #[error("store is closed")]
     Closed,
 }
@@ -112,7 +123,7 @@ impl StoreError {
                 bad.contains(&source.kind()) || source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
             }
             Self::Engine { .. } | Self::Damaged { .. } => true,
-            Self::Closed => false,
+            Self::Foreign { .. } | Self::Closed => false,
         }
     }
 }

@@ -1,10 +1,28 @@
 //! The queue's promises, one per test.
 
+/// Makes a test of each of these promises for each engine.
+macro_rules! on_each_engine {
+    ($($promise:ident),+ $(,)?) => {
+        mod on_sled {
+            $(#[test] fn $promise() { super::$promise(crate::queue::EngineKind::Sled); })+
+        }
+        mod on_redb {
+            $(#[test] fn $promise() { super::$promise(crate::queue::EngineKind::Redb); })+
+        }
+    };
+}
+
 mod budget;
 mod damage;
+mod every_fault;
+mod faults;
+mod log_engine;
 mod model;
+mod store;
+mod switch;
+mod workload;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use tokio::runtime::Runtime;
@@ -24,16 +42,21 @@ pub(super) fn record(n: u64) -> Record {
     }
 }
 
-/// Bytes that no compression makes smaller.
-fn noise(len: usize, seed: u64) -> Bytes {
+/// Numbers below the one asked for, the same for the same seed.
+fn randomness(seed: u64) -> impl FnMut(u64) -> u64 {
     let mut x = seed * 2 + 1;
-    let mut next = || {
+    move |below| {
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
-        x as u8
-    };
-    (0..len).map(|_| next()).collect::<Vec<_>>().into()
+        x % below
+    }
+}
+
+/// Bytes that no compression makes smaller.
+fn noise(len: usize, seed: u64) -> Bytes {
+    let mut next = randomness(seed);
+    (0..len).map(|_| next(256) as u8).collect::<Vec<_>>().into()
 }
 
 fn large_record(n: u64, len: usize) -> Record {
@@ -42,6 +65,10 @@ fn large_record(n: u64, len: usize) -> Record {
 
 fn config(dir: &Path) -> Config {
     Config { absent_grace: Duration::ZERO, ..Config::new(dir) }
+}
+
+fn config_on(engine: EngineKind, dir: &Path) -> Config {
+    Config { engine, ..config(dir) }
 }
 
 fn open(config: &Config) -> Queue {
@@ -91,10 +118,25 @@ fn generations(dir: &Path) -> Vec<String> {
     names
 }
 
-#[test]
-fn records_cursors_and_state_of_a_transaction_come_back_together_after_reopening() {
+on_each_engine! {
+    records_cursors_and_state_of_a_transaction_come_back_together_after_reopening,
+    a_shorter_state_replaces_a_longer_one_whole,
+    of_several_states_in_one_commit_the_last_one_stays_whole,
+    an_advanced_cursor_becomes_durable_without_any_other_commit,
+    nothing_is_written_while_nothing_changes,
+    a_new_consumer_starts_at_the_oldest_record_kept_and_is_known_after_a_crash_of_its_cursor,
+    a_reader_that_saw_everything_wakes_with_the_next_commit_and_at_close,
+    large_records_never_reach_the_blobs_that_sled_does_not_sync,
+    what_the_queue_never_takes_is_refused_with_its_limit,
+    a_second_gateway_on_the_same_directory_is_told_so,
+    generations_that_everybody_has_read_give_their_disk_back,
+    a_consumer_that_does_not_come_back_holds_nothing_and_what_it_missed_is_dropped_in_its_books,
+    the_inbox_makes_its_givers_wait_and_takes_even_what_is_larger_than_itself,
+}
+
+fn records_cursors_and_state_of_a_transaction_come_back_together_after_reopening(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let queue = open(&config(dir.path()));
+    let queue = open(&config_on(engine, dir.path()));
     let reader = queue.reader("sink");
     let t = Transaction {
         raw: (0..700).map(record).collect(),
@@ -107,7 +149,7 @@ fn records_cursors_and_state_of_a_transaction_come_back_together_after_reopening
     queue.close().unwrap();
     drop(reader);
 
-    let queue = open(&config(dir.path()));
+    let queue = open(&config_on(engine, dir.path()));
     let reader = queue.reader("sink");
     assert_eq!(reader.cursor(Log::Raw), delivered(300));
     assert_eq!(
@@ -121,10 +163,9 @@ fn records_cursors_and_state_of_a_transaction_come_back_together_after_reopening
     assert!(queue.monitor().ledger().iter().all(LedgerRow::balances));
 }
 
-#[test]
-fn a_shorter_state_replaces_a_longer_one_whole() {
+fn a_shorter_state_replaces_a_longer_one_whole(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let queue = open(&config(dir.path()));
+    let queue = open(&config_on(engine, dir.path()));
     let reader = queue.reader("detect");
     for value in [Some(vec![1; 5 * VALUE_BYTES_MAX]), Some(vec![2; 10]), Some(Vec::new()), None] {
         commit(&queue, Transaction { state: vec![("s".into(), value.clone())], ..Transaction::default() }).unwrap();
@@ -133,10 +174,9 @@ fn a_shorter_state_replaces_a_longer_one_whole() {
     assert_eq!(files_in_blobs(dir.path()), 0);
 }
 
-#[test]
-fn of_several_states_in_one_commit_the_last_one_stays_whole() {
+fn of_several_states_in_one_commit_the_last_one_stays_whole(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let queue = open(&config(dir.path()));
+    let queue = open(&config_on(engine, dir.path()));
     let (runtime, appender) = (runtime(), queue.appender());
     let mut receipts = Vec::new();
     // The first commit takes long enough for the others to gather.
@@ -148,10 +188,9 @@ fn of_several_states_in_one_commit_the_last_one_stays_whole() {
     assert_eq!(queue.reader("detect").state("s").unwrap(), Some(vec![20; 20]));
 }
 
-#[test]
-fn an_advanced_cursor_becomes_durable_without_any_other_commit() {
+fn an_advanced_cursor_becomes_durable_without_any_other_commit(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let queue = open(&Config { cursor_delay: Duration::from_millis(1), ..config(dir.path()) });
+    let queue = open(&Config { cursor_delay: Duration::from_millis(1), ..config_on(engine, dir.path()) });
     let reader = queue.reader("sink");
     append(&queue, (0..10).map(record));
     let commits = queue.shared.metrics.commits.get();
@@ -163,10 +202,9 @@ fn an_advanced_cursor_becomes_durable_without_any_other_commit() {
     assert!(!queue.shared.books().is_dirty());
 }
 
-#[test]
-fn nothing_is_written_while_nothing_changes() {
+fn nothing_is_written_while_nothing_changes(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let queue = open(&config(dir.path()));
+    let queue = open(&config_on(engine, dir.path()));
     append(&queue, [record(0)]);
     let commits = queue.shared.metrics.commits.get();
     let committed = commit(&queue, Transaction::default()).unwrap();
@@ -174,21 +212,19 @@ fn nothing_is_written_while_nothing_changes() {
     assert_eq!(queue.shared.metrics.commits.get(), commits);
 }
 
-#[test]
-fn a_new_consumer_starts_at_the_oldest_record_kept_and_is_known_after_a_crash_of_its_cursor() {
+fn a_new_consumer_starts_at_the_oldest_record_kept_and_is_known_after_a_crash_of_its_cursor(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let queue = open(&config(dir.path()));
+    let queue = open(&config_on(engine, dir.path()));
     append(&queue, (0..10).map(record));
     assert_eq!(queue.reader("late").cursor(Log::Raw).next, QueueSeq(0));
     queue.close().unwrap();
-    let queue = open(&config(dir.path()));
+    let queue = open(&config_on(engine, dir.path()));
     assert_eq!(row(&queue, "late", Log::Raw).queued, 10);
 }
 
-#[test]
-fn a_reader_that_saw_everything_wakes_with_the_next_commit_and_at_close() {
+fn a_reader_that_saw_everything_wakes_with_the_next_commit_and_at_close(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let queue = open(&config(dir.path()));
+    let queue = open(&config_on(engine, dir.path()));
     let mut reader = queue.reader("sink");
     append(&queue, [record(0)]);
     let runtime = runtime();
@@ -198,10 +234,9 @@ fn a_reader_that_saw_everything_wakes_with_the_next_commit_and_at_close() {
     assert!(matches!(runtime.block_on(reader.changed()), Err(Error::Closed)));
 }
 
-#[test]
-fn large_records_never_reach_the_blobs_that_sled_does_not_sync() {
+fn large_records_never_reach_the_blobs_that_sled_does_not_sync(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let queue = open(&config(dir.path()));
+    let queue = open(&config_on(engine, dir.path()));
     let reader = queue.reader("sink");
     let sizes = [Record::PAYLOAD_MAX, 20_000, 300_000, 16_384, 65_535, 1];
     let records: Vec<_> = (0..).zip(sizes).map(|(n, len)| large_record(n, len)).collect();
@@ -211,7 +246,7 @@ fn large_records_never_reach_the_blobs_that_sled_does_not_sync() {
     queue.close().unwrap();
     drop(reader);
 
-    let queue = open(&config(dir.path()));
+    let queue = open(&config_on(engine, dir.path()));
     let reader = queue.reader("sink");
     let found = read_all(&reader, Log::Raw, QueueSeq(0));
     assert_eq!(found.len(), records.len() + 300);
@@ -219,28 +254,25 @@ fn large_records_never_reach_the_blobs_that_sled_does_not_sync() {
     assert_eq!(files_in_blobs(dir.path()), 0);
 }
 
-#[test]
-fn what_the_queue_never_takes_is_refused_with_its_limit() {
+fn what_the_queue_never_takes_is_refused_with_its_limit(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let queue = open(&config(dir.path()));
+    let queue = open(&config_on(engine, dir.path()));
     let t = Transaction { raw: vec![large_record(0, Record::PAYLOAD_MAX + 1)], ..Transaction::default() };
     assert_eq!(commit(&queue, t).unwrap_err(), "payload of 1048577 bytes is longer than the queue's limit of 1048576");
 }
 
-#[test]
-fn a_second_gateway_on_the_same_directory_is_told_so() {
+fn a_second_gateway_on_the_same_directory_is_told_so(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let queue = open(&config(dir.path()));
-    let refused = Queue::open(&config(dir.path()), metrics::Queue::default()).err().unwrap().to_string();
+    let queue = open(&config_on(engine, dir.path()));
+    let refused = Queue::open(&config_on(engine, dir.path()), metrics::Queue::default()).err().unwrap().to_string();
     assert!(refused.contains(dir.path().to_str().unwrap()) && refused.contains("in use"), "{refused}");
     drop(queue);
-    open(&config(dir.path()));
+    open(&config_on(engine, dir.path()));
 }
 
-#[test]
-fn generations_that_everybody_has_read_give_their_disk_back() {
+fn generations_that_everybody_has_read_give_their_disk_back(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config { generation_max_bytes: 4 << 20, ..config(dir.path()) };
+    let config = Config { generation_max_bytes: 4 << 20, ..config_on(engine, dir.path()) };
     let queue = open(&config);
     let (fast, slow) = (queue.reader("fast"), queue.reader("slow"));
     let state = Transaction { state: vec![("model".into(), Some(vec![3; 40_000]))], ..Transaction::default() };
@@ -272,10 +304,9 @@ fn generations_that_everybody_has_read_give_their_disk_back() {
     assert_eq!(append(&queue, [record(4_003)]).raw_first, QueueSeq(4_003));
 }
 
-#[test]
-fn a_consumer_that_does_not_come_back_holds_nothing_and_what_it_missed_is_dropped_in_its_books() {
+fn a_consumer_that_does_not_come_back_holds_nothing_and_what_it_missed_is_dropped_in_its_books(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config { generation_max_bytes: 4 << 20, ..config(dir.path()) };
+    let config = Config { generation_max_bytes: 4 << 20, ..config_on(engine, dir.path()) };
     let queue = open(&config);
     drop((queue.reader("gone"), queue.reader("here")));
     append(&queue, (0..10).map(record));
@@ -297,11 +328,14 @@ fn a_consumer_that_does_not_come_back_holds_nothing_and_what_it_missed_is_droppe
     assert_eq!(row(&queue, "gone", Log::Raw), gone);
 }
 
-#[test]
-fn the_inbox_makes_its_givers_wait_and_takes_even_what_is_larger_than_itself() {
+fn the_inbox_makes_its_givers_wait_and_takes_even_what_is_larger_than_itself(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
-    let queue =
-        open(&Config { inbox_records_max: 8, inbox_bytes_max: 4_096, commit_records_max: 4, ..config(dir.path()) });
+    let queue = open(&Config {
+        inbox_records_max: 8,
+        inbox_bytes_max: 4_096,
+        commit_records_max: 4,
+        ..config_on(engine, dir.path())
+    });
     let runtime = runtime();
     let mut receipts = Vec::new();
     for round in 0..50 {

@@ -30,6 +30,7 @@ use super::watermark::{Mark, Watermark};
 use super::{Committed, Config, Cursor, Error, Gaps, Shared, Transaction};
 use crate::metrics::{self, LogLabel};
 
+pub(super) use mend::Patience;
 pub(super) use upkeep::Usage;
 
 pub(super) struct Writer {

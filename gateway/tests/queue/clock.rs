@@ -22,6 +22,11 @@ fn order_and_books_do_not_follow_a_clock_that_goes_backwards_on_sled() {
     does_not_follow_the_clock(EngineKind::Sled);
 }
 
+#[test]
+fn order_and_books_do_not_follow_a_clock_that_goes_backwards_on_redb() {
+    does_not_follow_the_clock(EngineKind::Redb);
+}
+
 fn does_not_follow_the_clock(engine: EngineKind) {
     let dir = tempfile::tempdir().unwrap();
     let mut expected = Vec::new();
@@ -47,6 +52,11 @@ fn does_not_follow_the_clock(engine: EngineKind) {
 #[test]
 fn a_clock_that_is_set_back_expires_nothing_more_and_brings_nothing_back_on_sled() {
     expires_nothing_more(EngineKind::Sled);
+}
+
+#[test]
+fn a_clock_that_is_set_back_expires_nothing_more_and_brings_nothing_back_on_redb() {
+    expires_nothing_more(EngineKind::Redb);
 }
 
 fn expires_nothing_more(engine: EngineKind) {

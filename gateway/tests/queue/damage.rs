@@ -21,6 +21,11 @@ fn what_damage_takes_is_counted_to_the_record_and_the_queue_opens_every_time_on_
     damage_is_counted(EngineKind::Sled);
 }
 
+#[test]
+fn what_damage_takes_is_counted_to_the_record_and_the_queue_opens_every_time_on_redb() {
+    damage_is_counted(EngineKind::Redb);
+}
+
 fn damage_is_counted(engine: EngineKind) {
     let mut chance = Chance::new();
     let templates = [Template::closed(engine), Template::killed(engine, &mut chance)];

@@ -27,9 +27,23 @@ fn a_full_disk_holds_the_doors_up_until_somebody_else_makes_space_on_sled() {
 }
 
 #[test]
+fn a_full_disk_holds_the_doors_up_until_somebody_else_makes_space_on_redb() {
+    if image::may_mount("a full disk, space made by somebody else") {
+        (0..setting::rounds(1, 5)).for_each(|_| somebody_else_makes_space(EngineKind::Redb));
+    }
+}
+
+#[test]
 fn a_full_disk_holds_the_doors_up_until_the_consumers_have_made_space_on_sled() {
     if image::may_mount("a full disk, space made by its consumers") {
         consumers_make_space(EngineKind::Sled, setting::rounds(1, 5));
+    }
+}
+
+#[test]
+fn a_full_disk_holds_the_doors_up_until_the_consumers_have_made_space_on_redb() {
+    if image::may_mount("a full disk, space made by its consumers") {
+        consumers_make_space(EngineKind::Redb, setting::rounds(1, 5));
     }
 }
 

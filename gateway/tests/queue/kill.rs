@@ -15,6 +15,11 @@ fn what_was_acknowledged_survives_sigkill_at_any_moment_on_sled() {
     survives_sigkill(EngineKind::Sled);
 }
 
+#[test]
+fn what_was_acknowledged_survives_sigkill_at_any_moment_on_redb() {
+    survives_sigkill(EngineKind::Redb);
+}
+
 fn survives_sigkill(engine: EngineKind) {
     let mut chance = Chance::new();
     let dir = tempfile::tempdir().unwrap();

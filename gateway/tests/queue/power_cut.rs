@@ -25,6 +25,13 @@ fn what_was_acknowledged_survives_power_cuts_on_sled() {
     }
 }
 
+#[test]
+fn what_was_acknowledged_survives_power_cuts_on_redb() {
+    if image::may_mount("what was acknowledged survives power cuts") {
+        survives_power_cuts(EngineKind::Redb);
+    }
+}
+
 fn survives_power_cuts(engine: EngineKind) {
     let mut chance = Chance::new();
     for options in ["defaults", "data=writeback"] {

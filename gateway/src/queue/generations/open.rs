@@ -2,8 +2,11 @@
 //!
 //! # Invariants
 //! - A generation that cannot be opened because its data is damaged is set aside, and the one before it speaks for all.
+//! - Only a queue that is being opened sets its newest generation aside: state goes with it, and stages that are at work
+//!   rely on that. A running one gives up, and is opened anew.
 //! - What the machine refuses (rights, memory, a full disk) is an error: another try may do better.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,18 +27,31 @@ pub(super) struct Loaded {
     pub(super) forget: Entries,
 }
 
+/// A file that the kernel could not read is read again as often.
+const READS_MAX: u32 = 3;
+
+/// What to do with a newest generation that cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IfDamaged {
+    SetAside,
+    GiveUp,
+}
+
 /// `end` and `newest` are what is known otherwise: where the logs go on, and which generation was in use.
-pub(super) fn load(shared: &Shared, end: [QueueSeq; 2], newest: u32) -> Result<Loaded, StoreError> {
+pub(super) fn load(
+    shared: &Shared,
+    end: [QueueSeq; 2],
+    newest: u32,
+    if_damaged: IfDamaged,
+) -> Result<Loaded, StoreError> {
     let mut numbers = purge_leftovers(&shared.dir, newest)?;
     let mut quarantined = Vec::new();
     let last = numbers.last().copied().unwrap_or_default().max(newest);
     while let Some(number) = numbers.pop() {
-        let newest = Generation::existing(&shared.engine, &shared.dir, number, Default::default());
-        match known_by(&newest, &numbers) {
-            Ok(known) => return gather(shared, newest, known, &numbers, quarantined),
-            Err(error) if error.is_damage() => {
-                newest.close_for_good();
-                let dir = quarantine::set_aside(&shared.dir, newest.dir())?;
+        match read_newest(shared, number, &numbers) {
+            Ok((newest, known)) => return gather(shared, newest, known, &numbers, quarantined),
+            Err(error) if error.is_damage() && if_damaged == IfDamaged::SetAside => {
+                let dir = quarantine::set_aside(&shared.dir, &shared.dir.join(Generation::dir_name(number)))?;
                 tracing::error!(%error, kept_in = %dir.display(), "Queue set a generation aside that cannot be opened.");
                 quarantined.push(Quarantined { dir, was_newest: true, gone: Vec::new() });
             }
@@ -52,6 +68,21 @@ pub(super) fn load(shared: &Shared, end: [QueueSeq; 2], newest: u32) -> Result<L
     // Without any generation the watermark's accounts are all there is.
     let contents = Contents { end, quarantined, ..Contents::default() };
     Ok(Loaded { generations: vec![Arc::new(first)], contents, forget: Entries::default() })
+}
+
+fn read_newest(shared: &Shared, number: u32, present: &[u32]) -> Result<(Generation, Known), StoreError> {
+    let mut reads = 0;
+    loop {
+        reads += 1;
+        let newest = Generation::existing(&shared.engine, &shared.dir, number, Default::default());
+        match known_by(&newest, present) {
+            Ok(known) => return Ok((newest, known)),
+            Err(StoreError::Io { source, .. }) if source.kind() != ErrorKind::NotFound && reads < READS_MAX => {
+                tracing::warn!(error = %source, "Queue could not read its newest generation; it tries again.");
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn gather(
@@ -115,7 +146,8 @@ pub(in super::super) fn known_by(newest: &Generation, present: &[u32]) -> Result
     newest.open()?;
     newest.scan()?;
     let bad_key = || newest.damaged("a key does not follow the format");
-    let mut contents = Contents { held: newest.held().map(|h| h.runs), ..Contents::default() };
+    let mut contents =
+        Contents { held: newest.held().map(|h| h.runs), generation: newest.number(), ..Contents::default() };
     let (mut older, mut forget) = (Vec::<(u32, [Held; 2])>::new(), Entries::default());
     newest.each(&[keys::OLDER_RUN], &mut |key, value| {
         let (number, log, run) = keys::parse_older_run(key, value).ok_or_else(bad_key)?;

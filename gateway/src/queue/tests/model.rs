@@ -55,10 +55,10 @@ fn check(queue: &Queue, readers: &[Reader], model: &Model) {
     assert!(queue.monitor().ledger().iter().all(LedgerRow::balances), "{:#?}", queue.monitor().ledger());
 }
 
-fn run(steps: Vec<Step>) {
+fn run(engine: EngineKind, steps: Vec<Step>) {
     let dir = tempfile::tempdir().unwrap();
     // Smaller than an empty generation: each commit begins a new one. A tiny cache: most reads go to the store.
-    let config = Config { generation_max_bytes: 1, cache_bytes: 100_000, ..config(dir.path()) };
+    let config = Config { generation_max_bytes: 1, cache_bytes: 100_000, ..config_on(engine, dir.path()) };
     let mut queue = open(&config);
     let mut readers = NAMES.map(|name| queue.reader(name));
     let mut model = Model::default();
@@ -112,6 +112,6 @@ proptest! {
 
     #[test]
     fn the_queue_is_a_list_with_cursors(steps in prop::collection::vec(step(), 1..16)) {
-        run(steps);
+        EngineKind::ALL.into_iter().for_each(|engine| run(engine, steps.clone()));
     }
 }

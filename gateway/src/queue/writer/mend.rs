@@ -17,14 +17,25 @@ use super::Writer;
 
 /// Attempts in a row before the writer gives up and the gateway ends; a supervisor then starts it afresh.
 const ATTEMPTS_MAX: u32 = 5;
-/// Pause before the n-th attempt is n times this.
-const ATTEMPT_PAUSE: Duration = Duration::from_millis(200);
 /// Free space below which any failure is taken for a full disk: engines do not always say so.
 const LOW_BYTES: u64 = 1 << 20;
 /// Free space that a new generation and a commit need.
 const NEEDED_BYTES: u64 = Config::BALLAST_BYTES_MIN;
-/// How often a full disk is looked at.
-const SPACE_POLL: Duration = Duration::from_secs(1);
+
+/// How long to wait for the machine to do better.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Patience {
+    /// Pause before the n-th attempt is n times this.
+    pub(in super::super) attempt_pause: Duration,
+    /// How often a full disk is looked at.
+    pub(in super::super) space_poll: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { attempt_pause: Duration::from_millis(200), space_poll: Duration::from_secs(1) }
+    }
+}
 
 impl Writer {
     /// Brings the store back and makes the batch durable.
@@ -37,17 +48,19 @@ impl Writer {
 
     fn mend_until_done(&mut self, error: StoreError, batch: &Batch) -> Result<(), Error> {
         let nothing = Batch::default();
-        let (mut error, mut batch, mut attempts) = (error, batch, 0);
+        let (mut error, mut batch, mut attempts, mut was_full) = (error, batch, 0, false);
         loop {
             self.metrics.failed_commits.inc();
             if self.is_disk_full(&error) {
-                self.wait_for_space(&error)?;
+                self.wait_for_space(&error, std::mem::replace(&mut was_full, true))?;
             } else {
                 attempts += 1;
                 tracing::error!(%error, attempt = attempts, of = ATTEMPTS_MAX, "Queue cannot write; it opens its store anew.");
-                if attempts >= ATTEMPTS_MAX || self.shared.inbox.closed_by(Instant::now() + attempts * ATTEMPT_PAUSE) {
+                if attempts >= ATTEMPTS_MAX {
                     return Err(error.into());
                 }
+                // One that is being closed does not wait, but it tries.
+                self.shared.inbox.closed_by(Instant::now() + attempts * self.shared.patience.attempt_pause);
             }
             error = match self.reopen_and_commit(batch) {
                 Ok(contents) => {
@@ -101,14 +114,17 @@ impl Writer {
     }
 
     /// Returns once there is room for a new generation. Doors are held up from here on, until the ballast is aboard.
-    fn wait_for_space(&mut self, error: &StoreError) -> Result<(), Error> {
+    /// `is_again`: there seemed to be room, and it was refused all the same, as by a quota.
+    fn wait_for_space(&mut self, error: &StoreError, is_again: bool) -> Result<(), Error> {
         self.set_pressure(Pressure::DiskFull);
-        let mut told = false;
+        self.shared.inbox.books_due_at(Instant::now() + self.shared.patience.space_poll);
+        let (mut told, mut is_refused) = (false, is_again);
         loop {
             let free_bytes = files::free_bytes(&self.config.dir)?;
-            if free_bytes >= NEEDED_BYTES {
+            if free_bytes >= NEEDED_BYTES && !is_refused {
                 return Ok(());
             }
+            is_refused = false;
             if self.ballast.throw_overboard()? {
                 tracing::error!(%error, free_bytes, "Disk is full: the queue uses its reserve; doors are held up.");
                 continue;
@@ -122,7 +138,7 @@ impl Writer {
                     "Disk is full: nothing is acknowledged until there is space; delete files, or mend the sinks."
                 );
             }
-            if self.shared.inbox.closed_by(Instant::now() + SPACE_POLL) {
+            if self.shared.inbox.closed_by(Instant::now() + self.shared.patience.space_poll) {
                 return Err(Error::Storage(format!("closed while the disk was full ({error})")));
             }
         }

@@ -325,6 +325,9 @@ impl Writer {
     /// Takes the ballast aboard again, and opens the doors with it.
     fn keep_ballast(&mut self) -> Result<(), Error> {
         if self.ballast.is_aboard() {
+            if *self.shared.pressure.borrow() == Pressure::DiskFull {
+                self.set_pressure(Pressure::None);
+            }
             return Ok(());
         }
         let now = Instant::now();
