@@ -17,7 +17,7 @@ use firmware_protocol::measurement::EventTime;
 
 use crate::clock::{Clock, SharedClockMap};
 use crate::detect;
-use crate::queue::{self, Fate, Gaps, Log, Monitor, Record};
+use crate::queue::{Fate, Gaps, Log, Monitor, Record};
 
 /// Stands for the devices that are not named.
 const UNNAMED: &str = "*";
@@ -66,9 +66,13 @@ impl Losses {
 }
 
 impl Gaps for Losses {
-    fn opened(&mut self, monitor: &Monitor) -> Result<(), queue::Error> {
-        self.clock_map.restore(&monitor.state(self.clock_state)?.unwrap_or_default());
-        Ok(())
+    fn opened(&mut self, monitor: &Monitor) {
+        match monitor.state(self.clock_state) {
+            Ok(state) => self.clock_map.restore(&state.unwrap_or_default()),
+            Err(error) => {
+                tracing::error!(%error, "The clock map cannot be read: when records of earlier boots came is not known.");
+            }
+        }
     }
 
     fn note(&mut self, fate: Fate, records: &mut dyn Iterator<Item = &Record>) {

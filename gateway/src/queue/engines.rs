@@ -45,6 +45,15 @@ impl Engine for Engines {
     }
 }
 
+/// The name of the engine that made the store there.
+pub(super) fn maker_name(dir: &Path) -> String {
+    match maker(dir) {
+        Ok(kind) => kind.name().to_owned(),
+        Err(StoreError::Foreign { engine, .. }) => engine,
+        Err(_) => "unknown".to_owned(),
+    }
+}
+
 /// Who made the store there: files tell it if the marker does not.
 fn maker(dir: &Path) -> Result<EngineKind, StoreError> {
     let marker = std::fs::read(dir.join(MARKER)).unwrap_or_default();

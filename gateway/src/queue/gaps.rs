@@ -1,18 +1,13 @@
 //! What is lost gets a name: records of the derived log that say which devices, when and how many.
 
+use super::Monitor;
 use super::cursor::Fate;
 use super::record::{Log, Record};
-use super::{Error, Monitor};
 
 /// Puts lost records into words. Called by the writer; what it makes goes into the same commit as the loss.
 pub trait Gaps: Send {
     /// Called once, with the store open and before anything is noted: for what it needs of the state.
-    ///
-    /// # Errors
-    /// The state cannot be read; the queue is not opened then.
-    fn opened(&mut self, _monitor: &Monitor) -> Result<(), Error> {
-        Ok(())
-    }
+    fn opened(&mut self, _monitor: &Monitor) {}
 
     /// Raw records that not every consumer had passed; called block by block.
     fn note(&mut self, fate: Fate, records: &mut dyn Iterator<Item = &Record>);

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Instant;
 
 use super::block;
-use super::config::EngineKind;
 use super::contents::Stored;
 use super::engines::MARKER;
 use super::files;
@@ -29,12 +28,6 @@ pub(super) fn is_one(path: &Path) -> bool {
 /// The number in the name of a generation's directory.
 pub(super) fn number(path: &Path) -> Option<u32> {
     path.file_name().and_then(|n| n.to_str()).and_then(Generation::number_of)
-}
-
-/// Who made it, as far as its marker says.
-pub(super) fn engine_name(dir: &Path) -> String {
-    let marker = fs::read_to_string(dir.join(MARKER)).unwrap_or_default();
-    if marker.is_empty() { EngineKind::default().name().to_owned() } else { marker }
 }
 
 enum State {

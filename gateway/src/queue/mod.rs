@@ -334,7 +334,7 @@ impl Queue {
             patience,
             metrics: metrics.clone(),
         });
-        gaps.opened(&Monitor::new(shared.clone()))?;
+        gaps.opened(&Monitor::new(shared.clone()));
         shared.books_changed(Duration::ZERO);
         let now = Instant::now();
         let writer = Writer {

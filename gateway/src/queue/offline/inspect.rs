@@ -132,7 +132,7 @@ fn generation_view(listed: &Listed) -> Result<GenerationView, Error> {
     };
     Ok(GenerationView {
         name: listed.dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        engine: super::super::generation::engine_name(&listed.dir),
+        engine: super::super::engines::maker_name(&listed.dir),
         standing: listed.standing.clone(),
         disk_bytes: files::disk_bytes(&listed.dir)?,
         held: Log::ALL.map(held),

@@ -206,6 +206,11 @@ impl Offline {
         let mut mark = self.mark().cloned();
         for log in Log::ALL {
             let (at, held) = (log as usize, &contents.held[log as usize]);
+            if let Some(mark) = &mut mark {
+                // What only the watermark knows of is as good as noted.
+                let of_log = mark.lost.extract_if(.., |(of, _)| *of == log);
+                of_log.for_each(|(_, run)| contents.lost_before[at].add(run));
+            }
             let mut found_again = contents.lost_before[at].clone();
             held.iter().for_each(|run| contents.lost_before[at].remove(run));
             contents.lost_before[at].iter().for_each(|run| found_again.remove(run));
