@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Error, LedgerRow, Log, Pressure, QueueSeq, Shared};
+use super::shared::Shared;
+use super::{Error, LedgerRow, Log, Pressure, QueueSeq};
 
 /// Cheap to clone; what it shows after the queue was closed is the last state.
 #[derive(Clone)]

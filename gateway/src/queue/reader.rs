@@ -7,7 +7,8 @@ use tokio::sync::watch;
 use super::block;
 use super::generations::Seen;
 use super::runs::Run;
-use super::{Block, Changes, Cursor, Error, Log, QueueSeq, Shared};
+use super::shared::{Changes, Shared};
+use super::{Block, Cursor, Error, Log, QueueSeq};
 
 /// The reading side of one named consumer.
 pub struct Reader {

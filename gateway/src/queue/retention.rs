@@ -1,10 +1,12 @@
-//! How long records are kept: which are too old, and which delivered ones are young enough to stay. Pure.
+//! How long records are kept: which are too old, and which delivered ones are young enough to stay.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::Config;
 use super::generations::Sealed;
 use super::record::{Log, QueueSeq};
+use super::shared::Shared;
 use crate::clock::Stamp;
 
 /// Indexed by `Log`.
@@ -14,6 +16,21 @@ pub(super) struct Retention {
     pub(super) expired: [QueueSeq; 2],
     /// Records from these on are young enough to be kept although they are delivered.
     pub(super) young: [QueueSeq; 2],
+}
+
+/// Applies times to live, for whoever knows what time it is.
+#[derive(Clone)]
+pub struct Sweeper {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Sweeper {
+    /// `age_of` tells how long ago a record was received, if that is known. What has expired goes with the next commit,
+    /// which is asked for.
+    pub fn sweep(&self, age_of: &dyn Fn(Stamp) -> Option<Duration>) {
+        *self.shared.retention() = of(&self.shared.view.sealed(), &self.shared.config, age_of);
+        self.shared.books_changed(Duration::ZERO);
+    }
 }
 
 /// Whole generations are judged, by their newest record; one of unknown age counts as young.
@@ -34,10 +51,10 @@ pub(super) fn of(sealed: &[Sealed], config: &Config, age_of: &dyn Fn(Stamp) -> O
 
 #[cfg(test)]
 mod tests {
-    use super::super::generation::Held;
-    use super::super::runs::Run;
     use super::*;
     use crate::clock::ClockBoot;
+    use crate::queue::generations::generation::Held;
+    use crate::queue::runs::Run;
 
     const HOUR: Duration = Duration::from_secs(3_600);
 

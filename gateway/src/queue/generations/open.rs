@@ -10,21 +10,21 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::contents::{Contents, Quarantined};
-use super::super::cursor::Account;
-use super::super::files;
-use super::super::generation::{Generation, Held};
-use super::super::keys;
-use super::super::quarantine;
-use super::super::record::{Log, QueueSeq};
-use super::super::store::{Entries, StoreError};
+use super::contents::{Contents, Quarantined};
+use super::generation::{Generation, Held};
+use super::keys;
+use super::quarantine;
 use super::view::Shared;
+use crate::queue::cursor::Account;
+use crate::queue::files;
+use crate::queue::record::{Log, QueueSeq};
+use crate::queue::store::{Entries, StoreError};
 
-pub(super) struct Loaded {
-    pub(super) generations: Vec<Arc<Generation>>,
-    pub(super) contents: Contents,
+pub(in crate::queue) struct Loaded {
+    pub(in crate::queue) generations: Vec<Arc<Generation>>,
+    pub(in crate::queue) contents: Contents,
     /// Entries about generations that are not there.
-    pub(super) forget: Entries,
+    pub(in crate::queue) forget: Entries,
 }
 
 /// A file that the kernel could not read is read again as often.
@@ -32,13 +32,13 @@ const READS_MAX: u32 = 3;
 
 /// What to do with a newest generation that cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IfDamaged {
+pub(in crate::queue) enum IfDamaged {
     SetAside,
     GiveUp,
 }
 
 /// `end` and `newest` are what is known otherwise: where the logs go on, and which generation was in use.
-pub(super) fn load(
+pub(in crate::queue) fn load(
     shared: &Shared,
     end: [QueueSeq; 2],
     newest: u32,
@@ -135,14 +135,14 @@ fn purge_leftovers(dir: &Path, newest: u32) -> Result<Vec<u32>, StoreError> {
 }
 
 /// What a generation says about itself and about those before it.
-pub(in super::super) struct Known {
-    pub(in super::super) contents: Contents,
-    pub(in super::super) older: Vec<(u32, [Held; 2])>,
-    pub(super) forget: Entries,
+pub(in crate::queue) struct Known {
+    pub(in crate::queue) contents: Contents,
+    pub(in crate::queue) older: Vec<(u32, [Held; 2])>,
+    pub(in crate::queue) forget: Entries,
 }
 
 /// Opens `newest` and reads it; `present` are the numbers of those before it.
-pub(in super::super) fn known_by(newest: &Generation, present: &[u32]) -> Result<Known, StoreError> {
+pub(in crate::queue) fn known_by(newest: &Generation, present: &[u32]) -> Result<Known, StoreError> {
     newest.open()?;
     newest.scan()?;
     let bad_key = || newest.damaged("a key does not follow the format");

@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
-use super::super::contents::Stored;
-use super::super::files;
-use super::super::generation::{Generation, Held};
-use super::super::keys;
-use super::super::record::{Log, QueueSeq};
-use super::super::store::{Engine, StoreError};
 use super::SEALED_OPEN_MAX;
+use super::contents::Stored;
+use super::generation::{Generation, Held};
+use super::keys;
+use crate::queue::files;
+use crate::queue::record::{Log, QueueSeq};
+use crate::queue::store::{Engine, StoreError};
 
 const STATE_HEAD_BYTES: usize = 8;
 
 /// What the writing and the reading half share.
-pub(super) struct Shared {
-    pub(super) dir: PathBuf,
-    pub(super) engine: Arc<dyn Engine>,
+pub(in crate::queue) struct Shared {
+    pub(in crate::queue) dir: PathBuf,
+    pub(in crate::queue) engine: Arc<dyn Engine>,
     /// Oldest first; the last one is written. None while the writer looks at the directory anew.
     generations: RwLock<Vec<Arc<Generation>>>,
     sealed_open: Mutex<VecDeque<Arc<Generation>>>,
@@ -26,7 +26,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(dir: &Path, engine: Arc<dyn Engine>) -> Self {
+    pub(in crate::queue) fn new(dir: &Path, engine: Arc<dyn Engine>) -> Self {
         Self {
             dir: dir.to_owned(),
             engine,
@@ -36,47 +36,47 @@ impl Shared {
         }
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Generation>> {
+    pub(in crate::queue) fn all(&self) -> Vec<Arc<Generation>> {
         self.generations.read().expect("no panic under the lock").clone()
     }
 
-    pub(super) fn numbers(&self) -> Vec<u32> {
+    pub(in crate::queue) fn numbers(&self) -> Vec<u32> {
         self.all().iter().map(|g| g.number()).collect()
     }
 
     /// The oldest sequences held.
-    pub(super) fn oldest(&self) -> [Option<QueueSeq>; 2] {
+    pub(in crate::queue) fn oldest(&self) -> [Option<QueueSeq>; 2] {
         Log::ALL.map(|log| self.all().iter().filter_map(|g| g.next_held(log, QueueSeq(0))).min())
     }
 
-    pub(super) fn newest(&self) -> Result<Arc<Generation>, StoreError> {
+    pub(in crate::queue) fn newest(&self) -> Result<Arc<Generation>, StoreError> {
         self.generations.read().expect("no panic under the lock").last().cloned().ok_or(StoreError::Closed)
     }
 
-    pub(super) fn sealed(&self) -> Vec<Arc<Generation>> {
+    pub(in crate::queue) fn sealed(&self) -> Vec<Arc<Generation>> {
         let mut all = self.all();
         all.pop();
         all
     }
 
-    pub(super) fn push(&self, generation: Arc<Generation>) {
+    pub(in crate::queue) fn push(&self, generation: Arc<Generation>) {
         self.generations.write().expect("no panic under the lock").push(generation);
     }
 
     /// Takes these in place of those that were there, which are closed for good.
-    pub(super) fn replace(&self, generations: Vec<Arc<Generation>>) {
+    pub(in crate::queue) fn replace(&self, generations: Vec<Arc<Generation>>) {
         let before = std::mem::replace(&mut *self.generations.write().expect("no panic under the lock"), generations);
         self.sealed_open.lock().expect("no panic under the lock").clear();
         before.iter().for_each(|g| g.close_for_good());
     }
 
-    pub(super) fn take_oldest(&self, count: usize) -> Vec<Arc<Generation>> {
+    pub(in crate::queue) fn take_oldest(&self, count: usize) -> Vec<Arc<Generation>> {
         let taken: Vec<_> = self.generations.write().expect("no panic under the lock").drain(..count).collect();
         taken.iter().for_each(|g| self.forget_open(g.number()));
         taken
     }
 
-    pub(super) fn take(&self, number: u32) -> Option<Arc<Generation>> {
+    pub(in crate::queue) fn take(&self, number: u32) -> Option<Arc<Generation>> {
         let mut generations = self.generations.write().expect("no panic under the lock");
         let at = generations.iter().position(|g| g.number() == number)?;
         self.forget_open(number);
@@ -87,7 +87,7 @@ impl Shared {
         self.sealed_open.lock().expect("no panic under the lock").retain(|g| g.number() != number);
     }
 
-    pub(super) fn close(&self) {
+    pub(in crate::queue) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.replace(Vec::new());
     }
@@ -114,21 +114,21 @@ impl Shared {
 
 /// Cheap to clone. Refuses once the writing half is dropped.
 #[derive(Clone)]
-pub(in super::super) struct View {
+pub(in crate::queue) struct View {
     shared: Arc<Shared>,
 }
 
 /// What is known of an older generation without opening it.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Sealed {
-    pub(in super::super) number: u32,
+pub(in crate::queue) struct Sealed {
+    pub(in crate::queue) number: u32,
     /// Indexed by `Log`.
-    pub(in super::super) held: [Held; 2],
+    pub(in crate::queue) held: [Held; 2],
 }
 
 /// What a look at one place gave.
 #[derive(Debug)]
-pub(in super::super) enum Seen {
+pub(in crate::queue) enum Seen {
     Block(Stored),
     /// The queue holds nothing at or after the place, or is just looking at its directory anew.
     Nothing,
@@ -140,12 +140,12 @@ pub(in super::super) enum Seen {
 }
 
 impl View {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(in crate::queue) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
 
     /// The block that holds `from`, or the first one after it.
-    pub(in super::super) fn read(&self, log: Log, from: QueueSeq) -> Result<Seen, StoreError> {
+    pub(in crate::queue) fn read(&self, log: Log, from: QueueSeq) -> Result<Seen, StoreError> {
         let mut at = from;
         while let Some((generation, is_sealed)) = self.shared.generation_for(log, at) {
             match self.read_in(&generation, is_sealed, log, at) {
@@ -182,22 +182,22 @@ impl View {
     }
 
     /// The older generations, oldest first.
-    pub(in super::super) fn sealed(&self) -> Vec<Sealed> {
+    pub(in crate::queue) fn sealed(&self) -> Vec<Sealed> {
         self.shared.sealed().iter().map(|g| Sealed { number: g.number(), held: g.held() }).collect()
     }
 
-    pub(in super::super) fn state(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(in crate::queue) fn state(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         state(&*self.shared.newest()?, name)
     }
 
     /// Measured on disk.
-    pub(in super::super) fn disk_bytes(&self) -> Result<u64, StoreError> {
+    pub(in crate::queue) fn disk_bytes(&self) -> Result<u64, StoreError> {
         files::disk_bytes(&self.shared.dir)
     }
 }
 
 /// Named state in the newest generation.
-pub(in super::super) fn state(newest: &Generation, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+pub(in crate::queue) fn state(newest: &Generation, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let mut bytes = Vec::new();
     newest.each(&keys::state_prefix(name), &mut |_, part| {
         bytes.extend_from_slice(part);
@@ -214,7 +214,7 @@ pub(in super::super) fn state(newest: &Generation, name: &str) -> Result<Option<
     Ok(Some(value.to_vec()))
 }
 
-pub(super) fn state_head(value: &[u8]) -> [u8; STATE_HEAD_BYTES] {
+pub(in crate::queue) fn state_head(value: &[u8]) -> [u8; STATE_HEAD_BYTES] {
     let mut head = [0; STATE_HEAD_BYTES];
     head[..4].copy_from_slice(&(value.len() as u32).to_be_bytes());
     head[4..].copy_from_slice(&crc32fast::hash(value).to_be_bytes());

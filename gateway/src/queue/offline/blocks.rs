@@ -1,11 +1,11 @@
 //! Reads the blocks of a generation one after the other, and says of each what is wrong with it.
 
-use super::super::block::{self, Block};
-use super::super::generation::Generation;
-use super::super::keys::{self, BlockKey, Part};
-use super::super::record::Log;
-use super::super::runs::Run;
-use super::super::store::StoreError;
+use crate::queue::block::{self, Block};
+use crate::queue::generations::generation::Generation;
+use crate::queue::generations::keys::{self, BlockKey, Part};
+use crate::queue::record::Log;
+use crate::queue::runs::Run;
+use crate::queue::store::StoreError;
 
 /// What is wrong with a block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::super::record::{Log, QueueSeq, Record};
-use super::super::runs::{Run, Runs};
 use super::{Error, Listed, Offline, Walked};
+use crate::queue::record::{Log, QueueSeq, Record};
+use crate::queue::runs::{Run, Runs};
 
 /// Which records are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::super::cursor::LedgerRow;
-use super::super::files;
-use super::super::quarantine;
-use super::super::record::{Log, QueueSeq};
-use super::super::runs::Run;
 use super::{Error, Listed, Offline, Standing, damage_apart};
 use crate::clock::Stamp;
+use crate::queue::cursor::LedgerRow;
+use crate::queue::files;
+use crate::queue::generations::quarantine;
+use crate::queue::record::{Log, QueueSeq};
+use crate::queue::runs::Run;
 
 /// Arrays are indexed by `Log`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ fn generation_view(listed: &Listed) -> Result<GenerationView, Error> {
     };
     Ok(GenerationView {
         name: listed.dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        engine: super::super::engines::maker_name(&listed.dir),
+        engine: crate::queue::store::engines::maker_name(&listed.dir),
         standing: listed.standing.clone(),
         disk_bytes: files::disk_bytes(&listed.dir)?,
         held: Log::ALL.map(held),

@@ -10,19 +10,19 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::super::EngineKind;
-use super::super::books::Books;
-use super::super::contents::{Batch, Carried, Contents, Stored};
-use super::super::cursor::{Account, Fate, LedgerRow};
-use super::super::files::{self, DirLock};
-use super::super::generations::Generations;
-use super::super::quarantine;
-use super::super::record::{Log, QueueSeq};
-use super::super::runs::{Run, Runs};
-use super::super::salvage;
-use super::super::store::StoreError;
-use super::super::watermark::{Mark, Watermark};
 use super::{Error, Offline, OnProgress, Progress, Walked, damage_apart};
+use crate::queue::EngineKind;
+use crate::queue::books::Books;
+use crate::queue::cursor::{Account, Fate, LedgerRow};
+use crate::queue::files::{self, DirLock};
+use crate::queue::generations::Generations;
+use crate::queue::generations::contents::{Batch, Carried, Contents, Stored};
+use crate::queue::generations::quarantine;
+use crate::queue::generations::salvage;
+use crate::queue::record::{Log, QueueSeq};
+use crate::queue::runs::{Run, Runs};
+use crate::queue::store::StoreError;
+use crate::queue::watermark::{Mark, Watermark};
 
 /// Blocks are committed in steps of this.
 const STEP_BYTES: usize = 1 << 20;
@@ -112,7 +112,7 @@ impl Offline {
     ) -> Result<Repaired, Error> {
         let _lock = DirLock::take(dir)?;
         let oldest = self.mark().map(|m| m.oldest).unwrap_or_default();
-        let (store, _) = Generations::open(dir, super::super::engine(engine), generation_max_bytes, oldest, 0)?;
+        let (store, _) = Generations::open(dir, crate::queue::engine(engine), generation_max_bytes, oldest, 0)?;
         let mut copy = Rewriting { store, have: Default::default(), step: Batch::default(), step_bytes: 0 };
         self.take_over_blocks(&mut copy, progress)?;
         let have_opened = copy.have.clone();

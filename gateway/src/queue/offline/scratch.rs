@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::super::EngineKind;
-use super::super::files;
-use super::super::generation::Generation;
-use super::super::store::{Engine, StoreError};
 use super::Error;
+use crate::queue::EngineKind;
+use crate::queue::files;
+use crate::queue::generations::generation::Generation;
+use crate::queue::store::{Engine, StoreError};
 
 /// Payloads are nobody else's business.
 const MODE: u32 = 0o700;
@@ -37,7 +37,7 @@ impl Scratch {
         });
         let made = made.unwrap_or_else(|| Err(std::io::ErrorKind::AlreadyExists.into()));
         let dir = made.map_err(StoreError::io(&parent))?;
-        Ok(Self { dir, engine: super::super::engine(EngineKind::default()), copies: AtomicU32::new(0) })
+        Ok(Self { dir, engine: crate::queue::engine(EngineKind::default()), copies: AtomicU32::new(0) })
     }
 
     pub(super) fn dir(&self) -> &Path {

@@ -1,9 +1,9 @@
 //! Reads every block there is, and compares what can be read with what should be there.
 
-use super::super::record::Log;
-use super::super::runs::Run;
-use super::super::watermark::Found;
 use super::{Error, Flaw, Offline, OnProgress, Progress, Standing, Walked, WatermarkView};
+use crate::queue::record::Log;
+use crate::queue::runs::Run;
+use crate::queue::watermark::Found;
 
 /// What is said of one generation.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! What a crash or a bad disk leaves behind is found at open or at read, said, and counted.
 
-use super::super::keys::{BlockKey, Part};
 use super::*;
+use crate::metrics::LogLabel;
+use crate::queue::generations::keys::{BlockKey, Part};
 
 /// The queue of `dir` with 1000 raw records and a consumer at 100.
 fn thousand(dir: &Path) {

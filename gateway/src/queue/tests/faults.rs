@@ -1,12 +1,14 @@
 //! Engines that fail: [`FaultyEngine`] gives an error at the n-th operation, [`CrashEngine`] loses power there.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
-use super::super::store::{Entries, Entry, Store};
 use super::log_engine::{LogEngine, append, frame, log_file};
 use super::*;
+use crate::queue::generations::generation;
+use crate::queue::store::{Entries, Entry, Store, engines};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {

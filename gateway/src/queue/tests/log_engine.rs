@@ -6,8 +6,8 @@ use std::io::Write;
 use std::ops::Bound;
 use std::sync::RwLock;
 
-use super::super::store::{Entries, Entry, Store};
 use super::*;
+use crate::queue::store::{Entries, Entry, Store};
 
 #[derive(Clone, Copy)]
 pub(super) struct LogEngine;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::redb_store::RedbEngine;
-use super::super::sled_store::SledEngine;
-use super::super::store::{Entries, Entry, KEY_BYTES_MAX, Store};
 use super::*;
+use crate::queue::store::redb_store::RedbEngine;
+use crate::queue::store::sled_store::SledEngine;
+use crate::queue::store::{Entries, Entry, KEY_BYTES_MAX, Store};
 
 const ENGINES: [&dyn Engine; 2] = [&SledEngine, &RedbEngine];
 

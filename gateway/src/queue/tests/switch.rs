@@ -1,6 +1,7 @@
 //! Which engine holds the records is the user's choice, at any time; each generation stays with the one that made it.
 
 use super::*;
+use crate::queue::store::engines;
 
 fn switched(config: &Config) -> Config {
     let engine = match config.engine {

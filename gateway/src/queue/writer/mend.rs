@@ -7,13 +7,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::contents::{Batch, Contents};
-use super::super::files;
-use super::super::record::Log;
-use super::super::recovery;
-use super::super::store::StoreError;
-use super::super::{Config, Error, Pressure};
 use super::Writer;
+use crate::queue::files;
+use crate::queue::generations::contents::{Batch, Contents};
+use crate::queue::generations::recovery;
+use crate::queue::record::Log;
+use crate::queue::store::StoreError;
+use crate::queue::{Config, Error, Pressure};
 
 /// Attempts in a row before the writer gives up and the gateway ends; a supervisor then starts it afresh.
 const ATTEMPTS_MAX: u32 = 5;
@@ -24,11 +24,11 @@ const NEEDED_BYTES: u64 = Config::BALLAST_BYTES_MIN;
 
 /// How long to wait for the machine to do better.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Patience {
+pub(in crate::queue) struct Patience {
     /// Pause before the n-th attempt is n times this.
-    pub(in super::super) attempt_pause: Duration,
+    pub(in crate::queue) attempt_pause: Duration,
     /// How often a full disk is looked at.
-    pub(in super::super) space_poll: Duration,
+    pub(in crate::queue) space_poll: Duration,
 }
 
 impl Default for Patience {

@@ -12,18 +12,18 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::super::block;
-use super::super::contents::{Batch, Carried, Contents, Stored};
-use super::super::cursor::Fate;
-use super::super::files;
-use super::super::generations::{Newest, Sealed};
-use super::super::quarantine;
-use super::super::record::{Log, QueueSeq};
-use super::super::recovery;
-use super::super::runs::{Run, Runs};
-use super::super::store::StoreError;
-use super::super::{Error, Gaps, Pressure, WhenFull};
 use super::Writer;
+use crate::queue::block;
+use crate::queue::cursor::Fate;
+use crate::queue::files;
+use crate::queue::generations::contents::{Batch, Carried, Contents, Stored};
+use crate::queue::generations::quarantine;
+use crate::queue::generations::recovery;
+use crate::queue::generations::{Newest, Sealed};
+use crate::queue::record::{Log, QueueSeq};
+use crate::queue::runs::{Run, Runs};
+use crate::queue::store::StoreError;
+use crate::queue::{Error, Gaps, Pressure, WhenFull};
 
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 /// A drained newest generation of at least this is given up…
@@ -35,7 +35,7 @@ const AGE_PARTS: u32 = 16;
 
 /// What the directory takes on disk.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Usage {
+pub(in crate::queue) struct Usage {
     pub(super) appended_at: Instant,
     measured_at: Option<Instant>,
     /// At that time: all of it, and the newest generation's part.
@@ -46,7 +46,7 @@ pub(in super::super) struct Usage {
 }
 
 impl Usage {
-    pub(in super::super) fn new(now: Instant) -> Self {
+    pub(in crate::queue) fn new(now: Instant) -> Self {
         Self {
             appended_at: now,
             measured_at: None,

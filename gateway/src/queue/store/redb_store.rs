@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
-use super::store::{Engine, Entries, Entry, Store, StoreError};
+use super::{Engine, Entries, Entry, Store, StoreError};
 
 const FILE: &str = "data.redb";
 const TABLE: TableDefinition<&[u8], &[u8]> = TableDefinition::new("entries");
 /// redb's page cache, half of it for what a commit has yet to write: blocks are read once and in order.
 const CACHE_BYTES: usize = 2 << 20;
 
-pub(super) struct RedbEngine;
+pub(in crate::queue) struct RedbEngine;
 
 struct RedbStore {
     path: PathBuf,

@@ -20,15 +20,16 @@ use std::time::Instant;
 
 use super::ballast::Ballast;
 use super::block;
-use super::contents::Batch;
 use super::generations::Generations;
 use super::inbox::{Pending, Work};
 use super::record::{Log, QueueSeq, Record};
 use super::runs::Run;
+use super::shared::Shared;
 use super::store::StoreError;
 use super::watermark::{Mark, Watermark};
-use super::{Committed, Config, Cursor, Error, Gaps, Shared, Transaction};
+use super::{Committed, Config, Cursor, Error, Gaps, Transaction};
 use crate::metrics::{self, LogLabel};
+use crate::queue::generations::contents::Batch;
 
 pub(super) use mend::Patience;
 pub(super) use upkeep::Usage;

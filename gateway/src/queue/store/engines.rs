@@ -6,18 +6,18 @@
 
 use std::path::Path;
 
-use super::config::EngineKind;
 use super::redb_store::RedbEngine;
 use super::sled_store::SledEngine;
-use super::store::{Engine, Store, StoreError};
+use super::{Engine, Store, StoreError};
+use crate::queue::config::EngineKind;
 
 /// File in the directory of a store; says which engine made it. An empty one leaves it to the files there.
-pub(super) const MARKER: &str = "complete";
+pub(in crate::queue) const MARKER: &str = "complete";
 
 #[derive(Clone, Copy)]
-pub(super) struct Engines {
+pub(in crate::queue) struct Engines {
     /// For new stores.
-    pub(super) kind: EngineKind,
+    pub(in crate::queue) kind: EngineKind,
 }
 
 fn engine(kind: EngineKind) -> &'static dyn Engine {
@@ -46,7 +46,7 @@ impl Engine for Engines {
 }
 
 /// The name of the engine that made the store there.
-pub(super) fn maker_name(dir: &Path) -> String {
+pub(in crate::queue) fn maker_name(dir: &Path) -> String {
     match maker(dir) {
         Ok(kind) => kind.name().to_owned(),
         Err(StoreError::Foreign { engine, .. }) => engine,

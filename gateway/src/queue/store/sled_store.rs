@@ -18,10 +18,10 @@ use std::time::Duration;
 use sled::Transactional;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 
-use super::files;
-use super::keys;
 use super::shelves::Shelves;
-use super::store::{Engine, Entries, Entry, Store, StoreError, Visit};
+use super::{Engine, Entries, Entry, Store, StoreError, Visit};
+use crate::queue::files;
+use crate::queue::generations::keys;
 
 /// A whole node of 17 of the longest values fits a quarter of it. sled has several buffers of this size.
 const SEGMENT_BYTES: usize = 1 << 20;
@@ -32,7 +32,7 @@ const CACHE_BYTES: u64 = 1 << 20;
 const LOCK_ATTEMPTS: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-pub(super) struct SledEngine;
+pub(in crate::queue) struct SledEngine;
 
 struct SledStore {
     dir: PathBuf,

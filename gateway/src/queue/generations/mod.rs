@@ -15,7 +15,13 @@
 //!                 └─no─▶ one batch, durable
 //! ```
 
+pub(in crate::queue) mod contents;
+pub(in crate::queue) mod generation;
+pub(in crate::queue) mod keys;
 mod open;
+pub(in crate::queue) mod quarantine;
+pub(in crate::queue) mod recovery;
+pub(in crate::queue) mod salvage;
 mod view;
 
 use std::path::Path;
@@ -23,26 +29,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::block;
-use super::contents::{Batch, Contents, Quarantined, Stored};
 use super::files;
-use super::generation::{Generation, Held};
-use super::keys::{self, Part};
-use super::quarantine;
 use super::record::{Log, QueueSeq};
 use super::runs::Run;
 use super::store::{Engine, Entries, StoreError, VALUE_BYTES_MAX};
+use contents::{Batch, Contents, Quarantined, Stored};
+use generation::{Generation, Held};
+use keys::Part;
 
 use open::IfDamaged;
-pub(super) use open::{Known, known_by};
+pub(in crate::queue) use open::{Known, known_by};
 use view::Shared;
-pub(super) use view::{Sealed, Seen, View, state};
+pub(in crate::queue) use view::{Sealed, Seen, View, state};
 
 /// Older generations open for reading at a time.
 const SEALED_OPEN_MAX: usize = 2;
 /// A new generation is filled in steps of this, so that a large state does not have to fit into memory twice.
 const COPY_BYTES_MAX: usize = 1 << 20;
 
-pub(super) struct Generations {
+pub(in crate::queue) struct Generations {
     generation_max_bytes: u64,
     /// Where the next records go.
     end: [QueueSeq; 2],
@@ -58,16 +63,16 @@ pub(super) struct Generations {
 
 /// Of the newest generation.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Newest {
-    pub(super) bytes: u64,
-    pub(super) records: u64,
-    pub(super) begun_at: Instant,
+pub(in crate::queue) struct Newest {
+    pub(in crate::queue) bytes: u64,
+    pub(in crate::queue) records: u64,
+    pub(in crate::queue) begun_at: Instant,
 }
 
 impl Generations {
     /// Opens what is in `dir`, which exists and is locked; sets aside what cannot be opened, deletes leftovers.
     /// `end` and `newest` are what the watermark says: where the logs go on, and which generation was in use.
-    pub(super) fn open(
+    pub(in crate::queue) fn open(
         dir: &Path,
         engine: Arc<dyn Engine>,
         generation_max_bytes: u64,
@@ -89,7 +94,7 @@ impl Generations {
     }
 
     /// Looks at the directory anew, after an error.
-    pub(super) fn reopen(&mut self) -> Result<Contents, StoreError> {
+    pub(in crate::queue) fn reopen(&mut self) -> Result<Contents, StoreError> {
         self.close();
         let contents = self.load(self.newest_number, IfDamaged::GiveUp)?;
         self.roll_due = true;
@@ -97,7 +102,7 @@ impl Generations {
     }
 
     /// Lets go of all files; readers find nothing until `reopen`.
-    pub(super) fn close(&mut self) {
+    pub(in crate::queue) fn close(&mut self) {
         self.shared.replace(Vec::new());
     }
 
@@ -109,38 +114,38 @@ impl Generations {
         Ok(contents)
     }
 
-    pub(super) fn view(&self) -> View {
+    pub(in crate::queue) fn view(&self) -> View {
         View::new(self.shared.clone())
     }
 
     /// Size of the newest one when it was last measured.
-    pub(super) fn newest_bytes(&self) -> u64 {
+    pub(in crate::queue) fn newest_bytes(&self) -> u64 {
         self.newest_bytes
     }
 
-    pub(super) fn newest_number(&self) -> u32 {
+    pub(in crate::queue) fn newest_number(&self) -> u32 {
         self.newest_number
     }
 
-    pub(super) fn dir(&self) -> &Path {
+    pub(in crate::queue) fn dir(&self) -> &Path {
         &self.shared.dir
     }
 
     /// Where the newest one's files are.
-    pub(super) fn newest_dir(&self) -> Result<std::path::PathBuf, StoreError> {
+    pub(in crate::queue) fn newest_dir(&self) -> Result<std::path::PathBuf, StoreError> {
         Ok(self.shared.newest()?.dir().to_owned())
     }
 
     /// The next commit's blocks begin here; sequences before are given away.
-    pub(super) fn go_on_at(&mut self, end: [QueueSeq; 2]) {
+    pub(in crate::queue) fn go_on_at(&mut self, end: [QueueSeq; 2]) {
         self.end = end;
     }
 
-    pub(super) fn end(&self) -> [QueueSeq; 2] {
+    pub(in crate::queue) fn end(&self) -> [QueueSeq; 2] {
         self.end
     }
 
-    pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    pub(in crate::queue) fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let newest = self.shared.newest()?;
         if self.roll_due || self.newest_bytes >= self.generation_max_bytes {
             return self.roll(&newest, batch);
@@ -152,7 +157,7 @@ impl Generations {
     }
 
     /// The next commit begins a generation.
-    pub(super) fn roll_next(&mut self) {
+    pub(in crate::queue) fn roll_next(&mut self) {
         self.roll_due = true;
     }
 
@@ -247,13 +252,13 @@ impl Generations {
     }
 
     /// How many of the oldest generations hold nothing at or after these sequences.
-    pub(super) fn drained(&self, keep_from: [QueueSeq; 2]) -> usize {
+    pub(in crate::queue) fn drained(&self, keep_from: [QueueSeq; 2]) -> usize {
         let is_drained = |g: &Generation| Log::ALL.iter().all(|log| g.end(*log) <= Some(keep_from[*log as usize]));
         self.shared.sealed().iter().take_while(|g| is_drained(g)).count()
     }
 
     /// Measures the newest generation; the next commit begins another one if it has grown to its limit.
-    pub(super) fn newest(&mut self) -> Result<Newest, StoreError> {
+    pub(in crate::queue) fn newest(&mut self) -> Result<Newest, StoreError> {
         let newest = self.shared.newest()?;
         self.newest_bytes = files::disk_bytes(newest.dir())?;
         let records = newest.held().iter().map(|held| held.runs.count_from(QueueSeq(0))).sum();
@@ -261,7 +266,7 @@ impl Generations {
     }
 
     /// The oldest sequences that are still there once `count` of the oldest generations are not.
-    pub(super) fn oldest_after(&self, count: usize) -> [QueueSeq; 2] {
+    pub(in crate::queue) fn oldest_after(&self, count: usize) -> [QueueSeq; 2] {
         let generations = self.shared.all();
         Log::ALL.map(|log| {
             let left = generations.iter().skip(count).filter_map(|g| g.next_held(log, QueueSeq(0))).min();
@@ -270,7 +275,7 @@ impl Generations {
     }
 
     /// Deletes the oldest generations and says what is gone with them. The watermark must say so before.
-    pub(super) fn delete_oldest(&mut self, count: usize) -> Result<Vec<(Log, Run)>, StoreError> {
+    pub(in crate::queue) fn delete_oldest(&mut self, count: usize) -> Result<Vec<(Log, Run)>, StoreError> {
         let mut released = Vec::new();
         for generation in self.shared.take_oldest(count) {
             released.extend(self.gone(&generation));
@@ -281,7 +286,7 @@ impl Generations {
     }
 
     /// Sets an older generation aside that cannot be read. What it held is gone, as far as it is not salvaged.
-    pub(super) fn quarantine(&mut self, number: u32) -> Result<Option<Quarantined>, StoreError> {
+    pub(in crate::queue) fn quarantine(&mut self, number: u32) -> Result<Option<Quarantined>, StoreError> {
         let Some(generation) = self.shared.take(number) else { return Ok(None) };
         generation.close_for_good();
         let gone = self.gone(&generation);
@@ -302,13 +307,18 @@ impl Generations {
     }
 
     /// The block that holds `from`, or the first one after it, in one of the older generations.
-    pub(super) fn read_sealed(&self, number: u32, log: Log, from: QueueSeq) -> Result<Option<Stored>, StoreError> {
+    pub(in crate::queue) fn read_sealed(
+        &self,
+        number: u32,
+        log: Log,
+        from: QueueSeq,
+    ) -> Result<Option<Stored>, StoreError> {
         let sealed = self.shared.sealed();
         sealed.iter().find(|g| g.number() == number).map_or(Ok(None), |g| g.read(log, from))
     }
 
     /// What an older generation holds of the log does not count any more: it was carried on.
-    pub(super) fn disown(&mut self, number: u32, log: Log) {
+    pub(in crate::queue) fn disown(&mut self, number: u32, log: Log) {
         let sealed = self.shared.sealed();
         let Some(generation) = sealed.iter().find(|g| g.number() == number) else { return };
         for run in generation.held()[log as usize].runs.iter() {
@@ -317,7 +327,7 @@ impl Generations {
         generation.disown(log, Run::new(QueueSeq(0), QueueSeq(u64::MAX)));
     }
 
-    pub(super) fn is_newest(&self, number: u32) -> bool {
+    pub(in crate::queue) fn is_newest(&self, number: u32) -> bool {
         self.shared.newest().is_ok_and(|g| g.number() == number)
     }
 }

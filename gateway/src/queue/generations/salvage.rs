@@ -6,13 +6,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::block;
 use super::contents::{Carried, Stored};
-use super::files;
 use super::keys::Part;
-use super::record::{Log, QueueSeq};
-use super::runs::{Run, Runs};
-use super::store::{StoreError, VALUE_BYTES_MAX};
+use crate::queue::block;
+use crate::queue::files;
+use crate::queue::record::{Log, QueueSeq};
+use crate::queue::runs::{Run, Runs};
+use crate::queue::store::{StoreError, VALUE_BYTES_MAX};
 
 /// A file is read in steps of this.
 const STEP_BYTES: usize = 1 << 20;
@@ -27,7 +27,7 @@ struct Pending {
 }
 
 /// Gives every sound block under `dir` whose records are all among `wanted`, each once; `wanted` shrinks by them.
-pub(super) fn blocks_in(
+pub(in crate::queue) fn blocks_in(
     dir: &Path,
     wanted: &mut [Runs; 2],
     f: &mut dyn FnMut(Carried) -> Result<(), StoreError>,

@@ -1,19 +1,19 @@
 //! What an opened store lacks is looked for in the files that cannot be opened any more, and stored anew.
 
+use super::Generations;
 use super::contents::{Batch, Contents};
-use super::generations::Generations;
 use super::quarantine;
-use super::record::Log;
-use super::runs::Runs;
 use super::salvage;
-use super::store::StoreError;
+use crate::queue::record::Log;
+use crate::queue::runs::Runs;
+use crate::queue::store::StoreError;
 
 /// Salvaged blocks are committed in steps of this.
 const STEP_BYTES: usize = 1 << 20;
 
 /// Looks for `wanted` in what was set aside and in the newest generation's own files; what is found is committed, joins
 /// `contents.held` and leaves `wanted`.
-pub(super) fn salvage(
+pub(in crate::queue) fn salvage(
     generations: &mut Generations,
     contents: &mut Contents,
     wanted: &mut [Runs; 2],

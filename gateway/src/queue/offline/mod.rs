@@ -22,16 +22,16 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::books::Books;
-use super::contents::{Contents, Quarantined};
 use super::files::{self, DirLock, Share};
-use super::generation::{self, Generation, Held};
 use super::generations::{self, Known, known_by};
-use super::keys;
-use super::quarantine;
 use super::record::{Log, QueueSeq};
 use super::runs::{Run, Runs};
 use super::store::StoreError;
 use super::watermark::{Found, Mark, Watermark};
+use crate::queue::generations::contents::{Contents, Quarantined};
+use crate::queue::generations::generation::{self, Generation, Held};
+use crate::queue::generations::keys;
+use crate::queue::generations::quarantine;
 
 pub use blocks::Flaw;
 pub use export::{Exported, Item, Selection};

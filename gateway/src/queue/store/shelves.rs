@@ -13,7 +13,7 @@ use std::ops::Bound;
 
 use sled::{Db, IVec, Tree};
 
-use super::keys;
+use crate::queue::generations::keys;
 
 /// One below the length of the chain at which sled writes the leaf anew; the leaf's making is its first link.
 const CHANGES_MAX: usize = 9;
@@ -21,7 +21,7 @@ const NAME: &[u8] = b"shelf ";
 
 /// By bound.
 #[derive(Default)]
-pub(super) struct Shelves(BTreeMap<Vec<u8>, Shelf>);
+pub(in crate::queue) struct Shelves(BTreeMap<Vec<u8>, Shelf>);
 
 struct Shelf {
     tree: Tree,
@@ -31,7 +31,7 @@ struct Shelf {
 }
 
 impl Shelves {
-    pub(super) fn open(db: &Db) -> sled::Result<Self> {
+    pub(in crate::queue) fn open(db: &Db) -> sled::Result<Self> {
         let mut shelves = Self::default();
         for name in db.tree_names() {
             if let Some(bound) = name.strip_prefix(NAME) {
@@ -44,7 +44,7 @@ impl Shelves {
     }
 
     /// The tree for a change of this key, and its bound.
-    pub(super) fn place(&mut self, db: &Db, key: &[u8]) -> sled::Result<(Vec<u8>, Tree)> {
+    pub(in crate::queue) fn place(&mut self, db: &Db, key: &[u8]) -> sled::Result<(Vec<u8>, Tree)> {
         if let Some((bound, shelf)) = self.0.range_mut::<[u8], _>(to(key)).next_back()
             && keys::grow_together(bound, key)
         {
@@ -65,17 +65,20 @@ impl Shelves {
         Ok((key.to_vec(), tree))
     }
 
-    pub(super) fn last_to(&self, key: &[u8]) -> sled::Result<Option<(IVec, IVec)>> {
+    pub(in crate::queue) fn last_to(&self, key: &[u8]) -> sled::Result<Option<(IVec, IVec)>> {
         let mut before = self.0.range::<[u8], _>(to(key)).rev().map(|(_, shelf)| &shelf.tree);
         before.find_map(|tree| tree.range(..=key).next_back()).transpose()
     }
 
-    pub(super) fn first_from(&self, key: &[u8]) -> sled::Result<Option<(IVec, IVec)>> {
+    pub(in crate::queue) fn first_from(&self, key: &[u8]) -> sled::Result<Option<(IVec, IVec)>> {
         self.from(key).find_map(|tree| tree.range(key..).next()).transpose()
     }
 
     /// All entries under the prefix, in order.
-    pub(super) fn scan<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = sled::Result<(IVec, IVec)>> + 'a {
+    pub(in crate::queue) fn scan<'a>(
+        &'a self,
+        prefix: &'a [u8],
+    ) -> impl Iterator<Item = sled::Result<(IVec, IVec)>> + 'a {
         let items = self.from(prefix).flat_map(move |tree| tree.range(prefix..));
         items.take_while(move |item| item.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
     }

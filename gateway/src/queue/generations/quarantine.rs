@@ -4,15 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::files;
-use super::store::StoreError;
+use crate::queue::files;
+use crate::queue::store::StoreError;
 
-pub(super) const DIR: &str = "quarantine";
+pub(in crate::queue) const DIR: &str = "quarantine";
 /// Tries to find a free name: as often may one generation number be set aside.
 const NAMES_MAX: u32 = 1_000;
 
 /// Moves a generation's directory out of the way; says where it is now.
-pub(super) fn set_aside(queue_dir: &Path, generation_dir: &Path) -> Result<PathBuf, StoreError> {
+pub(in crate::queue) fn set_aside(queue_dir: &Path, generation_dir: &Path) -> Result<PathBuf, StoreError> {
     let parent = queue_dir.join(DIR);
     files::create_dir(&parent)?;
     let name = generation_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -26,7 +26,7 @@ pub(super) fn set_aside(queue_dir: &Path, generation_dir: &Path) -> Result<PathB
 }
 
 /// What is set aside, longest first.
-pub(super) fn list(queue_dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub(in crate::queue) fn list(queue_dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut dirs = Vec::new();
     for path in files::entries(&queue_dir.join(DIR))? {
         let changed_at = fs::metadata(&path).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -37,7 +37,7 @@ pub(super) fn list(queue_dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
 }
 
 /// Deletes what was set aside longest ago, until the rest takes at most `bytes_max` on disk.
-pub(super) fn trim(queue_dir: &Path, bytes_max: u64) -> Result<(), StoreError> {
+pub(in crate::queue) fn trim(queue_dir: &Path, bytes_max: u64) -> Result<(), StoreError> {
     let mut used = files::disk_bytes(&queue_dir.join(DIR))?;
     for path in list(queue_dir)? {
         if used <= bytes_max {

@@ -9,16 +9,21 @@
 //! # Not here
 //! Records, cursors, generations: engines know keys and values only.
 
+pub(in crate::queue) mod engines;
+pub(in crate::queue) mod redb_store;
+mod shelves;
+pub(in crate::queue) mod sled_store;
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Longest key that an engine must take, bytes.
-pub(super) const KEY_BYTES_MAX: usize = 1024;
+pub(in crate::queue) const KEY_BYTES_MAX: usize = 1024;
 /// Longest value that an engine must take, bytes: 17 of them stay below sled's inline limit for a whole node.
-pub(super) const VALUE_BYTES_MAX: usize = 15 * 1024;
+pub(in crate::queue) const VALUE_BYTES_MAX: usize = 15 * 1024;
 
 /// Opens stores of one kind.
-pub(super) trait Engine: Send + Sync {
+pub(in crate::queue) trait Engine: Send + Sync {
     /// As in the settings.
     fn name(&self) -> &'static str;
 
@@ -33,7 +38,7 @@ pub(super) trait Engine: Send + Sync {
 }
 
 /// An open store, for one writer and many readers at a time.
-pub(super) trait Store: Send + Sync {
+pub(in crate::queue) trait Store: Send + Sync {
     fn commit(&self, entries: &Entries) -> Result<(), StoreError>;
 
     /// The entry with the greatest key that is not above `key`.
@@ -47,24 +52,24 @@ pub(super) trait Store: Send + Sync {
 }
 
 /// Called with key and value.
-pub(super) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
+pub(in crate::queue) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
 
 /// Key and value.
-pub(super) type Entry = (Vec<u8>, Vec<u8>);
+pub(in crate::queue) type Entry = (Vec<u8>, Vec<u8>);
 
 /// Changes that become durable together; the last word about a key counts.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Entries {
+pub(in crate::queue) struct Entries {
     changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     bytes: usize,
 }
 
 impl Entries {
-    pub(super) fn set(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+    pub(in crate::queue) fn set(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
         self.push(key.into(), Some(value.into()));
     }
 
-    pub(super) fn remove(&mut self, key: impl Into<Vec<u8>>) {
+    pub(in crate::queue) fn remove(&mut self, key: impl Into<Vec<u8>>) {
         self.push(key.into(), None);
     }
 
@@ -76,18 +81,18 @@ impl Entries {
     }
 
     /// In the order in which they were made; no value: remove.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    pub(in crate::queue) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.changes.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))
     }
 
     /// Keys and values together.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::queue) fn bytes(&self) -> usize {
         self.bytes
     }
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
+pub(in crate::queue) enum StoreError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     /// The engine failed, or panicked, for a reason that it does not tell apart from damage.
@@ -105,17 +110,17 @@ pub(super) enum StoreError {
 }
 
 impl StoreError {
-    pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    pub(in crate::queue) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { path: path.into(), source }
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::queue) fn is_full(&self) -> bool {
         let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
         matches!(self, Self::Io { source, .. } if full.contains(&source.kind()))
     }
 
     /// Whether the data itself is the trouble, so that another try brings the same; not the machine's state.
-    pub(super) fn is_damage(&self) -> bool {
+    pub(in crate::queue) fn is_damage(&self) -> bool {
         match self {
             // What the kernel says of a bad sector has no kind of its own.
             Self::Io { source, .. } => {

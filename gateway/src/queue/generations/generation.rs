@@ -10,23 +10,23 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Instant;
 
-use super::block;
 use super::contents::Stored;
-use super::engines::MARKER;
-use super::files;
 use super::keys::{self, BlockKey, Part};
-use super::record::{Log, QueueSeq};
-use super::runs::{Run, Runs};
-use super::store::{Engine, Entries, Store, StoreError, Visit};
 use crate::clock::Stamp;
+use crate::queue::block;
+use crate::queue::files;
+use crate::queue::record::{Log, QueueSeq};
+use crate::queue::runs::{Run, Runs};
+use crate::queue::store::engines::MARKER;
+use crate::queue::store::{Engine, Entries, Store, StoreError, Visit};
 
 /// Whether the path's name is that of a generation.
-pub(super) fn is_one(path: &Path) -> bool {
+pub(in crate::queue) fn is_one(path: &Path) -> bool {
     number(path).is_some()
 }
 
 /// The number in the name of a generation's directory.
-pub(super) fn number(path: &Path) -> Option<u32> {
+pub(in crate::queue) fn number(path: &Path) -> Option<u32> {
     path.file_name().and_then(|n| n.to_str()).and_then(Generation::number_of)
 }
 
@@ -40,15 +40,15 @@ enum State {
 
 /// What a generation holds of one log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Held {
-    pub(super) runs: Runs,
+pub(in crate::queue) struct Held {
+    pub(in crate::queue) runs: Runs,
     /// Of its blocks as stored.
-    pub(super) bytes: u64,
+    pub(in crate::queue) bytes: u64,
     /// When its newest record was received.
-    pub(super) newest: Stamp,
+    pub(in crate::queue) newest: Stamp,
 }
 
-pub(super) struct Generation {
+pub(in crate::queue) struct Generation {
     number: u32,
     dir: PathBuf,
     engine: Arc<dyn Engine>,
@@ -59,12 +59,12 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    pub(super) fn dir_name(number: u32) -> String {
+    pub(in crate::queue) fn dir_name(number: u32) -> String {
         format!("gen-{number:08}")
     }
 
     /// The number in a directory's name.
-    pub(super) fn number_of(name: &str) -> Option<u32> {
+    pub(in crate::queue) fn number_of(name: &str) -> Option<u32> {
         let number = name.strip_prefix("gen-")?.parse().ok()?;
         (Self::dir_name(number) == name).then_some(number)
     }
@@ -74,12 +74,12 @@ impl Generation {
     }
 
     /// Whether what is in the directory counts: a marker may be lost, too.
-    pub(super) fn counts(dir: &Path, number: u32, newest_in_use: u32) -> bool {
+    pub(in crate::queue) fn counts(dir: &Path, number: u32, newest_in_use: u32) -> bool {
         number <= newest_in_use || Self::is_complete(dir)
     }
 
     /// Makes an empty one; it counts once [`Generation::complete`] has returned.
-    pub(super) fn create(engine: &Arc<dyn Engine>, parent: &Path, number: u32) -> Result<Self, StoreError> {
+    pub(in crate::queue) fn create(engine: &Arc<dyn Engine>, parent: &Path, number: u32) -> Result<Self, StoreError> {
         let generation = Self::new(engine, parent, number, Default::default());
         // What an attempt that failed left behind.
         if generation.dir.exists() {
@@ -92,7 +92,7 @@ impl Generation {
     }
 
     /// Makes the directory's files and names durable, then the marker, which names the engine.
-    pub(super) fn complete(&self) -> Result<(), StoreError> {
+    pub(in crate::queue) fn complete(&self) -> Result<(), StoreError> {
         files::sync_tree(&self.dir)?;
         let marker = self.dir.join(MARKER);
         let write = |mut file: File| file.write_all(self.engine.name().as_bytes()).and_then(|()| file.sync_all());
@@ -102,7 +102,7 @@ impl Generation {
     }
 
     /// One that is there, opened when it is first read.
-    pub(super) fn existing(engine: &Arc<dyn Engine>, parent: &Path, number: u32, held: [Held; 2]) -> Self {
+    pub(in crate::queue) fn existing(engine: &Arc<dyn Engine>, parent: &Path, number: u32, held: [Held; 2]) -> Self {
         Self::new(engine, parent, number, held)
     }
 
@@ -117,20 +117,20 @@ impl Generation {
         }
     }
 
-    pub(super) fn number(&self) -> u32 {
+    pub(in crate::queue) fn number(&self) -> u32 {
         self.number
     }
 
-    pub(super) fn dir(&self) -> &Path {
+    pub(in crate::queue) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// When this process made or found it.
-    pub(super) fn opened_at(&self) -> Instant {
+    pub(in crate::queue) fn opened_at(&self) -> Instant {
         self.opened_at
     }
 
-    pub(super) fn held(&self) -> [Held; 2] {
+    pub(in crate::queue) fn held(&self) -> [Held; 2] {
         self.lock_held().clone()
     }
 
@@ -138,17 +138,17 @@ impl Generation {
         self.held.lock().expect("no panic under the lock")
     }
 
-    pub(super) fn end(&self, log: Log) -> Option<QueueSeq> {
+    pub(in crate::queue) fn end(&self, log: Log) -> Option<QueueSeq> {
         self.lock_held()[log as usize].runs.end()
     }
 
     /// The first sequence at or after `from` that it holds.
-    pub(super) fn next_held(&self, log: Log, from: QueueSeq) -> Option<QueueSeq> {
+    pub(in crate::queue) fn next_held(&self, log: Log, from: QueueSeq) -> Option<QueueSeq> {
         let held = self.lock_held();
         held[log as usize].runs.iter().find(|r| r.end > from).map(|r| r.first.max(from))
     }
 
-    pub(super) fn add(&self, log: Log, run: Run, bytes: usize, newest: Stamp) {
+    pub(in crate::queue) fn add(&self, log: Log, run: Run, bytes: usize, newest: Stamp) {
         let held = &mut self.lock_held()[log as usize];
         held.runs.add(run);
         held.bytes += bytes as u64;
@@ -156,7 +156,7 @@ impl Generation {
     }
 
     /// Of older records: they tell its newest one only if it holds no later ones.
-    pub(super) fn add_carried(&self, log: Log, run: Run, bytes: usize, newest: impl FnOnce() -> Stamp) {
+    pub(in crate::queue) fn add_carried(&self, log: Log, run: Run, bytes: usize, newest: impl FnOnce() -> Stamp) {
         let held = &mut self.lock_held()[log as usize];
         if held.runs.end().is_none_or(|end| end < run.end) {
             held.newest = newest();
@@ -166,12 +166,12 @@ impl Generation {
     }
 
     /// From now on this run of it does not count.
-    pub(super) fn disown(&self, log: Log, run: Run) {
+    pub(in crate::queue) fn disown(&self, log: Log, run: Run) {
         self.lock_held()[log as usize].runs.remove(run);
     }
 
     /// Counts what is held from the keys of the blocks themselves.
-    pub(super) fn scan(&self) -> Result<(), StoreError> {
+    pub(in crate::queue) fn scan(&self) -> Result<(), StoreError> {
         for log in Log::ALL {
             let mut held = Held::default();
             // A block counts once all its parts were seen.
@@ -197,7 +197,7 @@ impl Generation {
     }
 
     /// Whether this call opened it.
-    pub(super) fn open(&self) -> Result<bool, StoreError> {
+    pub(in crate::queue) fn open(&self) -> Result<bool, StoreError> {
         if matches!(*self.state.read().expect("no panic under the lock"), State::Open(_)) {
             return Ok(false);
         }
@@ -212,7 +212,7 @@ impl Generation {
         }
     }
 
-    pub(super) fn close(&self) {
+    pub(in crate::queue) fn close(&self) {
         let mut state = self.state.write().expect("no panic under the lock");
         if matches!(*state, State::Open(_)) {
             *state = State::Closed;
@@ -220,23 +220,23 @@ impl Generation {
     }
 
     /// Closes it for good; later calls get `Closed`.
-    pub(super) fn close_for_good(&self) {
+    pub(in crate::queue) fn close_for_good(&self) {
         *self.state.write().expect("no panic under the lock") = State::Gone;
     }
 
     /// Deletes it. The rename comes first, so that a crash leaves a directory that says what it is.
-    pub(super) fn delete(&self) -> Result<(), StoreError> {
+    pub(in crate::queue) fn delete(&self) -> Result<(), StoreError> {
         self.close_for_good();
         files::delete_dir(&self.dir)
     }
 
     /// Applies the changes at once and makes them durable.
-    pub(super) fn commit(&self, entries: &Entries) -> Result<(), StoreError> {
+    pub(in crate::queue) fn commit(&self, entries: &Entries) -> Result<(), StoreError> {
         self.with(|store| store.commit(entries))
     }
 
     /// The block that holds `from`, or the first one after it, of those that count.
-    pub(super) fn read(&self, log: Log, from: QueueSeq) -> Result<Option<Stored>, StoreError> {
+    pub(in crate::queue) fn read(&self, log: Log, from: QueueSeq) -> Result<Option<Stored>, StoreError> {
         let Some(from) = self.next_held(log, from) else { return Ok(None) };
         let found = self.read_any(log, from)?;
         Ok(found.filter(|s| self.lock_held()[log as usize].runs.count_within(s.run) > 0))
@@ -266,11 +266,11 @@ impl Generation {
     }
 
     /// Calls `f` for every entry under the prefix, in order, as they were at one moment.
-    pub(super) fn each(&self, prefix: &[u8], f: Visit<'_>) -> Result<(), StoreError> {
+    pub(in crate::queue) fn each(&self, prefix: &[u8], f: Visit<'_>) -> Result<(), StoreError> {
         self.with(|store| store.each(prefix, f))
     }
 
-    pub(super) fn damaged(&self, reason: impl Into<String>) -> StoreError {
+    pub(in crate::queue) fn damaged(&self, reason: impl Into<String>) -> StoreError {
         StoreError::Damaged { path: self.dir.clone(), reason: reason.into() }
     }
 

@@ -1,27 +1,27 @@
 //! What passes between the queue and its generations.
 
-use super::block::Encoded;
-use super::cursor::Account;
-use super::record::{Log, QueueSeq};
-use super::runs::{Run, Runs};
-use super::watermark::Mark;
+use crate::queue::block::Encoded;
+use crate::queue::cursor::Account;
+use crate::queue::record::{Log, QueueSeq};
+use crate::queue::runs::{Run, Runs};
+use crate::queue::watermark::Mark;
 
 /// Changes that become durable together.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Batch {
+pub(in crate::queue) struct Batch {
     /// New ones, in the order of their sequences, per log.
-    pub(super) blocks: Vec<Encoded>,
+    pub(in crate::queue) blocks: Vec<Encoded>,
     /// Blocks of older generations that are to outlive them.
-    pub(super) carried: Vec<Carried>,
-    pub(super) accounts: Vec<(String, Log, Account)>,
+    pub(in crate::queue) carried: Vec<Carried>,
+    pub(in crate::queue) accounts: Vec<(String, Log, Account)>,
     /// `None` deletes.
-    pub(super) state: Vec<(String, Option<Vec<u8>>)>,
+    pub(in crate::queue) state: Vec<(String, Option<Vec<u8>>)>,
     /// Records found to be lost: the finding is kept, so that each is reported and counted once.
-    pub(super) lost: Vec<(Log, Run)>,
+    pub(in crate::queue) lost: Vec<(Log, Run)>,
 }
 
 impl Batch {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::queue) fn is_empty(&self) -> bool {
         self.blocks.is_empty()
             && self.carried.is_empty()
             && self.accounts.is_empty()
@@ -32,32 +32,32 @@ impl Batch {
 
 /// A block on its way from one generation to the newest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Carried {
-    pub(super) log: Log,
-    pub(super) block: Stored,
+pub(in crate::queue) struct Carried {
+    pub(in crate::queue) log: Log,
+    pub(in crate::queue) block: Stored,
 }
 
 /// What the generations held when they were opened. Arrays are indexed by `Log`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Contents {
+pub(in crate::queue) struct Contents {
     /// Counted from the blocks themselves.
-    pub(super) held: [Runs; 2],
+    pub(in crate::queue) held: [Runs; 2],
     /// Lost and known to be: the finding is in the store.
-    pub(super) lost_before: [Runs; 2],
+    pub(in crate::queue) lost_before: [Runs; 2],
     /// Held by older generations that are not there any more: released, or lost.
-    pub(super) vanished: [Runs; 2],
+    pub(in crate::queue) vanished: [Runs; 2],
     /// Sequence after the last record ever stored, as far as the store knows.
-    pub(super) end: [QueueSeq; 2],
-    pub(super) accounts: Vec<(String, Log, Account)>,
+    pub(in crate::queue) end: [QueueSeq; 2],
+    pub(in crate::queue) accounts: Vec<(String, Log, Account)>,
     /// Number of the generation that says all this; 0: there was none.
-    pub(super) generation: u32,
+    pub(in crate::queue) generation: u32,
     /// Generations set aside because they cannot be opened.
-    pub(super) quarantined: Vec<Quarantined>,
+    pub(in crate::queue) quarantined: Vec<Quarantined>,
 }
 
 impl Contents {
     /// Whether accounts and state are those of an earlier moment than the watermark's, for the store has lost its newest.
-    pub(super) fn is_of_an_earlier_moment(&self, mark: Option<&Mark>) -> bool {
+    pub(in crate::queue) fn is_of_an_earlier_moment(&self, mark: Option<&Mark>) -> bool {
         let is_behind = |mark: &Mark| {
             // It may have been set aside in a run that did not get any further.
             self.generation < mark.newest_generation
@@ -68,7 +68,7 @@ impl Contents {
 
     /// Records that should be there, indexed by log: what the watermark vouches for and what the store itself says it
     /// had, without what is held, known to be lost, or released.
-    pub(super) fn missing(&self, mark: Option<&Mark>) -> [Runs; 2] {
+    pub(in crate::queue) fn missing(&self, mark: Option<&Mark>) -> [Runs; 2] {
         Log::ALL.map(|log| {
             let (log, held) = (log as usize, &self.held[log as usize]);
             let mut missing = self.vanished[log].clone();
@@ -89,16 +89,16 @@ impl Contents {
 
 /// A generation that was set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Quarantined {
-    pub(super) dir: std::path::PathBuf,
-    pub(super) was_newest: bool,
+pub(in crate::queue) struct Quarantined {
+    pub(in crate::queue) dir: std::path::PathBuf,
+    pub(in crate::queue) was_newest: bool,
     /// What it held, as far as that is known.
-    pub(super) gone: Vec<(Log, Run)>,
+    pub(in crate::queue) gone: Vec<(Log, Run)>,
 }
 
 /// A block as stored; its bytes may be damaged, its place is known all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub(super) run: Run,
-    pub(super) bytes: Vec<u8>,
+pub(in crate::queue) struct Stored {
+    pub(in crate::queue) run: Run,
+    pub(in crate::queue) bytes: Vec<u8>,
 }

@@ -1,0 +1,97 @@
+//! One consumer's books in one log.
+
+use crate::queue::cursor::{Account, Cursor, Fate};
+use crate::queue::record::QueueSeq;
+use crate::queue::runs::{Run, Runs};
+
+/// Whether a consumer holds records back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// Registered in this run.
+    Registered,
+    /// Known from an earlier run; nobody has asked for it yet.
+    Absent,
+}
+
+/// A consumer's books in one log.
+#[derive(Clone, Debug)]
+pub(super) struct Consumer {
+    pub(super) presence: Presence,
+    pub(super) account: Account,
+    /// Records before this one are given up, even if its own cursor is not there yet.
+    pub(super) floor: QueueSeq,
+    /// What is booked for it ahead of its cursor, indexed by `Fate`. Disjoint.
+    pub(super) gone: [Runs; 3],
+    /// Its cursor belongs to state in the store.
+    pub(super) moves_with_state: bool,
+    /// Records before this one are in the memory of a stage, whose cursor follows late.
+    pub(super) read_to: QueueSeq,
+    /// Changed since the last commit.
+    pub(super) dirty: bool,
+}
+
+impl Consumer {
+    pub(super) fn new(account: Account) -> Self {
+        Self {
+            presence: Presence::Absent,
+            account,
+            floor: QueueSeq::default(),
+            gone: Default::default(),
+            moves_with_state: false,
+            read_to: QueueSeq::default(),
+            dirty: false,
+        }
+    }
+
+    /// What it is to read next.
+    pub(super) fn next(&self) -> QueueSeq {
+        self.account.cursor.next.max(self.floor)
+    }
+
+    /// What it cannot do without, as long as the process lives.
+    pub(super) fn needs_from(&self) -> QueueSeq {
+        self.next().max(self.read_to)
+    }
+
+    /// Books what of the run it has not passed, and what is not booked yet.
+    pub(super) fn give_up(&mut self, run: Run, fate: Fate) {
+        let mut new = Runs::default();
+        new.add(Run::new(run.first.max(self.account.cursor.next), run.end));
+        self.gone.iter().flat_map(Runs::iter).for_each(|known| new.remove(known));
+        let count = new.count_from(QueueSeq(0));
+        new.iter().for_each(|run| self.gone[fate as usize].add(run));
+        self.account.gone[fate as usize] += count;
+        self.dirty |= count > 0;
+    }
+
+    /// Moves the cursor. Of the records on the way that the queue had given up, it says itself which it settled after
+    /// all: as many as its books grew beyond the rest.
+    pub(super) fn advance(&mut self, cursor: Cursor) {
+        let way = Run::new(self.account.cursor.next, cursor.next);
+        let settled = cursor.settled().saturating_sub(self.account.cursor.settled());
+        let skipped = way.count().saturating_sub(settled);
+        let gone: u64 = self.gone.iter().map(|runs| runs.count_within(way)).sum();
+        let mut excess = gone.saturating_sub(skipped);
+        for (runs, count) in self.gone.iter_mut().zip(&mut self.account.gone) {
+            let back = excess.min(runs.count_within(way));
+            *count -= back;
+            excess -= back;
+            runs.remove(way);
+        }
+        self.account.cursor = cursor;
+        self.dirty = true;
+    }
+
+    /// Its account counts these already.
+    pub(super) fn know_lost(&mut self, lost: impl Iterator<Item = Run>) {
+        let next = self.account.cursor.next;
+        let known = &mut self.gone[Fate::Lost as usize];
+        *known = Runs::default();
+        lost.for_each(|run| known.add(Run::new(run.first.max(next), run.end)));
+    }
+
+    /// As it is to be found after a restart: there is nobody then who has records under way.
+    pub(super) fn durable(&self) -> Account {
+        Account { cursor: Cursor { next: self.next(), ..self.account.cursor }, ..self.account }
+    }
+}
