@@ -11,7 +11,9 @@
 //!   generation (`mend`). Receipts wait meanwhile; if it cannot be mended each gets the error, and nothing is taken any
 //!   more.
 
+mod losses;
 mod mend;
+mod room;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ use crate::metrics::{self, LogLabel};
 use crate::queue::generations::contents::Batch;
 
 pub(super) use mend::Patience;
-pub(super) use upkeep::Usage;
+pub(super) use room::Usage;
 
 pub(super) struct Writer {
     pub(super) store: Generations,
