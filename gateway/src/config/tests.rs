@@ -128,8 +128,8 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     (
         "[queue]\nmax_size = \"64MiB\"\n",
         "2:12",
-        "`max_size` \"64MiB\" leaves too little for records beside `reserve` \"6MiB\" and `quarantine_max` \"64MiB\"",
-        "raise `max_size` to \"118MiB\" or more, or lower the other two",
+        "`max_size` \"64MiB\" leaves too little for records beside `reserve` \"8MiB\" and `quarantine_max` \"64MiB\"",
+        "raise `max_size` to \"120MiB\" or more, or lower the other two",
     ),
     (
         "[queue]\nraw_ttl = \"1d\"\nkeep_delivered = \"7d\"\n",

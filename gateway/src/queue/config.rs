@@ -106,7 +106,7 @@ impl Config {
             ttl: [None; 2],
             keep_delivered: None,
             commit_interval: Duration::ZERO,
-            ballast_bytes: 6 << 20,
+            ballast_bytes: 8 << 20,
             quarantine_max_bytes: 64 << 20,
             cache_bytes: 4 << 20,
             commit_records_max: 4_096,

@@ -24,7 +24,7 @@ pub(in crate::queue) mod recovery;
 pub(in crate::queue) mod salvage;
 mod view;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -132,7 +132,7 @@ impl Generations {
     }
 
     /// Where the newest one's files are.
-    pub(in crate::queue) fn newest_dir(&self) -> Result<std::path::PathBuf, StoreError> {
+    pub(in crate::queue) fn newest_dir(&self) -> Result<PathBuf, StoreError> {
         Ok(self.shared.newest()?.dir().to_owned())
     }
 
@@ -249,6 +249,14 @@ impl Generations {
             let stamp = || block::newest(bytes).unwrap_or_default();
             newest.add_carried(carried.log, carried.block.run, bytes.len(), stamp);
         }
+    }
+
+    /// Deletes what an attempt to begin a generation has left; says whether there was something.
+    pub(in crate::queue) fn purge_half_made(&self) -> Result<bool, StoreError> {
+        let is_half_made = |path: &PathBuf| generation::number(path).is_some_and(|number| number > self.newest_number);
+        let half_made: Vec<_> = files::entries(&self.shared.dir)?.into_iter().filter(is_half_made).collect();
+        half_made.iter().try_for_each(|path| files::delete_dir(path))?;
+        Ok(!half_made.is_empty())
     }
 
     /// How many of the oldest generations hold nothing at or after these sequences.

@@ -129,7 +129,7 @@ impl Writer {
                 tracing::error!(%error, free_bytes, "Disk is full: the queue uses its reserve; doors are held up.");
                 continue;
             }
-            if self.release_drained()? > 0 {
+            if self.store.purge_half_made()? || self.release_drained()? > 0 {
                 continue;
             }
             if !std::mem::replace(&mut told, true) {
