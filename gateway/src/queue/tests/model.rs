@@ -16,6 +16,8 @@ enum Step {
     AdvanceInCommit(usize, u16),
     Read(usize, u16),
     Reopen,
+    /// The process dies between two commits: what it had on disk at that moment is opened by the next one.
+    Crash,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -25,6 +27,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..2usize, 0..=1_000u16).prop_map(|(reader, mille)| Step::AdvanceInCommit(reader, mille)),
         3 => (0..2usize, 0..=1_000u16).prop_map(|(reader, mille)| Step::Read(reader, mille)),
         1 => Just(Step::Reopen),
+        1 => Just(Step::Crash),
     ]
 }
 
@@ -34,6 +37,8 @@ const NAMES: [&str; 2] = ["detect", "sink"];
 struct Model {
     logs: [VecDeque<Record>; 2],
     cursors: [Cursor; 2],
+    /// As they were at the last commit: a crash takes none of them further back.
+    durable: [Cursor; 2],
     state: Option<Vec<u8>>,
 }
 
@@ -55,10 +60,36 @@ fn check(queue: &Queue, readers: &[Reader], model: &Model) {
     assert!(queue.monitor().ledger().iter().all(LedgerRow::balances), "{:#?}", queue.monitor().ledger());
 }
 
+/// A copy of the files at a moment at which the writer has nothing to do.
+fn as_after_a_crash(queue: &Queue, dir: &Path) -> tempfile::TempDir {
+    // Each is taken only when the upkeep after the one before is done.
+    for _ in 0..3 {
+        commit(queue, Transaction::default()).unwrap();
+    }
+    let copy = tempfile::tempdir().unwrap();
+    copy_tree(dir, copy.path());
+    copy
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in files::entries(from).unwrap() {
+        let target = to.join(entry.file_name().unwrap());
+        if entry.is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_tree(&entry, &target);
+        } else {
+            std::fs::copy(&entry, &target).unwrap();
+        }
+    }
+}
+
 fn run(engine: EngineKind, steps: Vec<Step>) {
-    let dir = tempfile::tempdir().unwrap();
-    // Smaller than an empty generation: each commit begins a new one. A tiny cache: most reads go to the store.
-    let config = Config { generation_max_bytes: 1, cache_bytes: 100_000, ..config_on(engine, dir.path()) };
+    let mut dir = tempfile::tempdir().unwrap();
+    // Smaller than an empty generation: each commit begins a new one. A tiny cache: most reads go to the store. Cursors
+    // become durable with other commits only.
+    let hour = Duration::from_secs(3_600);
+    let mut config =
+        Config { generation_max_bytes: 1, cache_bytes: 100_000, cursor_delay: hour, ..config_on(engine, dir.path()) };
     let mut queue = open(&config);
     let mut readers = NAMES.map(|name| queue.reader(name));
     let mut model = Model::default();
@@ -77,6 +108,9 @@ fn run(engine: EngineKind, steps: Vec<Step>) {
                 }
                 model.logs[0].extend(t.raw.clone());
                 model.logs[1].extend(t.derived.clone());
+                if raw + derived > 0 {
+                    model.durable = model.cursors;
+                }
                 commit(&queue, t).unwrap();
             }
             Step::Advance(reader, mille) => {
@@ -86,6 +120,7 @@ fn run(engine: EngineKind, steps: Vec<Step>) {
             Step::AdvanceInCommit(reader, mille) => {
                 model.cursors[reader] = model.ahead(reader, mille);
                 let cursors = vec![(NAMES[reader].into(), Log::Raw, model.cursors[reader])];
+                model.durable[reader] = model.cursors[reader];
                 commit(&queue, Transaction { cursors, ..Transaction::default() }).unwrap();
             }
             Step::Read(reader, mille) => {
@@ -100,6 +135,21 @@ fn run(engine: EngineKind, steps: Vec<Step>) {
                 queue.close().unwrap();
                 queue = open(&config);
                 readers = NAMES.map(|name| queue.reader(name));
+                model.durable = model.cursors;
+            }
+            Step::Crash => {
+                let copy = as_after_a_crash(&queue, dir.path());
+                queue.close().unwrap();
+                dir = copy;
+                config.dir = dir.path().to_owned();
+                queue = open(&config);
+                readers = NAMES.map(|name| queue.reader(name));
+                for (reader, at) in readers.iter().zip(0..) {
+                    let cursor = reader.cursor(Log::Raw);
+                    assert!((model.durable[at].next..=model.cursors[at].next).contains(&cursor.next), "{cursor:?}");
+                    model.cursors[at] = cursor;
+                }
+                model.durable = model.cursors;
             }
         }
         check(&queue, &readers, &model);
