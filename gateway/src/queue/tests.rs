@@ -285,7 +285,7 @@ fn generations_that_everybody_has_read_give_their_disk_back(engine: EngineKind) 
     assert!(full > 16 << 20, "{full}");
     fast.advance(Log::Raw, delivered(4_000));
     append(&queue, [record(4_000)]);
-    assert_eq!(queue.monitor().disk_bytes() / (4 << 20), full / (4 << 20), "the slow one still needs them");
+    assert!(queue.monitor().disk_bytes() > full - (2 << 20), "the slow one still needs them");
     assert_eq!(read_all(&slow, Log::Raw, QueueSeq(0)).len(), 4_001);
     slow.advance(Log::Raw, delivered(4_000));
     append(&queue, [record(4_001)]);
