@@ -39,18 +39,24 @@ impl Ballast {
         if files::free_bytes(dir)? < self.bytes * FREE_FACTOR {
             return Ok(false);
         }
-        let file = File::create(&self.path).map_err(StoreError::io(&self.path))?;
-        // Blocks of its own, not a hole; file systems that cannot reserve get zeros written.
-        let reserved = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, self.bytes);
-        match reserved.map_err(|e| StoreError::io(&self.path)(e.into())) {
-            Ok(()) => {}
+        match self.reserve() {
+            Ok(()) => Ok(true),
             Err(error) if error.is_full() => {
                 self.throw_overboard()?;
-                return Ok(false);
+                Ok(false)
             }
-            Err(_) => self.write_out(file)?,
+            Err(error) => Err(error),
         }
-        Ok(true)
+    }
+
+    /// Blocks of its own, not a hole; file systems that cannot reserve get zeros written.
+    fn reserve(&self) -> Result<(), StoreError> {
+        let file = File::create(&self.path).map_err(StoreError::io(&self.path))?;
+        let reserved = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, self.bytes);
+        match reserved.map_err(|e| StoreError::io(&self.path)(e.into())) {
+            Err(error) if !error.is_full() => self.write_out(file),
+            reserved => reserved,
+        }
     }
 
     fn write_out(&self, mut file: File) -> Result<(), StoreError> {

@@ -66,6 +66,7 @@ pub(in crate::queue) struct Generations {
 pub(in crate::queue) struct Newest {
     pub(in crate::queue) bytes: u64,
     pub(in crate::queue) records: u64,
+    pub(in crate::queue) has_raw: bool,
     pub(in crate::queue) begun_at: Instant,
 }
 
@@ -269,8 +270,9 @@ impl Generations {
     pub(in crate::queue) fn newest(&mut self) -> Result<Newest, StoreError> {
         let newest = self.shared.newest()?;
         self.newest_bytes = files::disk_bytes(newest.dir())?;
+        let has_raw = newest.end(Log::Raw).is_some();
         let records = newest.held().iter().map(|held| held.runs.count_from(QueueSeq(0))).sum();
-        Ok(Newest { bytes: self.newest_bytes, records, begun_at: newest.opened_at() })
+        Ok(Newest { bytes: self.newest_bytes, records, has_raw, begun_at: newest.opened_at() })
     }
 
     /// The oldest sequences that are still there once `count` of the oldest generations are not.

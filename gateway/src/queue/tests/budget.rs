@@ -217,3 +217,18 @@ fn delivered_records_stay_for_their_time_and_a_new_consumer_gets_them() {
     assert!(oldest > 1_000 && oldest <= 3_500, "{oldest}");
     assert!(queue.monitor().ledger().iter().all(LedgerRow::balances), "{:#?}", queue.monitor().ledger());
 }
+
+#[test]
+fn a_disk_that_others_have_filled_is_not_helped_by_dropping_what_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    // No disk has room for this reserve: it counts as nearly full.
+    let config = Config { ballast_bytes: 1 << 60, ..budget(dir.path(), WhenFull::DropOldest) };
+    let queue = open(&config);
+    let mut pressure = queue.monitor().pressure();
+    runtime().block_on(pressure.wait_for(|p| *p == Pressure::DiskFull)).unwrap();
+    for _ in 0..3 {
+        let receipt = runtime().block_on(queue.stage_appender().commit(Transaction::default())).unwrap();
+        receipt.blocking_recv().unwrap().unwrap();
+    }
+    assert_eq!(generations(dir.path()), ["gen-00000001"], "no generation after the other is begun for nothing");
+}

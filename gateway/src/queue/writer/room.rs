@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use super::Writer;
 use crate::queue::cursor::Fate;
 use crate::queue::files;
+use crate::queue::generations::Sealed;
 use crate::queue::generations::contents::Batch;
-use crate::queue::record::{Log, QueueSeq};
+use crate::queue::record::Log;
 use crate::queue::{Error, Pressure, WhenFull};
 
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
@@ -139,20 +140,22 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives up the oldest generation.
+    /// Gives up the oldest generation. Where there is nothing to give up it is not the queue that fills the disk.
     pub(super) fn drop_one(&mut self) -> Result<(), Error> {
-        if self.shared.view.sealed().is_empty() {
+        let sealed = self.shared.view.sealed();
+        let derived_bytes: u64 = sealed.iter().map(|s| s.held[Log::Derived as usize].bytes).sum();
+        let with_derived = derived_bytes > self.config.max_bytes / 2;
+        let has_raw = |sealed: &Sealed| sealed.held[Log::Raw as usize].runs.end().is_some();
+        if !with_derived && !self.store.newest()?.has_raw && !sealed.iter().any(has_raw) {
+            return Ok(());
+        }
+        if sealed.is_empty() {
             self.store.roll_next();
             let result = self.make_durable(&Batch::default());
             self.mended(result)?;
         }
-        let sealed = self.shared.view.sealed();
-        let derived_bytes: u64 = sealed.iter().map(|s| s.held[Log::Derived as usize].bytes).sum();
-        let derived_end = if derived_bytes > self.config.max_bytes / 2 {
-            sealed.first().and_then(|s| s.held[Log::Derived as usize].runs.end()).unwrap_or_default()
-        } else {
-            QueueSeq(0)
-        };
+        let oldest = self.shared.view.sealed().into_iter().next().filter(|_| with_derived);
+        let derived_end = oldest.and_then(|s| s.held[Log::Derived as usize].runs.end()).unwrap_or_default();
         self.give_up_oldest(1, Fate::Dropped, derived_end)?;
         let deleted = self.delete_oldest(1);
         self.mended(deleted)
