@@ -234,7 +234,7 @@ impl Body {
         if stored[4] != VERSION {
             return Err(Damage::Version(stored[4]));
         }
-        let log = Log::ALL.into_iter().find(|l| *l as u8 == stored[5]).ok_or(Damage::Body)?;
+        let log = Log::from_byte(stored[5]).ok_or(Damage::Body)?;
         let len = le_u64(&stored[24..28]) as usize;
         if len > BODY_BYTES_MAX {
             return Err(Damage::Body);

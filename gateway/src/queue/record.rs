@@ -38,6 +38,10 @@ impl Log {
             Self::Derived => "derived",
         }
     }
+
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|log| *log as u8 == byte)
+    }
 }
 
 /// Through which door a record came in.

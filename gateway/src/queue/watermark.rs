@@ -184,7 +184,7 @@ fn parse(slot: &[u8]) -> Option<(u64, Mark)> {
     for _ in 0..u16::from_le_bytes(slot[56..58].try_into().ok()?) {
         let ([log, run @ ..], after) = rest.split_first_chunk::<17>()?;
         let seq = |at: usize| run[at..at + 8].try_into().map(u64::from_le_bytes).map(QueueSeq).ok();
-        mark.lost.push((log_of(*log)?, Run::new(seq(0)?, seq(8)?)));
+        mark.lost.push((Log::from_byte(*log)?, Run::new(seq(0)?, seq(8)?)));
         rest = after;
     }
     while let Some((len, after)) = rest.split_first() {
@@ -193,17 +193,13 @@ fn parse(slot: &[u8]) -> Option<(u64, Mark)> {
         let (account, after) = after.split_at_checked(Account::BYTES)?;
         mark.accounts.push(MarkedAccount {
             name: std::str::from_utf8(name).ok()?.to_owned(),
-            log: log_of(*log)?,
+            log: Log::from_byte(*log)?,
             moves_with_state: *moves == 1,
             account: Account::from_bytes(account)?,
         });
         rest = after;
     }
     Some((word(12)?, mark))
-}
-
-fn log_of(byte: u8) -> Option<Log> {
-    Log::ALL.into_iter().find(|l| *l as u8 == byte)
 }
 
 #[cfg(test)]

@@ -49,10 +49,6 @@ pub(in crate::queue) fn log_tag(log: Log) -> u8 {
     b'0' + log as u8
 }
 
-fn log_of(byte: u8) -> Option<Log> {
-    Log::ALL.into_iter().find(|l| *l as u8 == byte)
-}
-
 fn be_u64(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
 }
@@ -163,7 +159,7 @@ pub(in crate::queue) fn account(name: &str, log: Log) -> Vec<u8> {
 }
 
 pub(in crate::queue) fn parse_account(key: &[u8]) -> Option<(&str, Log)> {
-    Some((std::str::from_utf8(key.get(2..)?).ok()?, log_of(key[1])?))
+    Some((std::str::from_utf8(key.get(2..)?).ok()?, Log::from_byte(key[1])?))
 }
 
 pub(in crate::queue) fn begin(log: Log) -> [u8; 2] {
@@ -171,7 +167,7 @@ pub(in crate::queue) fn begin(log: Log) -> [u8; 2] {
 }
 
 pub(in crate::queue) fn parse_begin(key: &[u8], value: &[u8]) -> Option<(Log, QueueSeq)> {
-    Some((log_of(*key.get(1)?)?, QueueSeq(be_u64(value)?)))
+    Some((Log::from_byte(*key.get(1)?)?, QueueSeq(be_u64(value)?)))
 }
 
 pub(in crate::queue) fn lost(log: Log, first: QueueSeq) -> Vec<u8> {
@@ -179,7 +175,7 @@ pub(in crate::queue) fn lost(log: Log, first: QueueSeq) -> Vec<u8> {
 }
 
 pub(in crate::queue) fn parse_lost(key: &[u8], value: &[u8]) -> Option<(Log, Run)> {
-    Some((log_of(*key.get(1)?)?, Run::new(QueueSeq(be_u64(&key[2..])?), QueueSeq(be_u64(value)?))))
+    Some((Log::from_byte(*key.get(1)?)?, Run::new(QueueSeq(be_u64(&key[2..])?), QueueSeq(be_u64(value)?))))
 }
 
 pub(in crate::queue) fn older_run(generation: u32, log: Log, first: QueueSeq) -> Vec<u8> {
@@ -188,7 +184,7 @@ pub(in crate::queue) fn older_run(generation: u32, log: Log, first: QueueSeq) ->
 
 pub(in crate::queue) fn parse_older_run(key: &[u8], value: &[u8]) -> Option<(u32, Log, Run)> {
     let run = Run::new(QueueSeq(be_u64(key.get(6..)?)?), QueueSeq(be_u64(value)?));
-    Some((u32::from_be_bytes(key[1..5].try_into().ok()?), log_of(key[5])?, run))
+    Some((u32::from_be_bytes(key[1..5].try_into().ok()?), Log::from_byte(key[5])?, run))
 }
 
 pub(in crate::queue) fn older_meta(generation: u32, log: Log) -> Vec<u8> {
@@ -204,7 +200,7 @@ pub(in crate::queue) fn parse_older_meta(key: &[u8], value: &[u8]) -> Option<(u3
     let generation = u32::from_be_bytes(key.get(1..5)?.try_into().ok()?);
     let word = |at: usize| be_u64(value.get(at..at + 8)?);
     let newest = Stamp { boot: ClockBoot(word(8)?), since_boot_ns: word(16)? };
-    Some((generation, log_of(*key.get(5)?)?, word(0)?, newest))
+    Some((generation, Log::from_byte(*key.get(5)?)?, word(0)?, newest))
 }
 
 /// Names hold no zero byte: the queue refuses them.
