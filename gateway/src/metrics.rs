@@ -20,6 +20,12 @@ pub struct DoorLabel {
     pub door: &'static str,
 }
 
+/// A broker that is dialled, by its configured name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SourceLabel {
+    pub source: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct DoorReason {
     pub door: &'static str,
@@ -80,6 +86,12 @@ pub struct Ingest {
     pub connects: Family<DoorLabel, Counter>,
     /// Connections lost or attempts failed, by reason.
     pub disconnects: Family<DoorReason, Counter>,
+    /// Sessions that `listen` keeps for clients that are away.
+    pub sessions_kept: Gauge,
+    /// Windows, anomalies and gaps that subscribers of `listen` did not take in time.
+    pub results_dropped: Counter,
+    /// 1 while a broker has sent no message for `no_data_after`.
+    pub silent: Family<SourceLabel, Gauge>,
 }
 
 #[derive(Clone, Debug)]
@@ -193,6 +205,13 @@ impl Metrics {
         r.register("connections", "Connections open now", m.connections.clone());
         r.register("connects", "Connections made", m.connects.clone());
         r.register("disconnects", "Connections lost or attempts failed, by reason", m.disconnects.clone());
+        r.register("sessions_kept", "Sessions that listen keeps for clients that are away", m.sessions_kept.clone());
+        r.register(
+            "results_dropped",
+            "Results that subscribers of listen did not take in time",
+            m.results_dropped.clone(),
+        );
+        r.register("silent", "1 while a source has sent nothing for no_data_after", m.silent.clone());
 
         let r = root.sub_registry_with_prefix("queue");
         let m = &self.queue;

@@ -9,6 +9,7 @@
 //! Business rules: what a record means, when it is acknowledged, where it goes.
 
 mod addresses;
+mod results;
 mod retention;
 mod stage;
 
@@ -24,7 +25,8 @@ use tracing::{info, warn};
 use crate::clock::{Clock, SharedClockMap};
 use crate::config::Config;
 use crate::http::Readiness;
-use crate::ingest::listen::Listener;
+use crate::ingest::Results;
+use crate::ingest::listen::{Doorway, Listener};
 use crate::losses::Losses;
 use crate::metrics::Metrics;
 use crate::queue::{self, LedgerRow, Log, Monitor, Queue, QueueSeq, Transaction};
@@ -202,12 +204,21 @@ impl Pipeline {
         if let Some(listen) = config.listen.take() {
             let listener = Listener::bind(listen)?;
             self.listen_addr = Some(listener.local_addr());
-            let run = listener.run(self.queue.appender(), clock, metrics.clone(), stop.clone());
-            self.doors.spawn("listen", run);
+            let results = Results::new(&config.gateway.name);
+            let doorway = Doorway {
+                appender: self.queue.appender(),
+                monitor: self.monitor.clone(),
+                clock,
+                metrics: metrics.clone(),
+                results: results.clone(),
+            };
+            self.doors.spawn("listen", listener.run(doorway, stop.clone()));
+            self.doors.spawn("results", results::tell(self.view.clone(), results, stop.clone()));
         }
         for mqtt in std::mem::take(&mut config.mqtt) {
             let name = mqtt.name.clone();
-            let run = ingest::mqtt::run(mqtt, self.queue.appender(), clock, metrics.clone(), stop.clone());
+            let (appender, monitor) = (self.queue.appender(), self.monitor.clone());
+            let run = ingest::mqtt::run(mqtt, appender, monitor, clock, metrics.clone(), stop.clone());
             self.doors.spawn(name, run);
         }
         note_address(&config, "listen", self.listen_addr)

@@ -32,7 +32,14 @@ impl Door {
         let queue = Queue::open(&queue::Config::new(dir.path()), crate::metrics::Queue::default()).unwrap();
         let metrics = Ingest::default();
         let (stop, stopped) = shutdown::channel();
-        let task = tokio::spawn(listener.run(queue.appender(), Clock::system(), metrics.clone(), stopped));
+        let doorway = Doorway {
+            appender: queue.appender(),
+            monitor: queue.monitor(),
+            clock: Clock::system(),
+            metrics: metrics.clone(),
+            results: Results::new("edge"),
+        };
+        let task = tokio::spawn(listener.run(doorway, stopped));
         Self { addr, queue, _dir: dir, metrics, stop, task }
     }
 

@@ -2,7 +2,43 @@
 
 use std::time::Duration;
 
+use crate::ingest::MqttVersion;
 use crate::ingest::wire;
+
+/// Why a client is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ingest) enum Refusal {
+    BadCredentials,
+    NotAuthorized,
+    IdRejected,
+    /// It could not be found out in time, or what is kept under its id could not be read.
+    Unavailable,
+}
+
+impl Refusal {
+    /// CONNACK's code.
+    pub(super) fn code(self, version: MqttVersion) -> u8 {
+        match (version, self) {
+            (MqttVersion::V311, Self::BadCredentials) => 4,
+            (MqttVersion::V311, Self::NotAuthorized) => 5,
+            (MqttVersion::V311, Self::IdRejected) => 2,
+            (MqttVersion::V311, Self::Unavailable) => 3,
+            (MqttVersion::V5, Self::BadCredentials) => 0x86,
+            (MqttVersion::V5, Self::NotAuthorized) => 0x87,
+            (MqttVersion::V5, Self::IdRejected) => 0x85,
+            (MqttVersion::V5, Self::Unavailable) => 0x88,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::BadCredentials => "wrong user or password",
+            Self::NotAuthorized => "not authorized",
+            Self::IdRejected => "the client id is not allowed",
+            Self::Unavailable => "the gateway cannot let it in now",
+        }
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::ingest) enum Close {
@@ -28,9 +64,15 @@ pub(in crate::ingest) enum Close {
     Silent(Duration),
     #[error("the peer takes none of our bytes")]
     Stalled,
-    #[error("QoS 2 is not supported, publish with QoS 0 or 1")]
-    Qos2,
-    #[error("a topic alias was used, none was allowed")]
+    #[error("no data for {0:?}, although the connection stands; connecting anew")]
+    NoData(Duration),
+    #[error("the client was turned away: {}", .0.words())]
+    TurnedAway(Refusal),
+    #[error("the client may not publish to {0:?}; see the rules of `listen`")]
+    NotAllowed(String),
+    #[error("more messages without acknowledgement than were allowed, see `receive_max`")]
+    ReceiveMaximum,
+    #[error("a topic alias was used that was not allowed, or stands for nothing")]
     TopicAlias,
     #[error("the topic is empty or has a wildcard or a NUL in it")]
     TopicInvalid,
@@ -55,7 +97,13 @@ impl Close {
             Self::NotOpened => "not_opened",
             Self::Silent(_) => "silent",
             Self::Stalled => "stalled",
-            Self::Qos2 => "qos2",
+            Self::NoData(_) => "no_data",
+            Self::TurnedAway(Refusal::BadCredentials) => "bad_credentials",
+            Self::TurnedAway(Refusal::NotAuthorized) => "not_authorized",
+            Self::TurnedAway(Refusal::IdRejected) => "id_rejected",
+            Self::TurnedAway(Refusal::Unavailable) => "unavailable",
+            Self::NotAllowed(_) => "not_allowed",
+            Self::ReceiveMaximum => "receive_max",
             Self::TopicAlias => "topic_alias",
             Self::TopicInvalid => "topic_invalid",
             Self::Unexpected(_) => "unexpected_packet",
@@ -68,7 +116,7 @@ impl Close {
     /// Whether a message was turned away with it, not just a connection.
     pub(in crate::ingest) fn refuses_a_message(&self) -> bool {
         match self {
-            Self::Qos2 | Self::TopicAlias | Self::TopicInvalid => true,
+            Self::NotAllowed(_) | Self::ReceiveMaximum | Self::TopicAlias | Self::TopicInvalid => true,
             Self::Malformed(e) => matches!(e, wire::Error::TooLarge { .. } | wire::Error::Malformed(_)),
             Self::Stopping
             | Self::PeerClosed
@@ -80,6 +128,8 @@ impl Close {
             | Self::TakenOver
             | Self::NotOpened
             | Self::Silent(_)
+            | Self::NoData(_)
+            | Self::TurnedAway(_)
             | Self::Stalled
             | Self::Unexpected(_) => false,
         }
@@ -96,11 +146,14 @@ impl Close {
             | Self::IdMissing
             | Self::NotOpened
             | Self::Stalled
+            | Self::TurnedAway(_)
             | Self::Malformed(wire::Error::Protocol(_)) => None,
             Self::Stopping => Some(0x8b),
             Self::TakenOver => Some(0x8e),
             Self::Silent(_) => Some(0x8d),
-            Self::Qos2 => Some(0x9b),
+            Self::NoData(_) => Some(0x00),
+            Self::NotAllowed(_) => Some(0x87),
+            Self::ReceiveMaximum => Some(0x93),
             Self::TopicAlias => Some(0x94),
             Self::TopicInvalid => Some(0x90),
             Self::Unexpected(_) => Some(0x82),
@@ -112,8 +165,7 @@ impl Close {
     /// The same for a client, which may not use all codes; 3.1.1 sends DISCONNECT without it.
     pub(super) fn client_code(&self) -> Option<u8> {
         match self {
-            Self::Stopping | Self::NothingGranted | Self::Silent(_) | Self::TakenOver => Some(0x00),
-            Self::Qos2 => Some(0x82),
+            Self::Stopping | Self::NothingGranted | Self::Silent(_) | Self::NoData(_) | Self::TakenOver => Some(0x00),
             Self::PeerClosed
             | Self::PeerDisconnected(_)
             | Self::Io(_)
@@ -121,6 +173,9 @@ impl Close {
             | Self::IdMissing
             | Self::NotOpened
             | Self::Stalled
+            | Self::TurnedAway(_)
+            | Self::NotAllowed(_)
+            | Self::ReceiveMaximum
             | Self::TopicAlias
             | Self::TopicInvalid
             | Self::Unexpected(_)
