@@ -114,6 +114,7 @@ impl Connection {
 
     /// Asks the session to end; `next` tells when it has.
     pub(super) fn end(&mut self, why: Close) {
+        self.session.observe(self.clock.stamp());
         self.session.close(why, now());
     }
 
@@ -195,13 +196,16 @@ impl Connection {
             moves = moves, if !*broken => match moves {
                 Moves::Read(read) => self.on_read(read),
                 Moves::Wrote(Ok(bytes)) => {
-                    self.unflushed = true;
+                    self.unflushed = self.stream.holds_back();
                     self.session.on_written(bytes, now());
                 }
                 Moves::Flushed(Ok(())) => self.unflushed = false,
                 Moves::Wrote(Err(e)) | Moves::Flushed(Err(e)) => self.on_lost(&e),
             },
-            () = timer => self.session.on_tick(now()),
+            () = timer => {
+                self.session.observe(self.clock.stamp());
+                self.session.on_tick(now());
+            }
         }
         Ok(())
     }
@@ -224,7 +228,7 @@ impl Connection {
 
     fn on_read(&mut self, read: io::Result<usize>) {
         match read {
-            Ok(0) => self.session.close(Close::PeerClosed, now()),
+            Ok(0) => self.end(Close::PeerClosed),
             Ok(bytes) => {
                 self.has_rest = true;
                 self.read_bytes = next_read_bytes(self.read_bytes, bytes);
@@ -235,7 +239,7 @@ impl Connection {
 
     fn on_lost(&mut self, error: &io::Error) {
         self.broken = true;
-        self.session.close(Close::Io(error.to_string()), now());
+        self.end(Close::Io(error.to_string()));
     }
 
     /// The timer is moved only to an earlier tick or once it has fired: a tick too early does no harm.

@@ -159,7 +159,7 @@ pub(super) struct Session {
     core: Core,
     /// Said after the end of the connection, unless the client is back before.
     late_will: Option<(Record, Duration)>,
-    /// When the last bytes came, by the gateway's clock.
+    /// The latest that was observed: a will is received when its client is gone.
     stamp: Stamp,
 }
 
@@ -245,6 +245,11 @@ impl Session {
     /// Other connections need room too, or no longer do: at most [`IN_FLIGHT_MAX_BYTES`].
     pub(super) fn limit_in_flight(&mut self, max_bytes: usize, now: Instant) {
         self.core.resuming(now, |core| core.in_flight_max_bytes = max_bytes.min(IN_FLIGHT_MAX_BYTES));
+    }
+
+    /// The time by the gateway's clock, before a call that may end the connection.
+    pub(super) fn observe(&mut self, stamp: Stamp) {
+        self.stamp = stamp;
     }
 
     /// Takes whole packets off the buffer, as many as one batch holds.

@@ -29,6 +29,14 @@ impl Stream {
         }
     }
 
+    /// Whether what was written may need `poll_flush`.
+    pub(super) fn holds_back(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(_) => true,
+        }
+    }
+
     /// Appends what is there, about `bytes` at most; 0: the peer has closed.
     pub(super) fn poll_read(
         &mut self,

@@ -59,8 +59,9 @@ impl Batch {
         self.records.len().max(self.replies.len())
     }
 
+    /// In memory until it is settled.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.preface.len() + self.replies.len() * size_of::<Reply>()
     }
 
     pub(super) fn acks(&self) -> usize {
@@ -104,6 +105,8 @@ struct Sent {
     /// Without its records.
     batch: Batch,
     records: u64,
+    /// As they were booked.
+    bytes: usize,
     durable: bool,
 }
 
@@ -121,8 +124,9 @@ impl InFlight {
         Self { epoch, first: 0, batches: VecDeque::new(), bytes: 0, acks: 0 }
     }
 
+    /// In memory until it is settled.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.preface.len() + self.replies.len() * size_of::<Reply>()
     }
 
     pub(super) fn acks(&self) -> usize {
@@ -136,9 +140,10 @@ impl InFlight {
     pub(super) fn begin(&mut self, mut batch: Batch) -> (Ticket, Vec<Record>, Option<StateChange>) {
         let ticket = Ticket { epoch: self.epoch, number: self.first + self.batches.len() as u64 };
         let (records, state) = batch.take_for_queue();
-        self.bytes += batch.bytes;
+        let bytes = batch.bytes() + size_of::<Sent>();
+        self.bytes += bytes;
         self.acks += batch.replies.len();
-        self.batches.push_back(Sent { batch, records: records.len() as u64, durable: false });
+        self.batches.push_back(Sent { batch, records: records.len() as u64, bytes, durable: false });
         (ticket, records, state)
     }
 
@@ -152,11 +157,11 @@ impl InFlight {
         let Some(sent) = place.and_then(|at| self.batches.get_mut(at)) else { return settled };
         sent.durable = true;
         while self.batches.front().is_some_and(|b| b.durable) {
-            let Some(Sent { batch, records, .. }) = self.batches.pop_front() else { break };
+            let Some(Sent { batch, records, bytes, .. }) = self.batches.pop_front() else { break };
             out.extend_from_slice(&batch.preface);
             Reply::write_all(&batch.replies, version, out);
             self.first += 1;
-            self.bytes -= batch.bytes;
+            self.bytes -= bytes;
             self.acks -= batch.replies.len();
             settled.records += records;
             settled.payload_bytes += batch.payload_bytes;
