@@ -9,6 +9,7 @@
 //! broker ◀─TCP─▶ mqtt   ─┐
 //!                        ├─ session (pure: packets in, records and packets out) ─▶ queue::Appender
 //! sensor ◀─TCP─▶ listen ─┘                  ▲── receipt: the acks that are due
+//! sensor ◀─tty─▶ serial ─── line (pure: bytes in, records out) ─▶ queue::Appender
 //! ```
 //!
 //! # Not here
@@ -16,6 +17,7 @@
 
 pub mod listen;
 pub mod mqtt;
+pub mod serial;
 
 mod budget;
 mod connection;
@@ -31,6 +33,8 @@ use std::time::Duration;
 
 use crate::queue;
 use crate::secret::Secret;
+
+pub use serial::SerialConfig;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MqttVersion {
