@@ -1,7 +1,8 @@
 //! Every byte format that crosses a process boundary.
 //!
 //! # What
-//! - The core is `no_std` without alloc: the firmware [`frame`] and its [`crc`]. Firmware links only this.
+//! - The core is `no_std` without alloc: the firmware [`frame`] and its [`crc`], and both directions of a serial line
+//!   ([`cobs`], [`accumulator`]). Firmware links only this.
 //! - Feature `std` adds what gateway and cloud-sink share, so that both decode with the same code:
 //!   the [`measurement`] model, the payload decoders ([`decode`]: frames, JSON, scalars), the topic
 //!   patterns ([`topic`]), InfluxDB's [`line`] protocol, the [`derived`] records and the Kafka [`envelope`].
@@ -14,6 +15,8 @@
 //! Clocks, files, sockets, and anything of the gateway.
 #![cfg_attr(not(feature = "std"), no_std)]
 
+pub mod accumulator;
+pub mod cobs;
 pub mod crc;
 pub mod error;
 pub mod frame;

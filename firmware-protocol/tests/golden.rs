@@ -1,5 +1,7 @@
 //! The examples in `SPEC.md` decode for ever, and encode to the same bytes: examples are added, never changed.
 
+use firmware_protocol::accumulator::Accumulator;
+use firmware_protocol::cobs::{ENCODED_MAX_BYTES, encode_cobs};
 use firmware_protocol::derived::Derived;
 use firmware_protocol::frame::{self, BaseTime, Channel, FRAME_MAX_BYTES, Frame, FrameView, Samples};
 use firmware_protocol::{BootId, DeviceSeq};
@@ -71,6 +73,28 @@ fn the_specs_frames_decode_and_encode_byte_for_byte() {
 }
 
 #[test]
+fn the_specs_serial_packets_are_read_and_written_byte_for_byte() {
+    let [.., smallest] = frames();
+    let mut frame = [0; FRAME_MAX_BYTES];
+    let frame_length = frame::encode(&smallest, &mut frame).unwrap();
+    let header = FrameView::parse(&frame[..frame_length]).unwrap().header;
+    let mut ack = [0; frame::ACK_MAX_BYTES];
+    let ack_length = frame::encode_ack(&header, &mut ack).unwrap();
+    let packets = [&frame[..frame_length], &ack[..ack_length]];
+    let blocks = blocks("serial");
+    assert_eq!(blocks.len(), packets.len());
+    for (block, packet) in blocks.iter().zip(packets) {
+        let spec = bytes(block);
+        let mut out = [0; ENCODED_MAX_BYTES];
+        let length = encode_cobs(packet, &mut out).unwrap();
+        assert_eq!(out[..length], spec, "encoded {:02x?}", &out[..length]);
+        let mut accumulator: Accumulator = Accumulator::new();
+        assert_eq!(accumulator.next(&mut &spec[..]), Some(Ok(packet)));
+    }
+    assert_eq!(frame::parse_ack(&ack[..ack_length]), Ok(header));
+}
+
+#[test]
 fn the_specs_derived_records_are_written_as_shown() {
     let lines: Vec<_> = blocks("json").into_iter().flat_map(str::lines).collect();
     assert_eq!(lines.len(), 3, "one of each schema");
@@ -92,6 +116,7 @@ fn the_specs_limits_are_those_of_the_code() {
         format!("{} channels and {} readings a message", decode::CHANNELS_MAX, decode::READINGS_MAX),
         format!("{} bytes a channel name", decode::CHANNEL_NAME_MAX_BYTES),
         format!("At most {} bytes.", decode::DEVICE_MAX_BYTES),
+        format!("takes at most {ENCODED_MAX_BYTES} bytes"),
     ];
     let headers = [
         envelope::SCHEMA,

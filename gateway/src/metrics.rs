@@ -1,7 +1,7 @@
 //! Every metric by name, unit and label: dashboards and alerts are its callers.
 //!
 //! # Invariants
-//! - Labels have few values: door, log, sink, consumer, reason, status. Never a device.
+//! - Labels have few values: door, line, log, sink, consumer, reason, status. Never a device.
 //! - A handle is cheap to clone and to count with; stages get only their own group.
 
 use std::sync::atomic::AtomicU64;
@@ -30,6 +30,12 @@ pub struct SourceLabel {
 pub struct DoorReason {
     pub door: &'static str,
     pub reason: &'static str,
+}
+
+/// A serial line, by its name in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LineLabel {
+    pub line: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,6 +74,7 @@ pub struct SinkReason {
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     pub ingest: Ingest,
+    pub serial: Serial,
     pub queue: Queue,
     pub detect: Detect,
     pub forward: Forward,
@@ -92,6 +99,17 @@ pub struct Ingest {
     pub results_dropped: Counter,
     /// 1 while a broker has sent no message for `no_data_after`.
     pub silent: Family<SourceLabel, Gauge>,
+}
+
+/// What serial lines have besides the counters of all doors.
+#[derive(Clone, Debug, Default)]
+pub struct Serial {
+    /// 1 while the device is open.
+    pub open: Family<LineLabel, Gauge>,
+    /// Bytes that became no record: noise, halves, damage.
+    pub discarded_bytes: Family<LineLabel, Counter>,
+    /// Acknowledgements not written: the device did not listen, or was gone.
+    pub acks_dropped: Family<LineLabel, Counter>,
 }
 
 #[derive(Clone, Debug)]
@@ -212,6 +230,21 @@ impl Metrics {
             m.results_dropped.clone(),
         );
         r.register("silent", "1 while a source has sent nothing for no_data_after", m.silent.clone());
+
+        let r = root.sub_registry_with_prefix("serial");
+        let m = &self.serial;
+        r.register("open", "1 while the device is open", m.open.clone());
+        r.register_with_unit(
+            "discarded",
+            "Read from the line and thrown away: noise, halves, damage",
+            Unit::Bytes,
+            m.discarded_bytes.clone(),
+        );
+        r.register(
+            "acks_dropped",
+            "Acknowledgements not written: the device did not listen, or was gone",
+            m.acks_dropped.clone(),
+        );
 
         let r = root.sub_registry_with_prefix("queue");
         let m = &self.queue;

@@ -221,6 +221,11 @@ impl Pipeline {
             let run = ingest::mqtt::run(mqtt, appender, monitor, clock, metrics.clone(), stop.clone());
             self.doors.spawn(name, run);
         }
+        for serial in std::mem::take(&mut config.serial) {
+            let name = serial.name.clone();
+            let run = ingest::serial::run(serial, self.queue.appender(), clock, self.metrics.clone(), stop.clone());
+            self.doors.spawn(name, run);
+        }
         note_address(&config, "listen", self.listen_addr)
     }
 

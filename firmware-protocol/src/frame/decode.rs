@@ -27,7 +27,7 @@ impl<'a> Header<'a> {
         Self::read(&mut Reader { rest: body })
     }
 
-    fn read(r: &mut Reader<'a>) -> Result<Self, FrameError> {
+    pub(super) fn read(r: &mut Reader<'a>) -> Result<Self, FrameError> {
         let device = r.name(DEVICE_MAX_BYTES)?;
         let boot = BootId(r.varint_u32()?);
         let seq = DeviceSeq(r.varint_u32()?);
@@ -207,11 +207,19 @@ fn check_prefix(bytes: &[u8]) -> Result<&[u8], FrameError> {
 
 /// Takes postcard's primitives off the front of a slice.
 #[derive(Clone, Debug)]
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
+    pub(super) fn new(rest: &'a [u8]) -> Self {
+        Self { rest }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
         let (front, rest) = self.rest.split_first_chunk::<N>().ok_or(FrameError::Truncated)?;

@@ -48,7 +48,7 @@ pub fn encode(frame: &Frame<'_>, out: &mut [u8]) -> Result<usize, FrameError> {
     w.finish()
 }
 
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     out: &'a mut [u8],
     len: usize,
     /// What running out of `out` means.
@@ -56,21 +56,21 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(out: &'a mut [u8]) -> Self {
+    pub(super) fn new(out: &'a mut [u8]) -> Self {
         let room = out.len();
         let full = if room < FRAME_MAX_BYTES { FrameError::BufferTooSmall } else { FrameError::TooLarge };
         let out = out.get_mut(..room.min(FRAME_MAX_BYTES)).unwrap_or_default();
         Self { out, len: 0, full }
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
         let end = self.len + bytes.len();
         self.out.get_mut(self.len..end).ok_or(self.full)?.copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }
 
-    fn varint(&mut self, mut value: u64) -> Result<(), FrameError> {
+    pub(super) fn varint(&mut self, mut value: u64) -> Result<(), FrameError> {
         while value >= 0x80 {
             self.bytes(&[value as u8 | 0x80])?;
             value >>= 7;
@@ -82,7 +82,7 @@ impl<'a> Writer<'a> {
         self.varint((value << 1) as u64 ^ (value >> 63) as u64)
     }
 
-    fn name(&mut self, name: &str, max_bytes: usize) -> Result<(), FrameError> {
+    pub(super) fn name(&mut self, name: &str, max_bytes: usize) -> Result<(), FrameError> {
         check_name(name, max_bytes)?;
         self.varint(name.len() as u64)?;
         self.bytes(name.as_bytes())
@@ -108,7 +108,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<usize, FrameError> {
+    pub(super) fn finish(mut self) -> Result<usize, FrameError> {
         let crc = crc32(self.out.get(..self.len).unwrap_or_default());
         self.bytes(&crc.to_le_bytes())?;
         debug_assert!(self.len > CRC_BYTES);

@@ -13,16 +13,20 @@
 //! # Not here
 //! What the times mean without a clock: see [`crate::decode`].
 
+mod ack;
 mod decode;
 mod encode;
 
 use crate::{BootId, DeviceSeq, FrameError};
 
+pub use ack::{ACK_MAGIC, ACK_MAX_BYTES, encode_ack, parse_ack};
 pub use decode::{ChannelView, FrameView, Header, SampleIter};
 pub use encode::encode;
 
 pub const MAGIC: [u8; 2] = *b"SG";
 pub const VERSION: u8 = 1;
+/// The media type of a frame.
+pub const CONTENT_TYPE: &str = "application/vnd.sensor-frame";
 /// Fits a page of flash and, with MQTT around it, stays far below what small brokers and modems take.
 pub const FRAME_MAX_BYTES: usize = 4096;
 pub const CHANNELS_MAX: usize = 32;
@@ -32,8 +36,8 @@ pub const DEVICE_MAX_BYTES: usize = 64;
 pub const CHANNEL_NAME_MAX_BYTES: usize = 32;
 
 /// Magic, version and flags.
-const PREFIX_BYTES: usize = 4;
-const CRC_BYTES: usize = 4;
+pub(crate) const PREFIX_BYTES: usize = 4;
+pub(crate) const CRC_BYTES: usize = 4;
 
 /// A frame to be encoded.
 #[derive(Clone, Copy, Debug, PartialEq)]

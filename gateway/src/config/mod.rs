@@ -61,6 +61,7 @@ pub struct Config {
     pub queue: queue::Config,
     pub mqtt: Vec<ingest::MqttConfig>,
     pub listen: Option<ingest::ListenConfig>,
+    pub serial: Vec<ingest::SerialConfig>,
     pub decode: Vec<Route>,
     /// `None`: detection is off; records are forwarded all the same.
     pub detect: Option<detect::Config>,

@@ -109,6 +109,21 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[[mqtt]]\nsubscribe = [\"a\", \"b+\"]\n", "2:13", "\"b+\": `+` must be a whole level", "\"sensors/#\""),
     ("[[mqtt]]\n[[mqtt]]\nurl = \"mqtt://b\"\n", "2:1", "two brokers have the name \"mqtt\"", "its own `name`"),
     ("[[mqtt]]\nname = \"Plant 1\"\n", "2:8", "is \"Plant 1\", which cannot be a name", "a-z, 0-9"),
+    ("[[serial]]\npath = \"/dev/a\"\nbaud = 9601\n", "3:8", "`baud` is 9601, which is not a standard", "9600, 19200"),
+    ("[[serial]]\npath = \"\"\n", "2:8", "`path` is empty", "name the device"),
+    ("[[serial]]\nbaud = 9600\n", "1:1", "[[serial]] has no `path`", "/dev/serial/by-id"),
+    (
+        "[[serial]]\npath = \"/dev/a\"\n[[serial]]\npath = \"/dev/b\"\n",
+        "3:1",
+        "two lines have the name \"serial\"",
+        "its own `name`",
+    ),
+    (
+        "[[serial]]\npath = \"/dev/a\"\n[[serial]]\nname = \"b\"\npath = \"/dev/./a\"\n",
+        "5:8",
+        "two lines have the path /dev/./a",
+        "leave one of them out",
+    ),
     ("[detect]\nwindow = \"7m\"\n", "2:10", "`window` does not divide a day", "\"10m\""),
     ("[detect]\nwindow = \"0s\"\n", "2:10", "`window` is outside 1s to 1d", "\"10m\""),
     ("[detect]\nlearn = \"1d\"\n", "2:9", "`learn` is \"1d\", outside \"2d\" to", "choose from \"2d\""),
@@ -197,6 +212,12 @@ fn each_fault_is_told_at_its_place_with_what_to_do() {
 fn a_configuration_without_doors_is_refused() {
     let report = report("[gateway]\n");
     assert!(report.contains("gateway.toml: has no door") && report.contains("add [listen]"), "{report}");
+}
+
+#[test]
+fn one_serial_line_is_door_enough() {
+    let config = accept("[[serial]]\npath = '/dev/ttyUSB0'\n");
+    assert_eq!(config.serial, [crate::ingest::SerialConfig::new("/dev/ttyUSB0")]);
 }
 
 #[test]
@@ -384,6 +405,13 @@ fn every_option_reaches_its_place() {
         connections_max = 5
         packet_max = '2KB'
         connect_timeout = '3s'
+        [[serial]]
+        name = 'hall'
+        path = '/dev/ttyS1'
+        baud = 9600
+        rtscts = true
+        ack = true
+        reopen_max = '1s'
         [[decode]]
         topic = 'a/#'
         format = 'json'
@@ -438,6 +466,15 @@ fn every_option_reaches_its_place() {
     assert_eq!((m.packet_max_bytes, m.session_expiry), (1 << 20, Duration::from_secs(3_600)));
     let listen = config.listen.expect("present");
     assert_eq!((listen.bind.port(), listen.connections_max, listen.packet_max_bytes), (0, 5, 2_000));
+    let serial = crate::ingest::SerialConfig {
+        name: "hall".into(),
+        path: "/dev/ttyS1".into(),
+        baud: 9_600,
+        rtscts: true,
+        ack: true,
+        reopen_max: Duration::from_secs(1),
+    };
+    assert_eq!(config.serial, [serial]);
     let route = &config.decode[0];
     assert_eq!((route.device_field.as_deref(), route.time_field.as_deref()), (Some("dev"), None));
     let [SinkConfig::Kafka(kafka), SinkConfig::File(file)] = &config.sinks[..] else { panic!("two sinks") };
@@ -476,6 +513,8 @@ fn every_option_of_the_example_is_shown_with_its_default() {
         [[mqtt]]
         password_env = \"MQTT_PASSWORD\"
         username = \"u\"
+        [[serial]]
+        path = \"/dev/ttyUSB0\"
         [[decode]]
         [[influx]]
         org = \"plant\"

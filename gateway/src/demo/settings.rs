@@ -45,6 +45,7 @@ pub fn config(data_dir: &Path, http: SocketAddr, line: &Timeline) -> Config {
         http: Some(Http { bind: http }),
         queue: queue::Config::new(queue_dir(data_dir)),
         mqtt: Vec::new(),
+        serial: Vec::new(),
         listen: Some(ListenConfig { bind: SocketAddr::from(([127, 0, 0, 1], 0)), ..ListenConfig::default() }),
         decode: vec![Route { topic: TOPIC.into(), ..Route::default() }],
         detect: Some(detect::Config {

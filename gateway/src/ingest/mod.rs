@@ -9,6 +9,7 @@
 //! broker ◀─TCP─▶ mqtt   ─┐
 //!                        ├─ session (pure: packets in, records and packets out) ─▶ queue::Appender
 //! sensor ◀─TCP─▶ listen ─┘                  ▲── receipt: the acks that are due
+//! sensor ◀─tty─▶ serial ─── line (pure: bytes in, records out) ─▶ queue::Appender
 //! ```
 //!
 //! # Not here
@@ -17,6 +18,7 @@
 pub mod access;
 pub mod listen;
 pub mod mqtt;
+pub mod serial;
 
 mod budget;
 mod connection;
@@ -37,6 +39,8 @@ use std::time::Duration;
 
 use crate::queue;
 use crate::secret::Secret;
+
+pub use serial::SerialConfig;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MqttVersion {

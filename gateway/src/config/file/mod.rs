@@ -2,6 +2,7 @@
 
 mod doors;
 mod queue;
+mod serial;
 mod sinks;
 
 use std::path::{Component, Path, PathBuf};
@@ -35,8 +36,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
     let (http, http_place) = http(reader);
     let mqtt = doors::mqtt(reader, &gateway.name);
     let (listen, listen_place) = doors::listen(reader);
-    if !reader.has("mqtt") && !reader.has("listen") {
-        let hint = "add [listen], so that sensors can connect, or [[mqtt]] with a broker to dial";
+    let serial = serial::read(reader);
+    if !reader.has("mqtt") && !reader.has("listen") && !reader.has("serial") {
+        let hint =
+            "add [listen], so that sensors can connect, [[mqtt]] with a broker to dial, or [[serial]] with a line";
         reader.fault(Place::File, "has no door: nothing can come in", hint);
     }
     if let (Some(http), Some(listen)) = (&http, &listen)
@@ -51,7 +54,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
     let (sinks, mut directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
     directories.insert(0, Directory { path: gateway.data_dir.clone(), place: data_place });
-    (Config { gateway, http, queue, mqtt, listen, decode, detect, sinks }, directories)
+    (Config { gateway, http, queue, mqtt, listen, serial, decode, detect, sinks }, directories)
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
@@ -149,7 +152,7 @@ fn divides_a_day(window: &Duration) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// A key `name` of a broker or sink: part of metrics, cursors and file names.
+/// A key `name` of a broker, line or sink: part of metrics, cursors and file names.
 fn name(s: &mut Section<'_, '_>, default: &str) -> String {
     s.checked("name", default.to_owned(), |name| {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';

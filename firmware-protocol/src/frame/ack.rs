@@ -1,0 +1,91 @@
+//! The word back to a device on a serial line: the frame of this identity is durable.
+
+use super::decode::Reader;
+use super::encode::Writer;
+use super::{CRC_BYTES, DEVICE_MAX_BYTES, Header, PREFIX_BYTES, VERSION};
+use crate::FrameError;
+use crate::crc::crc32;
+
+pub const ACK_MAGIC: [u8; 2] = *b"SA";
+/// A device's name with its length, and two numbers of 32 bits.
+pub const ACK_MAX_BYTES: usize = PREFIX_BYTES + (1 + DEVICE_MAX_BYTES) + 5 + 5 + CRC_BYTES;
+
+/// Writes the acknowledgement to the front of `out` and returns its length; [`ACK_MAX_BYTES`] are always enough.
+///
+/// # Errors
+/// As [`super::encode`], for the device's name.
+pub fn encode_ack(header: &Header<'_>, out: &mut [u8]) -> Result<usize, FrameError> {
+    let mut w = Writer::new(out);
+    w.bytes(&ACK_MAGIC)?;
+    w.bytes(&[VERSION, 0])?;
+    w.name(header.device, DEVICE_MAX_BYTES)?;
+    w.varint(header.boot.0.into())?;
+    w.varint(header.seq.0.into())?;
+    w.finish()
+}
+
+/// Which frame is acknowledged.
+///
+/// # Errors
+/// Anything but one whole valid acknowledgement.
+pub fn parse_ack(bytes: &[u8]) -> Result<Header<'_>, FrameError> {
+    if !bytes.starts_with(&ACK_MAGIC) {
+        return Err(FrameError::NotAFrame);
+    }
+    let (covered, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(FrameError::Truncated)?;
+    if crc32(covered) != u32::from_le_bytes(*crc) {
+        return Err(FrameError::WrongCrc);
+    }
+    let (prefix, body) = covered.split_first_chunk::<PREFIX_BYTES>().ok_or(FrameError::Truncated)?;
+    let [_, _, version, flags] = *prefix;
+    if version != VERSION {
+        return Err(FrameError::UnknownVersion);
+    }
+    if flags != 0 {
+        return Err(FrameError::Malformed);
+    }
+    let mut r = Reader::new(body);
+    let header = Header::read(&mut r)?;
+    if r.is_empty() { Ok(header) } else { Err(FrameError::TrailingBytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BootId, DeviceSeq};
+
+    fn header(device: &str) -> Header<'_> {
+        Header { device, boot: BootId(u32::MAX), seq: DeviceSeq(u32::MAX) }
+    }
+
+    fn encoded(device: &str) -> Vec<u8> {
+        let mut out = [0; ACK_MAX_BYTES];
+        let length = encode_ack(&header(device), &mut out).unwrap();
+        out[..length].to_vec()
+    }
+
+    #[test]
+    fn the_largest_acknowledgement_comes_back_as_it_was_sent() {
+        let device = "d".repeat(DEVICE_MAX_BYTES);
+        let bytes = encoded(&device);
+        assert_eq!(bytes.len(), ACK_MAX_BYTES);
+        assert_eq!(parse_ack(&bytes), Ok(header(&device)));
+    }
+
+    #[test]
+    fn whatever_is_not_a_whole_acknowledgement_is_none() {
+        let bytes = encoded("pump-7");
+        for end in 0..bytes.len() {
+            assert!(parse_ack(&bytes[..end]).is_err(), "{end} bytes");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(parse_ack(&damaged).is_err(), "bit {bit}");
+        }
+        let trailing = [&bytes[..bytes.len() - CRC_BYTES], &[7]].concat();
+        let trailing = [&trailing[..], &crc32(&trailing).to_le_bytes()].concat();
+        assert_eq!(parse_ack(&trailing), Err(FrameError::TrailingBytes));
+        assert_eq!(encode_ack(&header(""), &mut [0; ACK_MAX_BYTES]), Err(FrameError::Malformed));
+    }
+}
