@@ -81,6 +81,8 @@ pub struct Gateway {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
     pub bind: SocketAddr,
+    /// Who may send messages; none: whoever reaches the address.
+    pub tokens: Vec<ingest::access::tokens::TokenConfig>,
 }
 
 impl Config {

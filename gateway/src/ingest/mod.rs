@@ -14,6 +14,7 @@
 //! # Not here
 //! Decoding of payloads: raw is stored as it came.
 
+pub mod access;
 pub mod listen;
 pub mod mqtt;
 

@@ -2,6 +2,7 @@
 
 mod doors;
 mod queue;
+mod security;
 mod sinks;
 
 use std::path::{Component, Path, PathBuf};
@@ -80,9 +81,10 @@ fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
     let enabled = s.value("enabled", true);
     let default = ([127, 0, 0, 1], 8080).into();
     let bind = s.overridable("bind", default, ("--http", &overrides.http_bind), "GATEWAY_HTTP_BIND", |_| Ok(()));
+    let tokens = security::tokens(&mut s);
     let place = s.place("bind");
     s.finish();
-    (enabled.then_some(Http { bind }), place)
+    (enabled.then_some(Http { bind, tokens }), place)
 }
 
 /// Without a table: one route that takes everything.
@@ -151,14 +153,16 @@ fn divides_a_day(window: &Duration) -> Result<(), Wrong> {
 
 /// A key `name` of a broker or sink: part of metrics, cursors and file names.
 fn name(s: &mut Section<'_, '_>, default: &str) -> String {
-    s.checked("name", default.to_owned(), |name| {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-        if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(allowed) {
-            let hint = format!("1 to {NAME_MAX} of a-z, 0-9, - and _");
-            return Err(Wrong::new(format!("is {name:?}, which cannot be a name here"), hint));
-        }
-        Ok(())
-    })
+    s.checked("name", default.to_owned(), |name| is_name(name))
+}
+
+fn is_name(name: &str) -> Result<(), Wrong> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(allowed) {
+        let hint = format!("1 to {NAME_MAX} of a-z, 0-9, - and _");
+        return Err(Wrong::new(format!("is {name:?}, which cannot be a name here"), hint));
+    }
+    Ok(())
 }
 
 /// A value that becomes a tag of each point.
