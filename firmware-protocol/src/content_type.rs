@@ -11,6 +11,16 @@ pub const JSON: &str = "application/json";
 pub const LINE_PROTOCOL: &str = "application/vnd.influx.line-protocol";
 pub const FRAME: &str = "application/vnd.sensor-frame";
 
+/// [`LINE_PROTOCOL`] with the parameter; none for the default.
+pub fn line_protocol(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Ns => LINE_PROTOCOL,
+        Precision::Us => "application/vnd.influx.line-protocol; precision=us",
+        Precision::Ms => "application/vnd.influx.line-protocol; precision=ms",
+        Precision::S => "application/vnd.influx.line-protocol; precision=s",
+    }
+}
+
 /// A content type, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentType {
@@ -55,6 +65,13 @@ mod tests {
             ("application/vnd.influx.line-protocol; a=b;precision=ms", ContentType::LineProtocol(Precision::Ms)),
         ] {
             assert_eq!(ContentType::of(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_precision_is_told_and_understood() {
+        for precision in [Precision::Ns, Precision::Us, Precision::Ms, Precision::S] {
+            assert_eq!(ContentType::of(line_protocol(precision)), ContentType::LineProtocol(precision));
         }
     }
 

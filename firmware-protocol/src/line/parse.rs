@@ -45,15 +45,6 @@ impl Precision {
         }
     }
 
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ns => "ns",
-            Self::Us => "us",
-            Self::Ms => "ms",
-            Self::S => "s",
-        }
-    }
-
     fn nanos(self) -> i64 {
         match self {
             Self::Ns => 1,
@@ -204,12 +195,13 @@ impl Value<'_> {
 /// Splits `text` after its first line: that line with its break, and the rest. `None` at the end.
 ///
 /// A line break in a field's quotes does not end a line. Quotes that never close end with their line, so that one torn
-/// line does not take all that follow with it.
-pub fn next_line(text: &str) -> Option<(&str, &str)> {
+/// line does not take all that follow with it. Bytes that are not UTF-8 spoil their own line only, hence bytes.
+pub fn next_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if text.is_empty() {
         return None;
     }
-    let end = quoted_end(text.as_bytes()).or_else(|| text.find('\n').map(|at| at + 1)).unwrap_or(text.len());
+    let first_break = || text.iter().position(|b| *b == b'\n').map(|at| at + 1);
+    let end = quoted_end(text).or_else(first_break).unwrap_or(text.len());
     Some(text.split_at(end))
 }
 

@@ -15,6 +15,7 @@
 //! Decoding of payloads: raw is stored as it came.
 
 pub mod access;
+pub mod http;
 pub mod listen;
 pub mod mqtt;
 

@@ -91,10 +91,10 @@ fn the_precision_is_the_unit_of_the_timestamp() {
     assert_eq!(Precision::of("h"), None);
 }
 
-fn lines(mut text: &str) -> Vec<&str> {
-    let mut lines = Vec::new();
+fn lines(text: &str) -> Vec<&str> {
+    let (mut lines, mut text) = (Vec::new(), text.as_bytes());
     while let Some((line, rest)) = next_line(text) {
-        lines.push(line);
+        lines.push(std::str::from_utf8(line).unwrap());
         text = rest;
     }
     lines

@@ -1,6 +1,7 @@
 //! Which tables and keys there are, their defaults and bounds, and what must hold between them.
 
 mod doors;
+mod http;
 mod queue;
 mod security;
 mod sinks;
@@ -36,8 +37,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
     let (http, http_place) = http(reader);
     let mqtt = doors::mqtt(reader, &gateway.name);
     let (listen, listen_place) = doors::listen(reader);
-    if !reader.has("mqtt") && !reader.has("listen") {
-        let hint = "add [listen], so that sensors can connect, or [[mqtt]] with a broker to dial";
+    let takes_http = http.as_ref().is_some_and(|http| http.ingest.is_some());
+    if !reader.has("mqtt") && !reader.has("listen") && !takes_http {
+        let hint = "add [listen], so that sensors can connect, or [[mqtt]] with a broker to dial; or set `http.ingest`";
         reader.fault(Place::File, "has no door: nothing can come in", hint);
     }
     if let (Some(http), Some(listen)) = (&http, &listen)
@@ -81,10 +83,13 @@ fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
     let enabled = s.value("enabled", true);
     let default = ([127, 0, 0, 1], 8080).into();
     let bind = s.overridable("bind", default, ("--http", &overrides.http_bind), "GATEWAY_HTTP_BIND", |_| Ok(()));
+    let open_reading = s.value("open_reading", false);
+    let limits = http::limits(&mut s);
+    let ingest = http::ingest(&mut s);
     let tokens = security::tokens(&mut s);
     let place = s.place("bind");
     s.finish();
-    (enabled.then_some(Http { bind, tokens }), place)
+    (enabled.then_some(Http { bind, tokens, open_reading, limits, ingest }), place)
 }
 
 /// Without a table: one route that takes everything.
