@@ -23,9 +23,10 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::clock::{Clock, SharedClockMap};
-use crate::config::Config;
-use crate::http::Readiness;
+use crate::config::{self, Config};
+use crate::http::{Login, Readiness};
 use crate::ingest::Results;
+use crate::ingest::access::tokens::Tokens;
 use crate::ingest::listen::{Doorway, Listener};
 use crate::losses::Losses;
 use crate::metrics::Metrics;
@@ -185,6 +186,9 @@ impl Pipeline {
         if let Some(http) = &config.http {
             let server = http::Server::bind(http.bind).await?;
             self.http_addr = Some(server.addr());
+            let tokens = Arc::new(Tokens::new(&http.tokens));
+            let is_open = http.open_reading || server.addr().ip().is_loopback();
+            let doors = self.open_http_door(http, tokens.clone());
             let books = self.monitor.clone();
             let sources = http::Sources {
                 gateway: config.gateway.name.clone(),
@@ -194,9 +198,28 @@ impl Pipeline {
                 readiness: self.readiness.subscribe(),
                 pressure: self.monitor.pressure(),
             };
-            self.services.spawn("http", server.run(sources, self.services.stop_signal()));
+            let login = if is_open { Login::Open } else { Login::Token(tokens) };
+            let site = http::Site { sources, doors, login, limits: http.limits.clone() };
+            self.services.spawn("http", server.run(site, self.services.stop_signal()));
         }
         note_address(config, "http", self.http_addr)
+    }
+
+    /// Its routes; the door itself stops with the others, while the server still gives its last answers.
+    fn open_http_door(&mut self, http: &config::Http, tokens: Arc<Tokens>) -> axum::Router {
+        let Some(ingest) = &http.ingest else { return axum::Router::new() };
+        let parts = ingest::http::Parts {
+            config: ingest.clone(),
+            tokens,
+            appender: self.queue.appender(),
+            clock: self.clock,
+            pressure: self.monitor.pressure(),
+            metrics: self.metrics.ingest.clone(),
+        };
+        let door = ingest::http::Door::new(parts, self.doors.stop_signal());
+        let routes = door.routes();
+        self.doors.spawn("http door", door.run());
+        routes
     }
 
     fn open_doors(&mut self, mut config: Config) -> Result<(), Error> {

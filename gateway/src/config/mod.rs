@@ -40,7 +40,7 @@ use std::time::Duration;
 use firmware_protocol::decode::Route;
 use toml::de::DeTable;
 
-use crate::{detect, forward, ingest, queue};
+use crate::{detect, forward, http, ingest, queue};
 
 pub use effective::Effective;
 pub use faults::{Fault, Faults, Place};
@@ -82,6 +82,20 @@ pub struct Gateway {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
     pub bind: SocketAddr,
+    /// Who may send messages; none: whoever reaches the address.
+    pub tokens: Vec<ingest::access::tokens::TokenConfig>,
+    /// Whether page and metrics need no token, though `bind` is no loopback address.
+    pub open_reading: bool,
+    pub limits: http::Limits,
+    /// `None`: nothing is taken in by HTTP.
+    pub ingest: Option<ingest::http::Config>,
+}
+
+impl Http {
+    /// Page and metrics alone, all else by default.
+    pub fn on(bind: SocketAddr) -> Self {
+        Self { bind, tokens: Vec::new(), open_reading: false, limits: http::Limits::default(), ingest: None }
+    }
 }
 
 impl Config {

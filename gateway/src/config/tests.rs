@@ -16,7 +16,8 @@ fn with_variables(variables: &'static [(&'static str, &'static str)]) -> Overrid
 }
 
 fn load(text: &str) -> Result<Loaded, Faults> {
-    Loaded::parse("gateway.toml", text, &with_variables(&[("INFLUX_TOKEN", "hunter2"), ("MQTT_PASSWORD", "swordfish")]))
+    let variables = &[("INFLUX_TOKEN", "hunter2"), ("MQTT_PASSWORD", "swordfish"), ("PLC_TOKEN", "mellon")];
+    Loaded::parse("gateway.toml", text, &with_variables(variables))
 }
 
 fn accept(text: &str) -> Config {
@@ -100,6 +101,28 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[[kafka]]\nbootstrap = \"a:9092,b\"\n", "2:13", "\"b\", which is not a host and a port", "commas between"),
     ("[[kafka]]\nbootstrap = \"a:0\"\n", "2:13", "with a port that is none of 1 to 65535", "host:port"),
     ("[listen]\nbind = \"127.0.0.1:8080\"\n", "2:8", "are both 127.0.0.1:8080", "another port"),
+    // Tokens.
+    ("[[http.token]]\nname = \"a\"\n", "1:1", "a token without a secret", "`token_file` or `token_env`"),
+    ("[[http.token]]\ntoken_env = \"PLC_TOKEN\"\n", "1:1", "[[http.token]] has no `name`", "its holder"),
+    (
+        "[[http.token]]\nname = \"a\"\ntoken_env = \"PLC_TOKEN\"\npublish = [\"a#\"]\n",
+        "4:11",
+        "`#` must be the whole last level",
+        "\"sensors/#\"",
+    ),
+    (
+        "[[http.token]]\nname = \"a\"\ntoken_env = \"PLC_TOKEN\"\n[[http.token]]\nname = \"a\"\ntoken_env = \"MQTT_PASSWORD\"\n",
+        "5:8",
+        "two tokens have the name \"a\"",
+        "its own `name`",
+    ),
+    (
+        "[[http.token]]\nname = \"a\"\ntoken_env = \"PLC_TOKEN\"\n[[http.token]]\nname = \"b\"\ntoken_env = \"PLC_TOKEN\"\n",
+        "4:1",
+        "two tokens have the same secret",
+        "of its own",
+    ),
+    ("[http]\ntoken = \"mellon\"\n", "2:9", "`token` is not an array of tables", "write [[http.token]]"),
     // Impossible values.
     ("[[mqtt]]\nqos = 2\n", "2:7", "`qos` is 2, outside 0 to 1", "choose from 0 to 1"),
     ("[[mqtt]]\nversion = \"3.11\"\n", "2:11", "is \"3.11\", which is not one of", "did you mean \"3.1.1\"?"),
@@ -509,6 +532,9 @@ fn example_with(way: &str) -> String {
 fn every_option_of_the_example_is_shown_with_its_default() {
     // What has no default, and the tables that stand in the example.
     let bare = "
+        [[http.token]]
+        name = \"plc\"
+        token_env = \"PLC_TOKEN\"
         [listen]
         [[mqtt]]
         password_env = \"MQTT_PASSWORD\"
@@ -534,6 +560,7 @@ fn the_example_and_the_reader_know_the_same_options() {
     let secret = secret.display().to_string();
     let by_file = example_with("_file")
         .replace("/etc/gateway/mqtt-password", &secret)
+        .replace("/etc/gateway/plc-token", &secret)
         .replace("/etc/gateway/influx-token", &secret);
     let mut read = std::collections::BTreeSet::new();
     let mut written = read.clone();

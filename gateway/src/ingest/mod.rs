@@ -16,6 +16,7 @@
 //! Decoding of payloads: raw is stored as it came.
 
 pub mod access;
+pub mod http;
 pub mod listen;
 pub mod mqtt;
 pub mod serial;

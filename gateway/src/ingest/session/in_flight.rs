@@ -124,9 +124,8 @@ impl InFlight {
         Self { epoch, first: 0, batches: VecDeque::new(), bytes: 0, acks: 0 }
     }
 
-    /// In memory until it is settled.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.preface.len() + self.replies.len() * size_of::<Reply>()
+        self.bytes
     }
 
     pub(super) fn acks(&self) -> usize {

@@ -19,7 +19,7 @@ pub(in crate::ingest) struct Kept {
     /// With which our filters are subscribed.
     pub(in crate::ingest) qos: u8,
     /// QoS 2 messages that are stored and whose PUBREL has not come. Ascending.
-    pub(super) taken: Vec<u16>,
+    pub(in crate::ingest) taken: Vec<u16>,
 }
 
 impl Kept {
