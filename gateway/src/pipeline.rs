@@ -9,6 +9,7 @@
 //! Business rules: what a record means, when it is acknowledged, where it goes.
 
 mod addresses;
+mod renewal;
 mod retention;
 mod stage;
 
@@ -200,6 +201,8 @@ impl Pipeline {
     fn open_doors(&mut self, mut config: Config) -> Result<(), Error> {
         let (clock, metrics, stop) = (self.clock, &self.metrics.ingest, self.doors.stop_signal());
         if let Some(listen) = config.listen.take() {
+            let guard = ingest::Guard::new("listen", listen.tls.as_ref(), &listen.access, &self.metrics.security)?;
+            self.services.spawn("renewal", renewal::keep(guard, self.services.stop_signal()));
             let listener = Listener::bind(listen)?;
             self.listen_addr = Some(listener.local_addr());
             let run = listener.run(self.queue.appender(), clock, metrics.clone(), stop.clone());

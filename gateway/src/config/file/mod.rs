@@ -13,7 +13,7 @@ use firmware_protocol::decode::{Format, Route, TimeUnit};
 use super::faults::Place;
 use super::reader::{Reader, Section};
 use super::values::Wrong;
-use super::{Config, Directory, Gateway, Http};
+use super::{Config, Credentials, Directory, Gateway, Http};
 use crate::detect;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,12 +30,20 @@ const CHANNELS_MAX: u64 = 100_000;
 /// The detectors compare days; one alone tells nothing.
 const LEARN_MIN: Duration = Duration::from_secs(2 * 86_400);
 
+/// What the configuration names in the file system, and the gateway will use.
+#[derive(Default)]
+pub(super) struct Named {
+    pub(super) directories: Vec<Directory>,
+    pub(super) credentials: Vec<Credentials>,
+}
+
 /// Reads all tables; what is returned is of use only if the reader noted no fault.
-pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
+pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
+    let mut named = Named::default();
     let (gateway, data_place) = gateway(reader);
     let (http, http_place) = http(reader);
-    let mqtt = doors::mqtt(reader, &gateway.name);
-    let (listen, listen_place) = doors::listen(reader);
+    let mqtt = doors::mqtt(reader, &gateway.name, &mut named);
+    let (listen, listen_place) = doors::listen(reader, &mut named);
     if !reader.has("mqtt") && !reader.has("listen") {
         let hint = "add [listen], so that sensors can connect, or [[mqtt]] with a broker to dial";
         reader.fault(Place::File, "has no door: nothing can come in", hint);
@@ -50,9 +58,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
     let decode = decode(reader);
     let detect = detect(reader);
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
-    let (sinks, mut directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
-    directories.insert(0, Directory { path: gateway.data_dir.clone(), place: data_place });
-    (Config { gateway, http, queue, mqtt, listen, decode, detect, sinks }, directories)
+    let (sinks, directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
+    named.directories.push(Directory { path: gateway.data_dir.clone(), place: data_place });
+    named.directories.extend(directories);
+    (Config { gateway, http, queue, mqtt, listen, decode, detect, sinks }, named)
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
@@ -82,6 +91,7 @@ fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
     let default = ([127, 0, 0, 1], 8080).into();
     let bind = s.overridable("bind", default, ("--http", &overrides.http_bind), "GATEWAY_HTTP_BIND", |_| Ok(()));
     let tokens = security::tokens(&mut s);
+    security::http_is_guarded(&mut s, bind, &tokens);
     let place = s.place("bind");
     s.finish();
     (enabled.then_some(Http { bind, tokens }), place)
