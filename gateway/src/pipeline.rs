@@ -9,6 +9,7 @@
 //! Business rules: what a record means, when it is acknowledged, where it goes.
 
 mod addresses;
+mod renewal;
 mod results;
 mod retention;
 mod stage;
@@ -225,6 +226,8 @@ impl Pipeline {
     fn open_doors(&mut self, mut config: Config) -> Result<(), Error> {
         let (clock, metrics, stop) = (self.clock, &self.metrics.ingest, self.doors.stop_signal());
         if let Some(listen) = config.listen.take() {
+            let guard = ingest::Guard::new("listen", listen.tls.as_ref(), &listen.access, &self.metrics.security)?;
+            self.services.spawn("renewal", renewal::keep(guard.clone(), self.services.stop_signal()));
             let listener = Listener::bind(listen)?;
             self.listen_addr = Some(listener.local_addr());
             let results = Results::new(&config.gateway.name);
@@ -234,6 +237,7 @@ impl Pipeline {
                 clock,
                 metrics: metrics.clone(),
                 results: results.clone(),
+                guard,
             };
             self.doors.spawn("listen", listener.run(doorway, stop.clone()));
             self.doors.spawn("results", results::tell(self.view.clone(), results, stop.clone()));

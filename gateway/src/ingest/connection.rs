@@ -17,10 +17,11 @@ use bytes::BytesMut;
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Error;
+use super::access::Denied;
 use super::budget::Share;
 use super::intake::{Intake, Moved};
 use super::meters::Meters;
-use super::session::{Action, Admission, Claim, Close, Decoded, Kept, Opened, Refusal, Refused, Session};
+use super::session::{Action, Admission, Claim, Close, Decoded, Kept, Opened, Refused, Session};
 use super::stream::Stream;
 use crate::clock::Clock;
 use crate::queue::Record;
@@ -146,7 +147,7 @@ impl Connection {
         self.session.admit(admission, now());
     }
 
-    pub(super) fn turn_away(&mut self, why: Refusal) {
+    pub(super) fn turn_away(&mut self, why: Denied) {
         self.session.turn_away(why, now());
     }
 

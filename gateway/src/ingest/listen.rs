@@ -18,20 +18,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::budget::{Budget, Share};
+use super::access::{self, Denied, Grant, Password};
+use super::budget::Budget;
 use super::connection::{Connection, Event};
 use super::intake::Intake;
 use super::meters::Meters;
 use super::results::{Message, Results};
-use super::session::{Admission, Claim, Close, Epoch, Kept, Refusal, Refused, Session};
+use super::session::{Admission, Claim, Close, Epoch, Kept, Refused, Session};
 use super::stream::Stream;
-use super::{Error, ListenConfig};
+use super::{Error, Guard, ListenConfig, tls};
 use crate::clock::Clock;
 use crate::metrics::Ingest;
 use crate::queue::{Appender, Door, Monitor, Record};
@@ -43,6 +44,8 @@ use sessions::{STATE_PREFIX, Seat, Sessions, state_name};
 const BACKLOG: u32 = 1024;
 /// After a failed accept (mostly: no file descriptors left) connections under way get time to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// TLS handshakes under way together: more would only take longer each.
+const HANDSHAKES_MAX: usize = 32;
 /// How often expired sessions and delayed wills are looked for: MQTT counts both in seconds.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -92,6 +95,7 @@ impl Listener {
             doorway,
             meters,
             budget: Budget::default(),
+            handshakes: Semaphore::new(HANDSHAKES_MAX),
             stop: stop.clone(),
         });
         let mut tasks = JoinSet::new();
@@ -127,7 +131,7 @@ impl Listener {
             }
             full = false;
             epoch = Epoch(epoch.0 + 1);
-            tasks.spawn(Client { peer, epoch, hall: hall.clone(), seat: None }.serve(stream));
+            tasks.spawn(Client { peer, epoch, hall: hall.clone(), certificate: None, seat: None }.serve(stream));
         }
         drop(self.socket);
         while let Some(ended) = tasks.join_next().await {
@@ -145,6 +149,7 @@ pub struct Doorway {
     pub clock: Clock,
     pub metrics: Ingest,
     pub results: Results,
+    pub guard: Guard,
 }
 
 /// What all connections of the door share.
@@ -155,6 +160,8 @@ struct Hall {
     sessions: Arc<Sessions>,
     meters: Meters,
     budget: Budget,
+    /// Handshakes cost far more than anything else that a stranger can ask for.
+    handshakes: Semaphore,
     stop: Stop,
 }
 
@@ -214,6 +221,8 @@ struct Client {
     peer: SocketAddr,
     epoch: Epoch,
     hall: Arc<Hall>,
+    /// The name in its certificate.
+    certificate: Option<String>,
     seat: Option<Seat>,
 }
 
@@ -222,14 +231,14 @@ impl Client {
         let hall = self.hall.clone();
         let mut stop = hall.stop.clone();
         let opened = tokio::select! {
-            opened = self.open(tcp, hall.budget.share()) => opened,
+            opened = self.open(tcp) => opened,
             () = stop.requested() => return Ok(()),
         };
         let mut connection = match opened {
             Ok(connection) => connection,
             Err(error) => {
                 hall.meters.disconnected("handshake");
-                debug!(peer = %self.peer, %error, "connection ended before it began");
+                warn!(peer = %self.peer, %error, "connection ended before it began");
                 return Ok(());
             }
         };
@@ -279,14 +288,27 @@ impl Client {
         Ok(())
     }
 
-    async fn open(&self, tcp: TcpStream, share: Share) -> io::Result<Connection> {
-        let hall = &self.hall;
-        let (config, doorway) = (&hall.config, &hall.doorway);
-        let stream = Stream::Plain(tcp);
+    async fn open(&mut self, tcp: TcpStream) -> io::Result<Connection> {
+        let hall = self.hall.clone();
+        let stream = match &hall.doorway.guard.tls {
+            None => Stream::Plain(tcp),
+            Some(server) => {
+                let shaken = timeout(hall.config.connect_timeout, self.shake_hands(server, tcp)).await;
+                shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??
+            }
+        };
+        let doorway = &hall.doorway;
         let assigned_id = format!("client-{:x}-{}", hall.boot, self.epoch.0);
-        let session = Session::accept(config, assigned_id, self.epoch, now());
+        let session = Session::accept(&hall.config, assigned_id, self.epoch, now());
         let intake = Intake::new(doorway.appender.clone());
-        Connection::new(stream, session, intake, share, doorway.clock, hall.meters.clone())
+        Connection::new(stream, session, intake, hall.budget.share(), doorway.clock, hall.meters.clone())
+    }
+
+    async fn shake_hands(&mut self, server: &tls::Server, tcp: TcpStream) -> io::Result<Stream> {
+        let _permit = self.hall.handshakes.acquire().await.map_err(io::Error::other)?;
+        let stream = server.accept(tcp).await?;
+        self.certificate = tls::peer_identity(&stream);
+        Ok(Stream::Tls(Box::new(stream.into())))
     }
 
     /// Lets the client in, or turns it away.
@@ -295,7 +317,7 @@ impl Client {
         let grant = match timeout(self.hall.config.connect_timeout, self.judge(claim)).await {
             Ok(Ok(grant)) => grant,
             Ok(Err(why)) => return connection.turn_away(why),
-            Err(_elapsed) => return connection.turn_away(Refusal::Unavailable),
+            Err(_elapsed) => return connection.turn_away(Denied::Unavailable),
         };
         let seat = self.hall.sessions.seat(client_id.clone(), self.epoch, &self.hall.meters).await;
         let kept = seat.take_kept();
@@ -303,8 +325,15 @@ impl Client {
         connection.admit(Admission { grant, kept }, state_name(&client_id));
     }
 
-    async fn judge(&self, _claim: Claim) -> Result<super::access::Grant, Refusal> {
-        Ok(super::access::Grant)
+    async fn judge(&self, claim: Claim) -> Result<Grant, Denied> {
+        let claim = access::Claim {
+            client_id: claim.client_id,
+            username: claim.username,
+            password: claim.password.map(|password| Password::new(password.expose())),
+            certificate: self.certificate.clone(),
+            peer: self.peer,
+        };
+        self.hall.doorway.guard.access.clone().admit(claim).await
     }
 
     fn tell(&self, connection: &mut Connection, told: Result<Arc<Message>, u64>) {
@@ -349,6 +378,7 @@ impl Client {
             | Close::NoData(_)
             | Close::TurnedAway(_)
             | Close::NotAllowed(_)
+            | Close::Revoked
             | Close::ReceiveMaximum
             | Close::Stalled
             | Close::TopicAlias

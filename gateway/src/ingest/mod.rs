@@ -20,15 +20,18 @@ pub mod http;
 pub mod listen;
 pub mod mqtt;
 pub mod serial;
+pub mod tls;
 
 mod budget;
 mod connection;
+mod guard;
 mod intake;
 mod meters;
 mod results;
 mod session;
 mod stream;
 mod topics;
+mod watched;
 mod wire;
 
 pub use results::Results;
@@ -41,6 +44,7 @@ use std::time::Duration;
 use crate::queue;
 use crate::secret::Secret;
 
+pub use guard::Guard;
 pub use serial::SerialConfig;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,8 @@ pub struct MqttConfig {
     pub session_expiry: Duration,
     /// Longest pause between two attempts to connect (full jitter).
     pub reconnect_max: Duration,
+    /// `None`: plain TCP.
+    pub tls: Option<tls::Client>,
 }
 
 impl Default for MqttConfig {
@@ -96,6 +102,7 @@ impl Default for MqttConfig {
             packet_max_bytes: 256 * 1024,
             session_expiry: Duration::from_secs(7 * 24 * 3600),
             reconnect_max: Duration::from_secs(30),
+            tls: None,
         }
     }
 }
@@ -118,6 +125,9 @@ pub struct ListenConfig {
     pub messages_per_second_max: u32,
     /// The same in bytes of PUBLISH packets.
     pub bytes_per_second_max: u64,
+    /// `None`: plain TCP.
+    pub tls: Option<tls::ServerConfig>,
+    pub access: access::Config,
 }
 
 impl Default for ListenConfig {
@@ -132,6 +142,8 @@ impl Default for ListenConfig {
             sessions_max: 10_000,
             messages_per_second_max: 0,
             bytes_per_second_max: 0,
+            tls: None,
+            access: access::Config::default(),
         }
     }
 }
@@ -143,4 +155,8 @@ pub enum Error {
     Bind { addr: SocketAddr, source: io::Error },
     #[error("records cannot be stored: {0}")]
     Queue(Arc<queue::Error>),
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    #[error(transparent)]
+    Access(#[from] access::Error),
 }

@@ -112,7 +112,10 @@ impl Dial {
 
     async fn dial(&self) -> io::Result<Stream> {
         let tcp = TcpStream::connect((self.config.host.as_str(), self.config.port)).await?;
-        Ok(Stream::Plain(tcp))
+        match &self.config.tls {
+            None => Ok(Stream::Plain(tcp)),
+            Some(client) => Ok(Stream::Tls(Box::new(client.connect(&self.config.host, tcp).await?.into()))),
+        }
     }
 
     fn connection(&mut self, stream: Stream) -> io::Result<Connection> {
@@ -173,6 +176,7 @@ impl Dial {
             | Close::NotOpened
             | Close::TurnedAway(_)
             | Close::NotAllowed(_)
+            | Close::Revoked
             | Close::ReceiveMaximum
             | Close::Stalled
             | Close::TopicAlias

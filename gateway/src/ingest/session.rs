@@ -34,14 +34,14 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::access::Grant;
+use super::access::{Denied, Grant};
 use super::wire::{self, Frame, Packet};
 use super::{ListenConfig, MqttConfig, MqttVersion};
 use crate::clock::Stamp;
 use crate::queue::{Door, Record};
 use crate::secret::Secret;
 
-pub(super) use close::{Close, Refusal};
+pub(super) use close::Close;
 pub(super) use dialer::Subscribe;
 pub(super) use in_flight::{Epoch, Settled, StateChange, Ticket};
 pub(super) use kept::Kept;
@@ -203,9 +203,10 @@ impl Session {
     }
 
     /// Does not let a client in, and says so.
-    pub(super) fn turn_away(&mut self, why: Refusal, now: Instant) {
+    pub(super) fn turn_away(&mut self, why: Denied, now: Instant) {
         if let State::Admitting { .. } = self.core.state {
-            wire::conn_ack_refused(self.core.version, why.code(self.core.version), self.core.speak(now));
+            let (version, code) = (self.core.version, close::conn_ack_code(why, self.core.version));
+            wire::conn_ack_refused(version, code, self.core.speak(now));
             self.close(Close::TurnedAway(why), now);
         }
     }
@@ -256,6 +257,10 @@ impl Session {
     pub(super) fn on_bytes(&mut self, buffer: &mut BytesMut, stamp: Stamp, now: Instant) -> Decoded {
         self.core.heard_at = now;
         self.stamp = stamp;
+        if self.core.grant.as_ref().is_some_and(Grant::is_revoked) {
+            self.close(Close::Revoked, now);
+            return Decoded::NeedsBytes;
+        }
         self.core.skip(buffer);
         let opening = match &mut self.role {
             Role::Dialer(dialer) => {

@@ -15,7 +15,7 @@ use firmware_protocol::decode::{Format, Route, TimeUnit};
 use super::faults::Place;
 use super::reader::{Reader, Section};
 use super::values::Wrong;
-use super::{Config, Directory, Gateway, Http};
+use super::{Config, Credentials, Directory, Gateway, Http};
 use crate::detect;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,12 +32,20 @@ const CHANNELS_MAX: u64 = 100_000;
 /// The detectors compare days; one alone tells nothing.
 const LEARN_MIN: Duration = Duration::from_secs(2 * 86_400);
 
+/// What the configuration names in the file system, and the gateway will use.
+#[derive(Default)]
+pub(super) struct Named {
+    pub(super) directories: Vec<Directory>,
+    pub(super) credentials: Vec<Credentials>,
+}
+
 /// Reads all tables; what is returned is of use only if the reader noted no fault.
-pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
+pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
+    let mut named = Named::default();
     let (gateway, data_place) = gateway(reader);
     let (http, http_place) = http(reader);
-    let mqtt = doors::mqtt(reader, &gateway.name);
-    let (listen, listen_place) = doors::listen(reader);
+    let mqtt = doors::mqtt(reader, &gateway.name, &mut named);
+    let (listen, listen_place) = doors::listen(reader, &mut named);
     let serial = serial::read(reader);
     let takes_http = http.as_ref().is_some_and(|http| http.ingest.is_some());
     if !reader.has("mqtt") && !reader.has("listen") && !reader.has("serial") && !takes_http {
@@ -55,9 +63,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
     let decode = decode(reader);
     let detect = detect(reader);
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
-    let (sinks, mut directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
-    directories.insert(0, Directory { path: gateway.data_dir.clone(), place: data_place });
-    (Config { gateway, http, queue, mqtt, listen, serial, decode, detect, sinks }, directories)
+    let (sinks, directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
+    named.directories.push(Directory { path: gateway.data_dir.clone(), place: data_place });
+    named.directories.extend(directories);
+    (Config { gateway, http, queue, mqtt, listen, serial, decode, detect, sinks }, named)
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
@@ -90,6 +99,7 @@ fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
     let limits = http::limits(&mut s);
     let ingest = http::ingest(&mut s);
     let tokens = security::tokens(&mut s);
+    security::http_is_guarded(&mut s, bind, &tokens);
     let place = s.place("bind");
     s.finish();
     (enabled.then_some(Http { bind, tokens, open_reading, limits, ingest }), place)

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::metrics::{DoorLabel, DoorReason};
+use crate::metrics::{DoorLabel, DoorReason, Security};
 use crate::queue::{self, Log, Queue, QueueSeq, Record};
 use crate::shutdown::{self, Trigger};
 
@@ -38,6 +38,7 @@ impl Door {
             clock: Clock::system(),
             metrics: metrics.clone(),
             results: Results::new("edge"),
+            guard: Guard::new("listen", None, &access::Config::default(), &Security::default()).unwrap(),
         };
         let task = tokio::spawn(listener.run(doorway, stopped));
         Self { addr, queue, _dir: dir, metrics, stop, task }

@@ -2,41 +2,20 @@
 
 use std::time::Duration;
 
-use crate::ingest::MqttVersion;
-use crate::ingest::wire;
+use crate::ingest::access::Denied;
+use crate::ingest::{MqttVersion, wire};
 
-/// Why a client is not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ingest) enum Refusal {
-    BadCredentials,
-    NotAuthorized,
-    IdRejected,
-    /// It could not be found out in time, or what is kept under its id could not be read.
-    Unavailable,
-}
-
-impl Refusal {
-    /// CONNACK's code.
-    pub(super) fn code(self, version: MqttVersion) -> u8 {
-        match (version, self) {
-            (MqttVersion::V311, Self::BadCredentials) => 4,
-            (MqttVersion::V311, Self::NotAuthorized) => 5,
-            (MqttVersion::V311, Self::IdRejected) => 2,
-            (MqttVersion::V311, Self::Unavailable) => 3,
-            (MqttVersion::V5, Self::BadCredentials) => 0x86,
-            (MqttVersion::V5, Self::NotAuthorized) => 0x87,
-            (MqttVersion::V5, Self::IdRejected) => 0x85,
-            (MqttVersion::V5, Self::Unavailable) => 0x88,
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::BadCredentials => "wrong user or password",
-            Self::NotAuthorized => "not authorized",
-            Self::IdRejected => "the client id is not allowed",
-            Self::Unavailable => "the gateway cannot let it in now",
-        }
+/// CONNACK's code for a client that is not let in.
+pub(super) fn conn_ack_code(denied: Denied, version: MqttVersion) -> u8 {
+    match (version, denied) {
+        (MqttVersion::V311, Denied::BadCredentials) => 4,
+        (MqttVersion::V311, Denied::NotAuthorized) => 5,
+        (MqttVersion::V311, Denied::IdRejected) => 2,
+        (MqttVersion::V311, Denied::Unavailable) => 3,
+        (MqttVersion::V5, Denied::BadCredentials) => 0x86,
+        (MqttVersion::V5, Denied::NotAuthorized) => 0x87,
+        (MqttVersion::V5, Denied::IdRejected) => 0x85,
+        (MqttVersion::V5, Denied::Unavailable) => 0x88,
     }
 }
 
@@ -66,8 +45,10 @@ pub(in crate::ingest) enum Close {
     Stalled,
     #[error("no data for {0:?}, although the connection stands; connecting anew")]
     NoData(Duration),
-    #[error("the client was turned away: {}", .0.words())]
-    TurnedAway(Refusal),
+    #[error("the client was turned away: {0}")]
+    TurnedAway(Denied),
+    #[error("the user is gone from the users file, or has another password")]
+    Revoked,
     #[error("the client may not publish to {0:?}; see the rules of `listen`")]
     NotAllowed(String),
     #[error("more messages without acknowledgement than were allowed, see `receive_max`")]
@@ -98,10 +79,8 @@ impl Close {
             Self::Silent(_) => "silent",
             Self::Stalled => "stalled",
             Self::NoData(_) => "no_data",
-            Self::TurnedAway(Refusal::BadCredentials) => "bad_credentials",
-            Self::TurnedAway(Refusal::NotAuthorized) => "not_authorized",
-            Self::TurnedAway(Refusal::IdRejected) => "id_rejected",
-            Self::TurnedAway(Refusal::Unavailable) => "unavailable",
+            Self::TurnedAway(denied) => denied.label(),
+            Self::Revoked => "revoked",
             Self::NotAllowed(_) => "not_allowed",
             Self::ReceiveMaximum => "receive_max",
             Self::TopicAlias => "topic_alias",
@@ -130,6 +109,7 @@ impl Close {
             | Self::Silent(_)
             | Self::NoData(_)
             | Self::TurnedAway(_)
+            | Self::Revoked
             | Self::Stalled
             | Self::Unexpected(_) => false,
         }
@@ -153,6 +133,7 @@ impl Close {
             Self::Silent(_) => Some(0x8d),
             Self::NoData(_) => Some(0x00),
             Self::NotAllowed(_) => Some(0x87),
+            Self::Revoked => Some(0x98),
             Self::ReceiveMaximum => Some(0x93),
             Self::TopicAlias => Some(0x94),
             Self::TopicInvalid => Some(0x90),
@@ -174,6 +155,7 @@ impl Close {
             | Self::NotOpened
             | Self::Stalled
             | Self::TurnedAway(_)
+            | Self::Revoked
             | Self::NotAllowed(_)
             | Self::ReceiveMaximum
             | Self::TopicAlias

@@ -6,10 +6,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::close::conn_ack_code;
 use super::core::{Aliases, Core};
 use super::rate::Rate;
-use super::{Action, Admission, Claim, Close, OUTPUT_MAX_BYTES, Opened, Refusal, State, TOPIC_ALIAS_MAX};
+use super::{Action, Admission, Claim, Close, OUTPUT_MAX_BYTES, Opened, State, TOPIC_ALIAS_MAX};
 use crate::clock::Stamp;
+use crate::ingest::access::Denied;
 use crate::ingest::wire::{self, Accepted, Connect, Packet, Will};
 use crate::ingest::{ListenConfig, MqttVersion, topics};
 use crate::queue::{Door, Flags, Record};
@@ -134,7 +136,11 @@ impl Listener {
         if let Some(will) = &connect.will
             && !grant.may_publish(&will.topic)
         {
-            wire::conn_ack_refused(connect.version, Refusal::NotAuthorized.code(connect.version), core.speak(now));
+            wire::conn_ack_refused(
+                connect.version,
+                conn_ack_code(Denied::NotAuthorized, connect.version),
+                core.speak(now),
+            );
             return Err(Close::NotAllowed(String::from_utf8_lossy(&will.topic).into_owned()));
         }
         let asked_s = match connect.version {

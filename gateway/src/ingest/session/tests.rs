@@ -25,6 +25,8 @@ struct Rig {
     refused: Vec<Refused>,
     /// What is kept of the client that is to be admitted.
     kept: Option<Kept>,
+    /// `None`: everything.
+    may_publish: Option<&'static [&'static str]>,
     closed: Option<Close>,
 }
 
@@ -38,6 +40,7 @@ impl Rig {
             news: Vec::new(),
             refused: Vec::new(),
             kept: None,
+            may_publish: None,
             closed: None,
         }
     }
@@ -99,7 +102,8 @@ impl Rig {
                     }
                 }
                 Action::Admit(_) => {
-                    let admission = Admission { grant: Grant::default(), kept: self.kept.take() };
+                    let grant = Grant::for_tests(self.may_publish);
+                    let admission = Admission { grant, kept: self.kept.take() };
                     self.session.admit(admission, self.now);
                 }
                 Action::Refused(refused) => self.refused.push(refused),

@@ -141,7 +141,7 @@ fn connack_waits_until_the_session_that_it_promises_is_durable() {
     rig.session.on_bytes(&mut kept_connect(MqttVersion::V5, 600, None), STAMP, rig.now);
     assert!(matches!(rig.session.poll(), Some(Action::Admit(claim)) if claim.client_id == "sensor"));
     assert!(!rig.session.takes_bytes(), "nothing is read before the client is let in");
-    rig.session.admit(Admission { grant: Grant::default(), kept: None }, rig.now);
+    rig.session.admit(Admission { grant: Grant::for_tests(None), kept: None }, rig.now);
     let Some(Action::Append { ticket, state: Some(Some(_)), .. }) = rig.session.poll() else { panic!("a state") };
     assert_eq!(rig.sent(), "");
     rig.session.on_appended(rig.now);

@@ -104,3 +104,64 @@ fn a_packet_too_long_that_is_no_message_ends_the_connection() {
     rig.hear(&[0x90, 0x80, 0x80, 0x01]);
     assert_eq!(rig.closed.map(|why| why.label()), Some("too_large"));
 }
+
+fn with_rules(version: MqttVersion) -> Rig {
+    let mut rig = Rig::listener();
+    rig.may_publish = Some(&["sensors/#"]);
+    rig.hear(&connect_bytes(version, "sensor", true, 10));
+    rig.sent();
+    rig
+}
+
+#[test]
+fn a_v5_client_is_told_which_message_it_may_not_publish_and_stays() {
+    let mut rig = with_rules(MqttVersion::V5);
+    let publish = |first, topic, id| publish_bytes(MqttVersion::V5, first, topic, id, b"1");
+    rig.hear(&[publish(0x32, "sensors/a", 1), publish(0x32, "other", 2), publish(0x34, "other", 3)].concat());
+    assert_eq!(rig.receipt(0), Settled { records: 1, payload_bytes: 1, acks: 1 });
+    assert_eq!(rig.sent(), [&acks(&[1])[..], &[0x40, 3, 0, 2, 0x87], &[0x50, 3, 0, 3, 0x87]].concat());
+    assert_eq!(rig.refused.len(), 2);
+    assert_eq!(rig.closed, None);
+}
+
+#[test]
+fn a_3_1_1_client_is_cut_off_rather_than_told_that_a_message_is_stored() {
+    let mut rig = with_rules(MqttVersion::V311);
+    rig.hear(&publish_bytes(MqttVersion::V311, 0x30, "other", 0, b"1"));
+    assert_eq!((rig.refused.len(), rig.closed.clone()), (1, None), "QoS 0 promises nothing");
+    rig.hear(&publish_bytes(MqttVersion::V311, 0x32, "other", 2, b"1"));
+    assert_eq!((rig.closed.clone(), rig.sent()), (Some(Close::NotAllowed("other".into())), Bytes::new()));
+}
+
+#[test]
+fn a_client_that_is_turned_away_hears_why_in_its_own_words() {
+    for (version, expected) in [(MqttVersion::V311, &[0x20, 2, 0, 4][..]), (MqttVersion::V5, &[0x20, 3, 0, 0x86, 0])] {
+        let mut rig = Rig::listener();
+        rig.session.on_bytes(&mut connect_bytes(version, "sensor", true, 10), STAMP, rig.now);
+        assert!(matches!(rig.session.poll(), Some(Action::Admit(_))));
+        rig.session.turn_away(Denied::BadCredentials, rig.now);
+        rig.act();
+        assert_eq!((&rig.sent()[..], rig.closed), (expected, Some(Close::TurnedAway(Denied::BadCredentials))));
+    }
+}
+
+#[test]
+fn refusals_are_bounded_while_the_queue_takes_nothing() {
+    let mut rig = with_rules(MqttVersion::V5);
+    rig.session.on_bytes(
+        &mut BytesMut::from(&publish_bytes(MqttVersion::V5, 0x32, "sensors/a", 1, b"1")[..]),
+        STAMP,
+        rig.now,
+    );
+    assert!(matches!(rig.session.poll(), Some(Action::Append { .. })));
+    rig.session.on_appended(rig.now);
+    let release: Vec<u8> = (0..1_000).flat_map(|_| [0x62, 2, 0, 9]).collect();
+    let mut read = 0;
+    while rig.session.takes_bytes() {
+        rig.session.on_bytes(&mut BytesMut::from(&release[..]), STAMP, rig.now);
+        while rig.session.poll().is_some() {}
+        read += 1;
+        assert!(read < 1_000, "nothing ends it");
+    }
+    assert!(rig.session.in_flight_bytes() < 2 * IN_FLIGHT_MAX_BYTES);
+}
