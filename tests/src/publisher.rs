@@ -1,6 +1,9 @@
 //! One MQTT 3.1.1 connection that publishes with QoS 1 and knows what was acknowledged.
 //!
 //! Built on rumqttc's packets alone: its client would hide which message a PUBACK was for, and when it repeats one.
+//!
+//! # Not here
+//! QoS 2: [`crate::once`].
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -59,18 +62,26 @@ impl Connection {
     /// # Errors
     /// Nobody answers there, or the client is refused.
     pub async fn open(target: &Target, client_id: &str) -> Result<Self> {
+        // Without keep-alive: a test may hold back acknowledgements for as long as it likes.
+        let (connection, _) = Self::open_as(target, Connect { keep_alive: 0, ..Connect::new(client_id) }).await?;
+        Ok(connection)
+    }
+
+    /// The connection, and whether the other side has kept the client's session.
+    ///
+    /// # Errors
+    /// Nobody answers there, or the client is refused.
+    pub async fn open_as(target: &Target, connect: Connect) -> Result<(Self, bool)> {
         let stream = TcpStream::connect(target.address()?).await?;
         stream.set_nodelay(true)?;
         let (received, unsent) = (BytesMut::new(), BytesMut::new());
         let mut connection = Self { stream, received, unsent, inflight: VecDeque::new(), last_id: 0 };
-        // Without keep-alive: a test may hold back acknowledgements for as long as it likes.
-        let connect = Connect { keep_alive: 0, ..Connect::new(client_id) };
-        Packet::Connect(connect).write(&mut connection.unsent, PACKET_MAX_BYTES)?;
+        connection.add(&Packet::Connect(connect))?;
         connection.flush().await?;
         let answer = connection.read_packet().await?;
         let Packet::ConnAck(ack) = answer else { bail!("CONNECT was answered with {answer:?}") };
         ensure!(ack.code == ConnectReturnCode::Success, "refused: {:?}", ack.code);
-        Ok(connection)
+        Ok((connection, ack.session_present))
     }
 
     pub fn inflight(&self) -> usize {
@@ -86,8 +97,14 @@ impl Connection {
         let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload);
         publish.pkid = self.last_id;
         publish.dup = redelivery;
-        Packet::Publish(publish).write(&mut self.unsent, PACKET_MAX_BYTES)?;
+        self.add(&Packet::Publish(publish))?;
         self.inflight.push_back(self.last_id);
+        Ok(())
+    }
+
+    /// Adds any packet to what the next [`Self::flush`] sends.
+    pub(crate) fn add(&mut self, packet: &Packet) -> Result<()> {
+        packet.write(&mut self.unsent, PACKET_MAX_BYTES)?;
         Ok(())
     }
 
@@ -110,7 +127,20 @@ impl Connection {
         Ok(Ack { position })
     }
 
-    async fn read_packet(&mut self) -> Result<Packet> {
+    /// PINGREQ and its answer; nothing else may be due.
+    ///
+    /// # Errors
+    /// The connection is lost, or the other side said something else.
+    pub async fn ping(&mut self) -> Result<()> {
+        self.add(&Packet::PingReq)?;
+        self.flush().await?;
+        let packet = self.read_packet().await?;
+        ensure!(packet == Packet::PingResp, "expected a PINGRESP, received {packet:?}");
+        Ok(())
+    }
+
+    /// Safe to cancel.
+    pub(crate) async fn read_packet(&mut self) -> Result<Packet> {
         loop {
             match Packet::read(&mut self.received, PACKET_MAX_BYTES) {
                 Ok(packet) => return Ok(packet),
