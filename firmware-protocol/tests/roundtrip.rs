@@ -170,7 +170,7 @@ fn decode_all_ways(payload: &[u8]) {
     let decoder = routes();
     let mut out = Measurement::default();
     for topic in ["f/a", "j/a/b", "j/a", "s/a", "else", ""] {
-        let message = Incoming { topic, payload, received_at: EventTime(i64::MAX) };
+        let message = Incoming { topic, payload, received_at: EventTime(i64::MAX), is_replay: false };
         if let Ok(route) = decoder.decode(message, &mut out) {
             assert!(!out.device().is_empty());
             assert!(out.readings.iter().all(|r| r.value.is_finite() && !out.channel(r.channel).is_empty()));

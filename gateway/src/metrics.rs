@@ -62,6 +62,7 @@ pub struct SinkReason {
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     pub ingest: Ingest,
+    pub frames: Frames,
     pub queue: Queue,
     pub detect: Detect,
     pub forward: Forward,
@@ -80,6 +81,23 @@ pub struct Ingest {
     pub connects: Family<DoorLabel, Counter>,
     /// Connections lost or attempts failed, by reason.
     pub disconnects: Family<DoorReason, Counter>,
+}
+
+/// Firmware frames, which say who they are.
+#[derive(Clone, Debug, Default)]
+pub struct Frames {
+    /// Acknowledged, and not stored a second time.
+    pub repeats: Family<DoorLabel, Counter>,
+    /// Told by gap records.
+    pub missing: Counter,
+    /// Stored after a gap record had told that they are missing.
+    pub after_all: Counter,
+    /// Stored although they may be repeats: too far back to tell.
+    pub unknown: Counter,
+    /// Stored under an identity that another frame had.
+    pub reused: Counter,
+    /// Whose sequences are remembered.
+    pub devices: Gauge,
 }
 
 #[derive(Clone, Debug)]
@@ -193,6 +211,23 @@ impl Metrics {
         r.register("connections", "Connections open now", m.connections.clone());
         r.register("connects", "Connections made", m.connects.clone());
         r.register("disconnects", "Connections lost or attempts failed, by reason", m.disconnects.clone());
+        r.register(
+            "repeats",
+            "Firmware frames that came before: acknowledged, and not stored a second time",
+            self.frames.repeats.clone(),
+        );
+
+        let r = root.sub_registry_with_prefix("frames");
+        let m = &self.frames;
+        r.register("missing", "Firmware frames that gap records tell to be missing", m.missing.clone());
+        r.register("after_all", "Firmware frames that came after a gap record told of them", m.after_all.clone());
+        r.register("unknown", "Firmware frames stored, though too far back to tell from repeats", m.unknown.clone());
+        r.register(
+            "reused",
+            "Firmware frames with the identity of another one, stored: a device had one boot id twice",
+            m.reused.clone(),
+        );
+        r.register("devices", "Devices whose frames are remembered", m.devices.clone());
 
         let r = root.sub_registry_with_prefix("queue");
         let m = &self.queue;

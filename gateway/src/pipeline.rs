@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use crate::clock::{Clock, SharedClockMap};
 use crate::config::Config;
+use crate::frames::Frames;
 use crate::http::Readiness;
 use crate::ingest::listen::Listener;
 use crate::losses::Losses;
@@ -112,7 +113,8 @@ impl Pipeline {
         let (clock, clock_map) = (Clock::system(), SharedClockMap::default());
         clock_map.observe(&clock);
         let losses = Losses::new(decoder.clone(), clock, clock_map.clone(), CLOCK_STATE);
-        let queue = Queue::open_with(&config.queue, metrics.queue.clone(), Box::new(losses))?;
+        let frames = Frames::new(&config.frames, clock_map.clone(), metrics.frames.clone());
+        let queue = Queue::open_with(&config.queue, metrics.queue.clone(), Box::new(losses), Some(Box::new(frames)))?;
         let monitor = queue.monitor();
         Ok(Self {
             clock,

@@ -43,6 +43,15 @@ pub struct Incoming<'a> {
     pub topic: &'a str,
     pub payload: &'a [u8],
     pub received_at: EventTime,
+    /// A broker's retained copy: its receipt says nothing about when it was measured.
+    pub is_replay: bool,
+}
+
+impl Incoming<'_> {
+    /// Stands for the time of measurement where the message names none.
+    fn measured_at(&self) -> Option<EventTime> {
+        (!self.is_replay).then_some(self.received_at)
+    }
 }
 
 /// The configured routes, ready to decode.
@@ -87,14 +96,14 @@ impl Decoder {
         out.clear();
         let (pattern, route, captures) = self.find(message.topic).ok_or(DecodeError::NoRoute)?;
         match route.content(message.payload) {
-            Content::Frame(bytes) => frame::decode(bytes, message.received_at, out)?,
+            Content::Frame(bytes) => frame::decode(bytes, message.measured_at(), out)?,
             Content::Json(bytes) => {
                 let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
                 let from_payload = !pattern.names_device() && route.device_field.is_some();
                 if !from_payload {
                     set_device(captures.device.unwrap_or(message.topic), out)?;
                 }
-                json::decode(text, &json::Rules { route, captures, from_payload }, message.received_at, out)?;
+                json::decode(text, &json::Rules { route, captures, from_payload }, message.measured_at(), out)?;
             }
             Content::Scalar(bytes) => {
                 let value = scalar::parse(bytes)?;
@@ -105,7 +114,8 @@ impl Decoder {
                 let name = captures.channel.unwrap_or(&route.channel);
                 check_length("channel name", name, CHANNEL_NAME_MAX_BYTES)?;
                 let channel = out.push_channel(name);
-                out.readings.push(Reading { channel, at: message.received_at, value });
+                let at = message.measured_at().ok_or(DecodeError::Retained)?;
+                out.readings.push(Reading { channel, at, value });
             }
         }
         if out.readings.is_empty() { Err(DecodeError::NoReadings) } else { Ok(route) }

@@ -150,7 +150,7 @@ impl Running {
         let received_at = self.task.clock_map.resolve(record.received);
         let decoded = match std::str::from_utf8(&record.topic) {
             Ok(topic) => {
-                let message = Incoming { topic, payload: &record.payload, received_at };
+                let message = Incoming { topic, payload: &record.payload, received_at, is_replay: record.is_replay() };
                 self.task.decoder.decode(message, &mut self.measurement).map(drop)
             }
             Err(_) => Err(DecodeError::NotUtf8),
@@ -280,6 +280,7 @@ fn reason(error: &DecodeError) -> &'static str {
         DecodeError::BadTime(_) => "bad_time",
         DecodeError::TooLarge { .. } => "too_large",
         DecodeError::NoReadings => "no_readings",
+        DecodeError::Retained => "retained",
         _ => "other",
     }
 }

@@ -1,6 +1,7 @@
 //! Which tables and keys there are, their defaults and bounds, and what must hold between them.
 
 mod doors;
+mod frames;
 mod queue;
 mod sinks;
 
@@ -47,11 +48,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
         reader.fault(http_place.max(listen_place), message, "give one of them another port");
     }
     let decode = decode(reader);
+    let frames = frames::read(reader);
     let detect = detect(reader);
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
     let (sinks, mut directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
     directories.insert(0, Directory { path: gateway.data_dir.clone(), place: data_place });
-    (Config { gateway, http, queue, mqtt, listen, decode, detect, sinks }, directories)
+    (Config { gateway, http, queue, mqtt, listen, decode, frames, detect, sinks }, directories)
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
