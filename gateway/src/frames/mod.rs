@@ -55,7 +55,7 @@ impl Default for Config {
 }
 
 /// The queue's [`Admission`].
-pub(crate) struct Frames {
+pub struct Frames {
     devices: Devices,
     clock_map: SharedClockMap,
     metrics: metrics::Frames,
@@ -68,7 +68,8 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    pub(crate) fn new(config: &Config, clock_map: SharedClockMap, metrics: metrics::Frames) -> Self {
+    /// `clock_map` gives the times of gap records.
+    pub fn new(config: &Config, clock_map: SharedClockMap, metrics: metrics::Frames) -> Self {
         let (missing, reused, received) = (Vec::new(), None, Stamp::default());
         Self { devices: Devices::new(config), clock_map, metrics, missing, reused, received }
     }
@@ -91,10 +92,8 @@ impl Frames {
 }
 
 impl Admission for Frames {
-    fn restore(&mut self, snapshot: &[u8]) {
-        if let Err(error) = self.devices.restore(snapshot) {
-            tracing::error!(%error, "Which frames came before cannot be read; what is delivered again may be stored again.");
-        }
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        self.devices.restore(snapshot).map_err(|error| error.to_string())
     }
 
     fn learn(&mut self, record: &Record) {

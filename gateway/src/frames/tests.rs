@@ -240,7 +240,7 @@ fn run(config: &Config, steps: Vec<Step>) -> Result<usize, TestCaseError> {
             }
             Step::Crash => {
                 let mut anew = Frames::new(config, SharedClockMap::default(), metrics::Frames::default());
-                anew.restore(&snapshot);
+                anew.restore(&snapshot).unwrap();
                 since.iter().for_each(|record| anew.learn(record));
                 prop_assert!(anew.snapshot() == frames.snapshot(), "a crash makes a difference");
                 prop_assert!(anew.take().is_empty(), "what was told is told again");

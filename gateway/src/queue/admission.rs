@@ -16,7 +16,10 @@ pub enum Admit {
 /// and, to `learn`, the records that were stored since. So a repeat, and the time, must change nothing in it.
 pub trait Admission: Send {
     /// Called once, before anything else, with what `snapshot` gave last.
-    fn restore(&mut self, snapshot: &[u8]);
+    ///
+    /// # Errors
+    /// Why it is of no use; all records that are still held are learned instead.
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String>;
 
     /// A record that was admitted in an earlier run; whatever came of it is stored as well.
     fn learn(&mut self, record: &Record);

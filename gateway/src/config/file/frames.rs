@@ -8,7 +8,7 @@ use crate::frames::Config;
 
 /// Shorter than this, a message that merely overtook another would be told as missing.
 const GAP_AFTER_MIN: Duration = SECOND;
-/// Some 400 bytes each.
+/// Some 600 bytes each.
 const DEVICES_MAX: u64 = 100_000;
 const DEVICES_MIN: u64 = 100;
 

@@ -26,10 +26,11 @@ fn id(record: &Record) -> u64 {
 }
 
 impl Admission for Once {
-    fn restore(&mut self, snapshot: &[u8]) {
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
         let (ids, rest) = snapshot.as_chunks::<8>();
         assert!(rest.is_empty());
         self.ids = ids.iter().map(|id| u64::from_le_bytes(*id)).collect();
+        Ok(())
     }
 
     fn learn(&mut self, record: &Record) {
@@ -105,11 +106,13 @@ impl Story {
         Ok(())
     }
 
+    /// The sink follows at once, or lags: generations go before and after the next one's snapshot.
     fn go_on(&mut self, queue: &Queue, seed: u64) -> Result<(), String> {
+        let each = 1 + seed % 3;
         let (mut sink, mut next) = (queue.reader("sink"), randomness(seed));
         for round in 0..ROUNDS {
             self.append(queue, &mut next)?;
-            if round % 3 == 2 {
+            if round % each == 0 {
                 self.drain(&mut sink)?;
             }
         }
@@ -227,6 +230,6 @@ fn after_a_fault_that_passes_each_record_is_stored_once() {
             story.end(&start_with(&config, LogEngine, once()).unwrap());
             faults.failed() > 0
         });
-        assert!(operations > 30, "{operations}");
+        assert!(operations > 20, "{operations}");
     }
 }

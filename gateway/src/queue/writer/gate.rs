@@ -7,6 +7,8 @@
 //! - A snapshot is written once in each generation, by the commit after the one that began it, and at a clean end: so a
 //!   restart reads at most what one generation holds, and a clean one nothing.
 
+use std::fmt::Display;
+
 use super::Writer;
 use crate::queue::admission::{Admission, Admit};
 use crate::queue::block;
@@ -44,14 +46,13 @@ impl Gate {
             match patiently(|| view.state(STATE), Result::is_err) {
                 Ok(state) => {
                     if let Some((seq, snapshot)) = state.as_deref().and_then(<[u8]>::split_first_chunk::<SEQ_BYTES>) {
-                        covered = QueueSeq(u64::from_le_bytes(*seq));
-                        admission.restore(snapshot);
+                        match admission.restore(snapshot) {
+                            Ok(()) => covered = QueueSeq(u64::from_le_bytes(*seq)),
+                            Err(reason) => warn_of_repeats(&reason),
+                        }
                     }
                 }
-                Err(error) if error.is_damage() => tracing::error!(
-                    %error,
-                    "What was received before cannot be read; what is delivered again may be stored again."
-                ),
+                Err(error) if error.is_damage() => warn_of_repeats(&error),
                 Err(error) => return Err(error),
             }
         }
@@ -82,10 +83,7 @@ impl Gate {
                     continue;
                 }
                 Err(error) => {
-                    tracing::error!(
-                        %error, from = at.0,
-                        "Records of the last run cannot be read; what of them is delivered again may be stored again."
-                    );
+                    warn_of_repeats(&error);
                     break;
                 }
             };
@@ -133,6 +131,10 @@ impl Gate {
     pub(super) fn keeps_from(&self) -> QueueSeq {
         if self.admission.is_some() { self.covered } else { QueueSeq(u64::MAX) }
     }
+}
+
+fn warn_of_repeats(reason: &dyn Display) {
+    tracing::error!(%reason, "Not all that was received before can be read; what of it comes again may be stored again.");
 }
 
 /// Reads again what cannot be read: some disks fail now and then.
