@@ -82,6 +82,7 @@ pub struct Metrics {
     pub ingest: Ingest,
     pub serial: Serial,
     pub security: Security,
+    pub frames: Frames,
     pub queue: Queue,
     pub detect: Detect,
     pub forward: Forward,
@@ -129,6 +130,23 @@ pub struct Security {
     pub logins: Family<DoorOutcome, Counter>,
     /// Passwords that had to be hashed, for they were not known yet.
     pub password_hashes: Counter,
+}
+
+/// Firmware frames, which say who they are.
+#[derive(Clone, Debug, Default)]
+pub struct Frames {
+    /// Acknowledged, and not stored a second time.
+    pub repeats: Family<DoorLabel, Counter>,
+    /// Told by gap records.
+    pub missing: Counter,
+    /// Stored after a gap record had told that they are missing.
+    pub after_all: Counter,
+    /// Stored although they may be repeats: too far back to tell.
+    pub unknown: Counter,
+    /// Stored under an identity that another frame had.
+    pub reused: Counter,
+    /// Whose sequences are remembered.
+    pub devices: Gauge,
 }
 
 #[derive(Clone, Debug)]
@@ -242,6 +260,11 @@ impl Metrics {
         r.register("connections", "Connections open now", m.connections.clone());
         r.register("connects", "Connections made", m.connects.clone());
         r.register("disconnects", "Connections lost or attempts failed, by reason", m.disconnects.clone());
+        r.register(
+            "repeats",
+            "Firmware frames that came before: acknowledged, and not stored a second time",
+            self.frames.repeats.clone(),
+        );
         r.register("sessions_kept", "Sessions that listen keeps for clients that are away", m.sessions_kept.clone());
         r.register(
             "results_dropped",
@@ -278,6 +301,18 @@ impl Metrics {
         r.register("logins", "Clients that asked to come in, by outcome", m.logins.clone());
         r.register("password_hashes", "Passwords hashed, for they were not known yet", m.password_hashes.clone());
         r.register("users_reloads", "Users read again, by outcome: renewed, refused", m.users_reloads.clone());
+
+        let r = root.sub_registry_with_prefix("frames");
+        let m = &self.frames;
+        r.register("missing", "Firmware frames that gap records tell to be missing", m.missing.clone());
+        r.register("after_all", "Firmware frames that came after a gap record told of them", m.after_all.clone());
+        r.register("unknown", "Firmware frames stored, though too far back to tell from repeats", m.unknown.clone());
+        r.register(
+            "reused",
+            "Firmware frames with the identity of another one, stored: a device had one boot id twice",
+            m.reused.clone(),
+        );
+        r.register("devices", "Devices whose frames are remembered", m.devices.clone());
 
         let r = root.sub_registry_with_prefix("queue");
         let m = &self.queue;

@@ -25,6 +25,7 @@ use tracing::{info, warn};
 
 use crate::clock::{Clock, SharedClockMap};
 use crate::config::{self, Config};
+use crate::frames::Frames;
 use crate::http::{Login, Readiness};
 use crate::ingest::Results;
 use crate::ingest::access::tokens::Tokens;
@@ -116,7 +117,8 @@ impl Pipeline {
         let (clock, clock_map) = (Clock::system(), SharedClockMap::default());
         clock_map.observe(&clock);
         let losses = Losses::new(decoder.clone(), clock, clock_map.clone(), CLOCK_STATE);
-        let queue = Queue::open_with(&config.queue, metrics.queue.clone(), Box::new(losses))?;
+        let frames = Frames::new(&config.frames, clock_map.clone(), metrics.frames.clone());
+        let queue = Queue::open_with(&config.queue, metrics.queue.clone(), Box::new(losses), Some(Box::new(frames)))?;
         let monitor = queue.monitor();
         Ok(Self {
             clock,

@@ -41,7 +41,7 @@ use std::time::Duration;
 use firmware_protocol::decode::Route;
 use toml::de::DeTable;
 
-use crate::{detect, forward, http, ingest, queue};
+use crate::{detect, forward, frames, http, ingest, queue};
 
 pub use effective::Effective;
 pub use faults::{Fault, Faults, Place};
@@ -64,6 +64,7 @@ pub struct Config {
     pub listen: Option<ingest::ListenConfig>,
     pub serial: Vec<ingest::SerialConfig>,
     pub decode: Vec<Route>,
+    pub frames: frames::Config,
     /// `None`: detection is off; records are forwarded all the same.
     pub detect: Option<detect::Config>,
     pub sinks: Vec<forward::SinkConfig>,

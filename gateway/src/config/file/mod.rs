@@ -1,6 +1,7 @@
 //! Which tables and keys there are, their defaults and bounds, and what must hold between them.
 
 mod doors;
+mod frames;
 mod http;
 mod queue;
 mod security;
@@ -61,12 +62,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
         reader.fault(http_place.max(listen_place), message, "give one of them another port");
     }
     let decode = decode(reader);
+    let frames = frames::read(reader);
     let detect = detect(reader);
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
     let (sinks, directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
     named.directories.push(Directory { path: gateway.data_dir.clone(), place: data_place });
     named.directories.extend(directories);
-    (Config { gateway, http, queue, mqtt, listen, serial, decode, detect, sinks }, named)
+    (Config { gateway, http, queue, mqtt, listen, serial, decode, frames, detect, sinks }, named)
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
