@@ -83,6 +83,10 @@ mod tests {
     const PAYLOAD: &[u8] = br#"{"ts":1763730000000,"temperature":21.5}"#;
 
     fn encode(schema: Schema, gateway: &str, payload: &[u8]) -> Result<String, Undeliverable> {
+        encode_as("", schema, gateway, payload)
+    }
+
+    fn encode_as(content_type: &str, schema: Schema, gateway: &str, payload: &[u8]) -> Result<String, Undeliverable> {
         let envelope = Envelope {
             schema,
             gateway,
@@ -92,7 +96,7 @@ mod tests {
             door: "mqtt",
             retained: false,
             identity: None,
-            content_type: "",
+            content_type,
         };
         let mut headers = Vec::new();
         envelope.write_headers(|key, value| headers.push((key, value.to_vec())));
@@ -106,6 +110,15 @@ mod tests {
     fn a_raw_record_becomes_the_point_that_the_gateway_itself_would_write() {
         let line = encode(Schema::Raw, "gw", PAYLOAD).unwrap();
         assert_eq!(line, "sensor,device=pump,gateway=gw temperature=21.5 1763730000000000007\n");
+    }
+
+    #[test]
+    fn the_content_type_travels_with_the_record_and_decides() {
+        let payload = b"sensor,gateway=elsewhere temperature=21.5 1763730000";
+        let content_type = "application/vnd.influx.line-protocol; precision=s";
+        let line = encode_as(content_type, Schema::Raw, "gw", payload).unwrap();
+        assert_eq!(line, "sensor,device=pump,gateway=gw temperature=21.5 1763730000000000007\n");
+        assert_eq!(encode(Schema::Raw, "gw", payload).unwrap_err().reason, "not_a_number");
     }
 
     #[test]

@@ -215,7 +215,9 @@ async fn of_10_000_lines_the_one_that_is_bad_is_told_by_its_number_and_the_rest_
     assert_eq!(answer["errors"][0]["line"], 7_777);
     assert!(answer["errors"][0]["reason"].as_str().unwrap().contains("column 6"), "{answer}");
     let expected = lines.iter().filter(|l| !l.contains("oops")).map(|l| Bytes::from(l.trim().to_owned()));
-    assert!(running.records().into_iter().map(|r| r.payload).eq(expected), "in order, none twice");
+    let records = running.records();
+    assert!(records.iter().map(|r| r.payload.clone()).eq(expected), "in order, none twice");
+    assert!(records.is_sorted_by(|a, b| a.received < b.received), "databases keep one point per time");
     assert_eq!(running.refused("json"), 1);
 }
 
