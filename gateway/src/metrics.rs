@@ -27,6 +27,12 @@ pub struct DoorReason {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DoorOutcome {
+    pub door: &'static str,
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LogLabel {
     pub log: &'static str,
 }
@@ -62,6 +68,7 @@ pub struct SinkReason {
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     pub ingest: Ingest,
+    pub security: Security,
     pub queue: Queue,
     pub detect: Detect,
     pub forward: Forward,
@@ -80,6 +87,18 @@ pub struct Ingest {
     pub connects: Family<DoorLabel, Counter>,
     /// Connections lost or attempts failed, by reason.
     pub disconnects: Family<DoorReason, Counter>,
+}
+
+/// Who comes in, and by which certificates.
+#[derive(Clone, Debug, Default)]
+pub struct Security {
+    /// End of the certificate in force, seconds since 1970.
+    pub certificate_expires: Family<DoorLabel, Gauge>,
+    pub tls_reloads: Family<DoorOutcome, Counter>,
+    pub users_reloads: Family<DoorOutcome, Counter>,
+    pub logins: Family<DoorOutcome, Counter>,
+    /// Passwords that had to be hashed, for they were not known yet.
+    pub password_hashes: Counter,
 }
 
 #[derive(Clone, Debug)]
@@ -193,6 +212,20 @@ impl Metrics {
         r.register("connections", "Connections open now", m.connections.clone());
         r.register("connects", "Connections made", m.connects.clone());
         r.register("disconnects", "Connections lost or attempts failed, by reason", m.disconnects.clone());
+
+        let m = &self.security;
+        let r = root.sub_registry_with_prefix("tls");
+        r.register_with_unit(
+            "certificate_expires_timestamp",
+            "When the certificate in force ends, since 1970",
+            Unit::Seconds,
+            m.certificate_expires.clone(),
+        );
+        r.register("reloads", "Certificates read again, by outcome: renewed, refused", m.tls_reloads.clone());
+        let r = root.sub_registry_with_prefix("access");
+        r.register("logins", "Clients that asked to come in, by outcome", m.logins.clone());
+        r.register("password_hashes", "Passwords hashed, for they were not known yet", m.password_hashes.clone());
+        r.register("users_reloads", "Users read again, by outcome: renewed, refused", m.users_reloads.clone());
 
         let r = root.sub_registry_with_prefix("queue");
         let m = &self.queue;

@@ -31,6 +31,7 @@ mod source;
 mod tests;
 mod urls;
 mod values;
+mod warnings;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -83,6 +84,8 @@ pub struct Http {
     pub bind: SocketAddr,
     /// Who may send messages; none: whoever reaches the address.
     pub tokens: Vec<ingest::access::tokens::TokenConfig>,
+    /// `None`: connections are plain TCP.
+    pub tls: Option<ingest::tls::ServerConfig>,
     /// Whether page and metrics need no token, though `bind` is no loopback address.
     pub open_reading: bool,
     pub limits: http::Limits,
@@ -93,7 +96,7 @@ pub struct Http {
 impl Http {
     /// Page and metrics alone, all else by default.
     pub fn on(bind: SocketAddr) -> Self {
-        Self { bind, tokens: Vec::new(), open_reading: false, limits: http::Limits::default(), ingest: None }
+        Self { bind, tokens: Vec::new(), tls: None, open_reading: false, limits: http::Limits::default(), ingest: None }
     }
 }
 
@@ -114,6 +117,8 @@ pub struct Loaded {
     pub effective: Effective,
     /// Directories that the gateway will write to.
     pub directories: Vec<Directory>,
+    /// Certificates and users that the gateway will read.
+    pub credentials: Vec<Credentials>,
     source: Source,
 }
 
@@ -122,6 +127,31 @@ pub struct Directory {
     pub path: PathBuf,
     /// Where the configuration names it.
     pub place: Place,
+}
+
+/// Files that prove who someone is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Where the configuration names them.
+    pub place: Place,
+    pub of: CredentialsOf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialsOf {
+    /// The gateway's own, at a door.
+    Door {
+        door: &'static str,
+        tls: ingest::tls::ServerConfig,
+    },
+    /// Its own, and its CA's, for a broker.
+    Broker {
+        name: String,
+        tls: ingest::tls::ClientConfig,
+    },
+    Users {
+        path: PathBuf,
+    },
 }
 
 impl Loaded {
@@ -151,11 +181,12 @@ impl Loaded {
             }
         };
         let mut reader = Reader::new(&source, &root, overrides);
-        let (config, directories) = file::read(&mut reader);
+        let (config, named) = file::read(&mut reader);
         match reader.finish() {
             Ok(effective) => {
                 drop(root);
-                Ok(Self { config, effective, directories, source })
+                let file::Named { directories, credentials } = named;
+                Ok(Self { config, effective, directories, credentials, source })
             }
             Err(faults) => Err(Faults::new(&source, faults)),
         }

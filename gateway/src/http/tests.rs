@@ -42,7 +42,7 @@ impl Running {
         };
         let (trigger, stop) = shutdown::channel();
         let addr = server.addr();
-        let site = Site { sources: sources.clone(), doors: Router::new(), login, limits };
+        let site = Site { sources: sources.clone(), doors: Router::new(), login, tls: None, limits };
         let server = tokio::spawn(server.run(site, stop));
         Self { addr, readiness, pressure, sources, trigger, server }
     }

@@ -18,12 +18,15 @@ pub mod access;
 pub mod http;
 pub mod listen;
 pub mod mqtt;
+pub mod tls;
 
 mod budget;
 mod connection;
+mod guard;
 mod intake;
 mod meters;
 mod session;
+mod watched;
 mod wire;
 
 use std::io;
@@ -33,6 +36,8 @@ use std::time::Duration;
 
 use crate::queue;
 use crate::secret::Secret;
+
+pub use guard::Guard;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MqttVersion {
@@ -63,6 +68,8 @@ pub struct MqttConfig {
     pub session_expiry: Duration,
     /// Longest pause between two attempts to connect (full jitter).
     pub reconnect_max: Duration,
+    /// `None`: plain TCP.
+    pub tls: Option<tls::Client>,
 }
 
 impl Default for MqttConfig {
@@ -81,6 +88,7 @@ impl Default for MqttConfig {
             packet_max_bytes: 256 * 1024,
             session_expiry: Duration::from_secs(7 * 24 * 3600),
             reconnect_max: Duration::from_secs(30),
+            tls: None,
         }
     }
 }
@@ -93,6 +101,9 @@ pub struct ListenConfig {
     pub packet_max_bytes: usize,
     /// A client must send CONNECT within this.
     pub connect_timeout: Duration,
+    /// `None`: plain TCP.
+    pub tls: Option<tls::ServerConfig>,
+    pub access: access::Config,
 }
 
 impl Default for ListenConfig {
@@ -102,6 +113,8 @@ impl Default for ListenConfig {
             connections_max: 1_000,
             packet_max_bytes: 256 * 1024,
             connect_timeout: Duration::from_secs(10),
+            tls: None,
+            access: access::Config::default(),
         }
     }
 }
@@ -113,4 +126,8 @@ pub enum Error {
     Bind { addr: SocketAddr, source: io::Error },
     #[error("records cannot be stored: {0}")]
     Queue(Arc<queue::Error>),
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    #[error(transparent)]
+    Access(#[from] access::Error),
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{DAY, HOUR, MINUTE, SECOND, name};
+use super::{DAY, HOUR, MINUTE, Named, SECOND, name, security};
 use crate::config::faults::Place;
 use crate::config::reader::{Reader, Section};
 use crate::config::secrets::{self, Keys};
+use crate::config::urls::Broker;
 use crate::config::values::{Size, Wrong};
 use crate::config::{filters, urls};
 use crate::ingest::{ListenConfig, MqttConfig, MqttVersion};
@@ -22,10 +23,10 @@ const PACKET_MIN: Size = Size(1 << 10);
 /// MQTT counts the keep-alive in seconds, in 16 bits.
 const KEEP_ALIVE_MAX: Duration = Duration::from_secs(18 * 3_600);
 
-pub(super) fn mqtt(reader: &mut Reader<'_>, gateway: &str) -> Vec<MqttConfig> {
+pub(super) fn mqtt(reader: &mut Reader<'_>, gateway: &str, named: &mut Named) -> Vec<MqttConfig> {
     let mut seen: Vec<MqttConfig> = Vec::new();
     reader.tables("mqtt", BROKERS_MAX, |s| {
-        let config = broker(s, gateway);
+        let config = broker(s, gateway, named);
         if seen.iter().any(|other| other.name == config.name) {
             s.fault(
                 Some("name"),
@@ -47,12 +48,13 @@ pub(super) fn mqtt(reader: &mut Reader<'_>, gateway: &str) -> Vec<MqttConfig> {
     })
 }
 
-fn broker(s: &mut Section<'_, '_>, gateway: &str) -> MqttConfig {
+fn broker(s: &mut Section<'_, '_>, gateway: &str, named: &mut Named) -> MqttConfig {
     let default = MqttConfig::default();
     let name = name(s, &default.name);
     let url = format!("mqtt://{}:{}", default.host, default.port);
     let url = s.checked("url", url, |url: &String| urls::mqtt(url).map(drop));
-    let (host, port) = urls::mqtt(&url).unwrap_or((default.host, default.port));
+    let broker = urls::mqtt(&url).unwrap_or(Broker { host: default.host, port: default.port, is_tls: false });
+    let tls = security::client(s, broker.is_tls.then_some(name.as_str()), named);
     let version = s.choice("version", default.version, &[("3.1.1", MqttVersion::V311), ("5", MqttVersion::V5)]);
     let mut client_id = s.value("client_id", String::new());
     if client_id.is_empty() {
@@ -74,18 +76,23 @@ fn broker(s: &mut Section<'_, '_>, gateway: &str) -> MqttConfig {
         session_expiry: whole_seconds(s, "session_expiry", default.session_expiry, MINUTE, 365 * DAY),
         reconnect_max: s.within("reconnect_max", default.reconnect_max, SECOND..=HOUR),
         name,
-        host,
-        port,
+        host: broker.host,
+        port: broker.port,
+        tls,
         version,
         client_id,
     }
 }
 
-pub(super) fn listen(reader: &mut Reader<'_>) -> (Option<ListenConfig>, Place) {
+pub(super) fn listen(reader: &mut Reader<'_>, named: &mut Named) -> (Option<ListenConfig>, Place) {
     let Some(mut s) = reader.optional_table("listen") else { return (None, Place::File) };
     let default = ListenConfig::default();
+    let bind = s.value("bind", default.bind);
+    let (tls, access) = security::listen(&mut s, bind, named);
     let config = ListenConfig {
-        bind: s.value("bind", default.bind),
+        bind,
+        tls,
+        access,
         connections_max: s.within("connections_max", default.connections_max as u64, 1..=CONNECTIONS_MAX) as usize,
         packet_max_bytes: packet_max(&mut s, default.packet_max_bytes),
         connect_timeout: s.within("connect_timeout", default.connect_timeout, SECOND..=5 * MINUTE),

@@ -14,7 +14,7 @@ use firmware_protocol::decode::{Format, Route, TimeUnit};
 use super::faults::Place;
 use super::reader::{Reader, Section};
 use super::values::Wrong;
-use super::{Config, Directory, Gateway, Http};
+use super::{Config, Credentials, CredentialsOf, Directory, Gateway, Http};
 use crate::detect;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,12 +31,20 @@ const CHANNELS_MAX: u64 = 100_000;
 /// The detectors compare days; one alone tells nothing.
 const LEARN_MIN: Duration = Duration::from_secs(2 * 86_400);
 
+/// What the configuration names in the file system, and the gateway will use.
+#[derive(Default)]
+pub(super) struct Named {
+    pub(super) directories: Vec<Directory>,
+    pub(super) credentials: Vec<Credentials>,
+}
+
 /// Reads all tables; what is returned is of use only if the reader noted no fault.
-pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
+pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
+    let mut named = Named::default();
     let (gateway, data_place) = gateway(reader);
-    let (http, http_place) = http(reader);
-    let mqtt = doors::mqtt(reader, &gateway.name);
-    let (listen, listen_place) = doors::listen(reader);
+    let (http, http_place) = http(reader, &mut named);
+    let mqtt = doors::mqtt(reader, &gateway.name, &mut named);
+    let (listen, listen_place) = doors::listen(reader, &mut named);
     let takes_http = http.as_ref().is_some_and(|http| http.ingest.is_some());
     if !reader.has("mqtt") && !reader.has("listen") && !takes_http {
         let hint = "add [listen], so that sensors can connect, or [[mqtt]] with a broker to dial; or set `http.ingest`";
@@ -52,9 +60,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
     let decode = decode(reader);
     let detect = detect(reader);
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
-    let (sinks, mut directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
-    directories.insert(0, Directory { path: gateway.data_dir.clone(), place: data_place });
-    (Config { gateway, http, queue, mqtt, listen, decode, detect, sinks }, directories)
+    let (sinks, directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
+    named.directories.push(Directory { path: gateway.data_dir.clone(), place: data_place });
+    named.directories.extend(directories);
+    (Config { gateway, http, queue, mqtt, listen, decode, detect, sinks }, named)
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
@@ -77,19 +86,25 @@ fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
     (Gateway { name, site, data_dir, shutdown_grace }, place)
 }
 
-fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
+fn http(reader: &mut Reader<'_>, named: &mut Named) -> (Option<Http>, Place) {
     let overrides = reader.overrides();
     let mut s = reader.table("http");
     let enabled = s.value("enabled", true);
     let default = ([127, 0, 0, 1], 8080).into();
     let bind = s.overridable("bind", default, ("--http", &overrides.http_bind), "GATEWAY_HTTP_BIND", |_| Ok(()));
+    let tls = security::server(&mut s);
+    if let Some(tls) = &tls {
+        let of = CredentialsOf::Door { door: "http", tls: tls.clone() };
+        named.credentials.push(Credentials { place: s.place("tls_cert_file"), of });
+    }
     let open_reading = s.value("open_reading", false);
     let limits = http::limits(&mut s);
     let ingest = http::ingest(&mut s);
     let tokens = security::tokens(&mut s);
+    security::http_is_guarded(&mut s, bind, &tokens);
     let place = s.place("bind");
     s.finish();
-    (enabled.then_some(Http { bind, tokens, open_reading, limits, ingest }), place)
+    (enabled.then_some(Http { bind, tls, tokens, open_reading, limits, ingest }), place)
 }
 
 /// Without a table: one route that takes everything.

@@ -41,7 +41,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
-use tracing::info;
+use tracing::{debug, info};
 
 use super::Error;
 use super::access::tokens::Tokens;
@@ -217,8 +217,12 @@ async fn take(
     // gone or was told that it takes too long.
     let (told, outcome) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
-        batches.store(told).await;
+        let outcome = batches.store().await;
+        // Before the answer: who sends again at once must find room.
         drop((room, visit, permit));
+        if told.send(outcome).is_err() {
+            debug!("an HTTP client has gone, or was told that the queue takes too long");
+        }
     });
     match timeout_at(deadline, outcome).await {
         Ok(Ok(outcome)) => outcome,

@@ -9,9 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use tracing::debug;
 
 use super::Shared;
 use super::answer::Refusal;
@@ -34,8 +32,6 @@ pub(super) struct Stored {
     /// The first of what was rejected.
     pub(super) faults: Vec<Fault>,
 }
-
-pub(super) type Outcome = Result<Stored, Refusal>;
 
 /// A body on its way into the queue.
 pub(super) struct Batches {
@@ -65,16 +61,8 @@ struct Found {
 }
 
 impl Batches {
-    /// Stores what can be stored and tells what became of it, if anybody still wants to know. Returns once the queue has
-    /// let go of all records.
-    pub(super) async fn store(mut self, told: oneshot::Sender<Outcome>) {
-        let outcome = self.store_all().await;
-        if told.send(outcome).is_err() {
-            debug!("an HTTP client has gone, or was told that the queue takes too long");
-        }
-    }
-
-    async fn store_all(&mut self) -> Outcome {
+    /// Stores what can be stored. Returns once the queue has let go of all records.
+    pub(super) async fn store(mut self) -> Result<Stored, Refusal> {
         let mut taken = VecDeque::new();
         let mut found = Found::default();
         let mut handed_over = Ok(());

@@ -71,7 +71,7 @@ impl Running {
             readiness: watch::channel(Readiness::Ready).1,
             pressure: queue.monitor().pressure(),
         };
-        let site = Site { sources, doors: door.routes(), login: Login::Open, limits: Limits::default() };
+        let site = Site { sources, doors: door.routes(), login: Login::Open, tls: None, limits: Limits::default() };
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let addr = server.addr();
         let (services, stop) = shutdown::channel();
@@ -367,7 +367,7 @@ async fn requests_and_memory_are_bounded_and_given_back() {
         let body = format!("{{}}{}", " ".repeat(8_000));
         assert_eq!(running.ndjson(body).await.status(), StatusCode::NO_CONTENT, "the room of the one before is back");
     }
-    assert_eq!(running.refused("requests_max"), 1);
+    assert_eq!(running.refused("client_requests"), 1);
 }
 
 #[tokio::test]
