@@ -282,7 +282,7 @@ async fn answer_of(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
-    let running = Running::start(Config { body_timeout: Duration::from_millis(50), ..Config::default() }).await;
+    let running = Running::start(Config { body_timeout: Duration::from_millis(300), ..Config::default() }).await;
     let mut stream = TcpStream::connect(running.addr).await.unwrap();
     let head = "POST /v1/ingest HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
