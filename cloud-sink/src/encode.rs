@@ -136,6 +136,15 @@ mod tests {
     }
 
     #[test]
+    fn the_content_type_travels_with_the_record_and_decides() {
+        let payload = b"sensor,gateway=elsewhere temperature=21.5 1763730000";
+        let content_type = "application/vnd.influx.line-protocol; precision=s";
+        let line = encode_as(Envelope { content_type, ..ENVELOPE }, payload).unwrap();
+        assert_eq!(line, "sensor,device=pump,gateway=gw temperature=21.5 1763730000000000007\n");
+        assert_eq!(encode(Schema::Raw, "gw", payload).unwrap_err().reason, "not_a_number");
+    }
+
+    #[test]
     fn what_no_decoder_reads_is_undeliverable_with_its_reason() {
         assert_eq!(encode(Schema::Raw, "gw", b"{\"ts\":").unwrap_err().reason, "json");
         assert_eq!(encode(Schema::Window, "gw", b"{}").unwrap_err().reason, "derived");

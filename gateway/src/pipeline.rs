@@ -27,9 +27,9 @@ use crate::clock::{Clock, SharedClockMap};
 use crate::config::{self, Config};
 use crate::frames::Frames;
 use crate::http::{Login, Readiness};
-use crate::ingest::Results;
-use crate::ingest::access::tokens::Tokens;
+use crate::ingest::access::{self, tokens::Tokens};
 use crate::ingest::listen::{Doorway, Listener};
+use crate::ingest::{Guard, Results};
 use crate::losses::Losses;
 use crate::metrics::Metrics;
 use crate::queue::{self, LedgerRow, Log, Monitor, Queue, QueueSeq, Transaction};
@@ -190,7 +190,11 @@ impl Pipeline {
             let server = http::Server::bind(http.bind).await?;
             self.http_addr = Some(server.addr());
             let tokens = Arc::new(Tokens::new(&http.tokens));
-            let is_open = http.open_reading || server.addr().ip().is_loopback();
+            // Without tokens on a public address the configuration has been asked whether that is wanted.
+            let is_open = http.open_reading || http.tokens.is_empty() || server.addr().ip().is_loopback();
+            let guard = Guard::new("http", http.tls.as_ref(), &access::Config::default(), &self.metrics.security)?;
+            let tls = guard.tls.clone();
+            self.services.spawn("http renewal", renewal::keep(guard, self.services.stop_signal()));
             let doors = self.open_http_door(http, tokens.clone());
             let books = self.monitor.clone();
             let sources = http::Sources {
@@ -202,7 +206,7 @@ impl Pipeline {
                 pressure: self.monitor.pressure(),
             };
             let login = if is_open { Login::Open } else { Login::Token(tokens) };
-            let site = http::Site { sources, doors, login, limits: http.limits.clone() };
+            let site = http::Site { sources, doors, login, tls, limits: http.limits.clone() };
             self.services.spawn("http", server.run(site, self.services.stop_signal()));
         }
         note_address(config, "http", self.http_addr)
@@ -228,7 +232,7 @@ impl Pipeline {
     fn open_doors(&mut self, mut config: Config) -> Result<(), Error> {
         let (clock, metrics, stop) = (self.clock, &self.metrics.ingest, self.doors.stop_signal());
         if let Some(listen) = config.listen.take() {
-            let guard = ingest::Guard::new("listen", listen.tls.as_ref(), &listen.access, &self.metrics.security)?;
+            let guard = Guard::new("listen", listen.tls.as_ref(), &listen.access, &self.metrics.security)?;
             self.services.spawn("renewal", renewal::keep(guard.clone(), self.services.stop_signal()));
             let listener = Listener::bind(listen)?;
             self.listen_addr = Some(listener.local_addr());

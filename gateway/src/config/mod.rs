@@ -86,6 +86,8 @@ pub struct Http {
     pub bind: SocketAddr,
     /// Who may send messages; none: whoever reaches the address.
     pub tokens: Vec<ingest::access::tokens::TokenConfig>,
+    /// `None`: connections are plain TCP.
+    pub tls: Option<ingest::tls::ServerConfig>,
     /// Whether page and metrics need no token, though `bind` is no loopback address.
     pub open_reading: bool,
     pub limits: http::Limits,
@@ -96,7 +98,7 @@ pub struct Http {
 impl Http {
     /// Page and metrics alone, all else by default.
     pub fn on(bind: SocketAddr) -> Self {
-        Self { bind, tokens: Vec::new(), open_reading: false, limits: http::Limits::default(), ingest: None }
+        Self { bind, tokens: Vec::new(), tls: None, open_reading: false, limits: http::Limits::default(), ingest: None }
     }
 }
 

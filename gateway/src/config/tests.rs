@@ -203,6 +203,14 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[detect]\nwindow = \"0s\"\n", "2:10", "`window` is outside 1s to 1d", "\"10m\""),
     ("[detect]\nlearn = \"1d\"\n", "2:9", "`learn` is \"1d\", outside \"2d\" to", "choose from \"2d\""),
     ("[detect]\nfalse_alarms_per_month = nan\n", "2:26", "is NaN, outside 0.001 to 1000.0", "choose from"),
+    (
+        "[http]\nmemory_max = \"2MiB\"\n",
+        "2:14",
+        "is \"2MiB\", less than `body_max`, \"4MiB\"",
+        "room for several bodies",
+    ),
+    ("[http]\nbody_max = \"1GiB\"\n", "2:12", "`body_max` is \"1GiB\", outside", "choose from"),
+    ("[http]\nhead_timeout = \"0s\"\n", "2:16", "`head_timeout` is \"0s\", outside", "choose from"),
     ("[listen]\nconnections_max = 0\n", "2:19", "`connections_max` is 0, outside 1", "choose from 1"),
     ("[queue]\nengine = \"rocksdb\"\n", "2:10", "is \"rocksdb\", which is not one of", "\"sled\", \"redb\""),
     ("[queue]\nwhen_full = \"drop\"\n", "2:13", "is \"drop\", which is not one of", "\"block\", \"drop_oldest\""),
@@ -285,8 +293,11 @@ fn each_fault_is_told_at_its_place_with_what_to_do() {
 
 #[test]
 fn a_configuration_without_doors_is_refused() {
-    let report = report("[gateway]\n");
-    assert!(report.contains("gateway.toml: has no door") && report.contains("add [listen]"), "{report}");
+    for text in ["[http]\nenabled = false\n", "[http]\ningest = false\n"] {
+        let report = report(text);
+        assert!(report.contains("gateway.toml: has no door") && report.contains("add [listen]"), "{report}");
+    }
+    assert!(load("[gateway]\n").is_ok(), "POST /v1/ingest is a door");
 }
 
 #[test]

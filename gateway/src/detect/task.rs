@@ -282,6 +282,7 @@ fn reason(error: &DecodeError) -> &'static str {
         DecodeError::NoDevice => "no_device",
         DecodeError::Frame(_) => "frame",
         DecodeError::Json(_) => "json",
+        DecodeError::Line(_) => "line",
         DecodeError::NotANumber => "not_a_number",
         DecodeError::NotUtf8 => "not_utf8",
         DecodeError::BadTime(_) => "bad_time",

@@ -16,7 +16,7 @@ use firmware_protocol::decode::{Format, Route, TimeUnit};
 use super::faults::Place;
 use super::reader::{Reader, Section};
 use super::values::Wrong;
-use super::{Config, Credentials, Directory, Gateway, Http};
+use super::{Config, Credentials, CredentialsOf, Directory, Gateway, Http};
 use crate::detect;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub(super) struct Named {
 pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
     let mut named = Named::default();
     let (gateway, data_place) = gateway(reader);
-    let (http, http_place) = http(reader);
+    let (http, http_place) = http(reader, &mut named);
     let mqtt = doors::mqtt(reader, &gateway.name, &mut named);
     let (listen, listen_place) = doors::listen(reader, &mut named);
     let serial = serial::read(reader);
@@ -91,12 +91,17 @@ fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
     (Gateway { name, site, data_dir, shutdown_grace }, place)
 }
 
-fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
+fn http(reader: &mut Reader<'_>, named: &mut Named) -> (Option<Http>, Place) {
     let overrides = reader.overrides();
     let mut s = reader.table("http");
     let enabled = s.value("enabled", true);
     let default = ([127, 0, 0, 1], 8080).into();
     let bind = s.overridable("bind", default, ("--http", &overrides.http_bind), "GATEWAY_HTTP_BIND", |_| Ok(()));
+    let tls = security::server(&mut s);
+    if let Some(tls) = &tls {
+        let of = CredentialsOf::Door { door: "http", tls: tls.clone() };
+        named.credentials.push(Credentials { place: s.place("tls_cert_file"), of });
+    }
     let open_reading = s.value("open_reading", false);
     let limits = http::limits(&mut s);
     let ingest = http::ingest(&mut s);
@@ -104,7 +109,7 @@ fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
     security::http_is_guarded(&mut s, bind, &tokens);
     let place = s.place("bind");
     s.finish();
-    (enabled.then_some(Http { bind, tokens, open_reading, limits, ingest }), place)
+    (enabled.then_some(Http { bind, tls, tokens, open_reading, limits, ingest }), place)
 }
 
 /// Without a table: one route that takes everything.
