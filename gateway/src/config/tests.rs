@@ -610,6 +610,44 @@ fn every_option_reaches_its_place() {
 }
 
 #[test]
+fn what_crosses_a_network_in_the_clear_is_warned_of() {
+    let warned = |text: &str| accept(text).warnings().join("\n");
+    let token = "[[http.token]]\nname = \"a\"\ntoken_env = \"PLC_TOKEN\"\n";
+    for (text, part) in [
+        ("[listen]\nbind = \"0.0.0.0:1\"\nusers_file = \"u\"\n".to_owned(), "passwords of sensors"),
+        ("[listen]\nbind = \"0.0.0.0:1\"\nallow_anonymous = true\n".to_owned(), "whoever reaches 0.0.0.0:1"),
+        (
+            "[[mqtt]]\nurl = \"mqtt://b\"\nusername = \"u\"\npassword_env = \"MQTT_PASSWORD\"\n".to_owned(),
+            "broker mqtt",
+        ),
+        (format!("[listen]\n[http]\nbind = \"[::]:1\"\n{token}"), "tokens cross"),
+        ("[listen]\n[http]\nbind = \"[::]:1\"\nallow_anonymous = true\n".to_owned(), "whoever reaches [::]:1"),
+    ] {
+        assert!(warned(&text).contains(part), "{text}");
+    }
+    for text in [
+        "[listen]\nusers_file = \"u\"\n",
+        "[listen]\nbind = \"0.0.0.0:1\"\nusers_file = \"u\"\ntls_cert_file = \"c\"\ntls_key_file = \"k\"\n",
+        "[[mqtt]]\nurl = \"mqtts://b\"\nusername = \"u\"\npassword_env = \"MQTT_PASSWORD\"\n",
+        "[[mqtt]]\nurl = \"mqtt://localhost\"\nusername = \"u\"\npassword_env = \"MQTT_PASSWORD\"\n",
+    ] {
+        assert_eq!(warned(text), "", "{text}");
+    }
+}
+
+#[test]
+fn tables_below_a_table_are_listed_behind_it() {
+    let text = "[listen]\n[[listen.allow]]\npublish = [\"a\"]\n[[listen.allow]]\nread = [\"b\"]\n";
+    let loaded = load(text).expect("valid");
+    let headers: Vec<_> = loaded.effective.sections.iter().map(|section| section.header.as_str()).collect();
+    assert!(
+        headers.windows(3).any(|three| three == ["[listen]", "[[listen.allow]]", "[[listen.allow]]"]),
+        "{headers:?}"
+    );
+    assert_eq!(accept(&loaded.effective.to_string()), loaded.config);
+}
+
+#[test]
 fn the_listing_is_a_configuration_that_gives_the_same() {
     let text = "[gateway]\nsite = \"hall \\\"3\\\"\"\n[listen]\n[[mqtt]]\nsubscribe = [\"a\", \"b/#\"]\n[[kafka]]\n[detect]\nwindow = \"900s\"\n";
     let loaded = load(text).expect("valid");
