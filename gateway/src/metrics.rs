@@ -42,6 +42,11 @@ pub struct StatusLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SinkLabel {
     pub sink: String,
 }
@@ -62,6 +67,7 @@ pub struct SinkReason {
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     pub ingest: Ingest,
+    pub imports: Imports,
     pub queue: Queue,
     pub detect: Detect,
     pub forward: Forward,
@@ -80,6 +86,19 @@ pub struct Ingest {
     pub connects: Family<DoorLabel, Counter>,
     /// Connections lost or attempts failed, by reason.
     pub disconnects: Family<DoorReason, Counter>,
+}
+
+/// CSV files, uploaded or found in a watched folder.
+#[derive(Clone, Debug, Default)]
+pub struct Imports {
+    /// By what became of them: imported, already_imported, refused, unreadable, changed, interrupted.
+    pub files: Family<OutcomeLabel, Counter>,
+    /// Stored or rejected.
+    pub rows: Family<OutcomeLabel, Counter>,
+    /// Of files, as far as their rows are durable.
+    pub bytes: Counter,
+    /// Folders that could not be read, or markers that could not be written.
+    pub folder_errors: Counter,
 }
 
 #[derive(Clone, Debug)]
@@ -193,6 +212,17 @@ impl Metrics {
         r.register("connections", "Connections open now", m.connections.clone());
         r.register("connects", "Connections made", m.connects.clone());
         r.register("disconnects", "Connections lost or attempts failed, by reason", m.disconnects.clone());
+
+        let r = root.sub_registry_with_prefix("imports");
+        let m = &self.imports;
+        r.register("files", "CSV files, by what became of them", m.files.clone());
+        r.register("rows", "Rows of CSV files, stored or rejected", m.rows.clone());
+        r.register_with_unit("read", "Read from CSV files and settled", Unit::Bytes, m.bytes.clone());
+        r.register(
+            "folder_errors",
+            "Times that a watched folder could not be read, or a marker not be written",
+            m.folder_errors.clone(),
+        );
 
         let r = root.sub_registry_with_prefix("queue");
         let m = &self.queue;

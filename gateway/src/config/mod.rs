@@ -61,6 +61,9 @@ pub struct Config {
     pub queue: queue::Config,
     pub mqtt: Vec<ingest::MqttConfig>,
     pub listen: Option<ingest::ListenConfig>,
+    /// Watched folders.
+    pub csv: Vec<ingest::csv::FolderConfig>,
+    pub upload: Option<ingest::csv::UploadConfig>,
     pub decode: Vec<Route>,
     /// `None`: detection is off; records are forwarded all the same.
     pub detect: Option<detect::Config>,

@@ -87,13 +87,13 @@ impl Server {
         self.addr
     }
 
-    /// Answers until the stop.
+    /// Answers until the stop. `doors`: what of the doors is answered here, too.
     ///
     /// # Errors
     /// The listener broke.
-    pub async fn run(self, sources: Sources, stop: Stop) -> Result<(), Error> {
+    pub async fn run(self, sources: Sources, doors: Router, stop: Stop) -> Result<(), Error> {
         let (mut graceful, mut forced) = (stop.clone(), stop);
-        let serve = axum::serve(self.listener, router(sources))
+        let serve = axum::serve(self.listener, router(sources, doors))
             .with_graceful_shutdown(async move { graceful.requested().await })
             .into_future();
         let out_of_patience = async {
@@ -113,7 +113,7 @@ struct App {
     started_at: Instant,
 }
 
-fn router(sources: Sources) -> Router {
+fn router(sources: Sources, doors: Router) -> Router {
     let app = Arc::new(App { sources, started_at: Instant::now() });
     Router::new()
         .merge(dashboard::routes())
@@ -122,8 +122,9 @@ fn router(sources: Sources) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .layer(map_response(harden))
         .with_state(app)
+        .merge(doors)
+        .layer(map_response(harden))
 }
 
 /// Headers of every answer. Nothing may be cached: all of it is about now, and files change with the program.

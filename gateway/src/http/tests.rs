@@ -31,7 +31,7 @@ impl Running {
         };
         let (trigger, stop) = shutdown::channel();
         let addr = server.addr();
-        let server = tokio::spawn(server.run(sources.clone(), stop));
+        let server = tokio::spawn(server.run(sources.clone(), Router::new(), stop));
         Self { addr, readiness, pressure, sources, trigger, server }
     }
 

@@ -9,11 +9,13 @@
 //! broker ◀─TCP─▶ mqtt   ─┐
 //!                        ├─ session (pure: packets in, records and packets out) ─▶ queue::Appender
 //! sensor ◀─TCP─▶ listen ─┘                  ▲── receipt: the acks that are due
+//! file ─▶ csv (upload, folder) ─ rows with the file's progress ─▶ queue::Appender
 //! ```
 //!
 //! # Not here
 //! Decoding of payloads: raw is stored as it came.
 
+pub mod csv;
 pub mod listen;
 pub mod mqtt;
 

@@ -1,5 +1,6 @@
 //! Which tables and keys there are, their defaults and bounds, and what must hold between them.
 
+mod csv;
 mod doors;
 mod queue;
 mod sinks;
@@ -35,7 +36,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
     let (http, http_place) = http(reader);
     let mqtt = doors::mqtt(reader, &gateway.name);
     let (listen, listen_place) = doors::listen(reader);
-    if !reader.has("mqtt") && !reader.has("listen") {
+    let (csv, csv_directories) = csv::folders(reader, &gateway.data_dir);
+    let upload = csv::upload(reader, &gateway.data_dir);
+    if upload.is_some() && http.is_none() {
+        let hint = "take [upload] out, or let `http.enabled` be true";
+        reader.fault(http_place.clone(), "[upload] is answered by [http], which is not enabled", hint);
+    }
+    if !["mqtt", "listen", "csv", "upload"].iter().any(|door| reader.has(door)) {
         let hint = "add [listen], so that sensors can connect, or [[mqtt]] with a broker to dial";
         reader.fault(Place::File, "has no door: nothing can come in", hint);
     }
@@ -50,8 +57,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
     let detect = detect(reader);
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
     let (sinks, mut directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
+    directories.extend(csv_directories);
     directories.insert(0, Directory { path: gateway.data_dir.clone(), place: data_place });
-    (Config { gateway, http, queue, mqtt, listen, decode, detect, sinks }, directories)
+    (Config { gateway, http, queue, mqtt, listen, csv, upload, decode, detect, sinks }, directories)
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
