@@ -1,7 +1,8 @@
 //! The beginning of a file: which delimiter it has, what its columns are called, where its rows begin. Pure.
 
+use super::header::{detect_delimiter, named_delimiter};
 use super::mapping::Mapping;
-use super::plan::{Plan, Refusal, detect_delimiter, named_delimiter};
+use super::plan::{Plan, Refusal};
 use super::reader::{Item, Position, Reader, Skipped};
 
 /// Longest beginning of a file that is read to find the header: the lines to be passed over, and it.

@@ -11,9 +11,8 @@
 //! ```
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -23,12 +22,11 @@ use tokio::task::JoinError;
 use tracing::{info, warn};
 
 use super::board::{Board, ImportId};
-use super::convert::{Batch, Converter, Filled, Progress};
-use super::first_pass::FirstPass;
-use super::head::{HEAD_BYTES_MAX, Head};
+use super::convert::{Batch, Progress, RowRecord};
 use super::mapping::Mapping;
 use super::register::{Identity, Register};
 use super::report::{Failure, Report};
+use super::survey::Survey;
 use crate::clock::Clock;
 use crate::metrics::{self, DoorLabel, DoorReason, OutcomeLabel};
 use crate::queue::{self, Appender, Door, Flags, Monitor, Receipt, Record, Transaction};
@@ -36,8 +34,6 @@ use crate::shutdown::Stop;
 
 /// A long import holds up no more than one other.
 const READERS_MAX: usize = 2;
-/// Read at a time.
-const PIECE_BYTES: usize = 128 << 10;
 /// Batches handed to the queue and not yet durable: one is being written while the next waits.
 const IN_FLIGHT_MAX: usize = 2;
 const CONTENT_TYPE: Bytes = Bytes::from_static(b"application/json");
@@ -208,7 +204,7 @@ impl Importer {
             progress: batch.progress,
             is_last: batch.is_last,
         };
-        let record = |row: super::convert::RowRecord| Record {
+        let record = |row: RowRecord| Record {
             door: Door::Csv,
             flags: Flags::default(),
             received,
@@ -279,104 +275,6 @@ struct Sent {
     rejected: Vec<&'static str>,
     progress: Progress,
     is_last: bool,
-}
-
-/// What the first pass found, and the file, which stays open: whatever is renamed meanwhile.
-struct Survey {
-    file: File,
-    head: Head,
-    identity: Identity,
-    bytes: u64,
-    before: Metadata,
-}
-
-impl Survey {
-    fn of(job: &Job, board: &Board, stop: &Stop) -> Result<Self, Failure> {
-        let mut file = File::open(&job.path)?;
-        let before = file.metadata()?;
-        if !before.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file").into());
-        }
-        let stem = stem(&job.file);
-        let mut first_bytes = Vec::new();
-        file.by_ref().take(HEAD_BYTES_MAX as u64).read_to_end(&mut first_bytes)?;
-        let mut pass = FirstPass::default();
-        pass.push(&first_bytes)?;
-        let head = Head::read(&first_bytes, &job.mapping, &stem)?;
-        let mut bytes = first_bytes.len() as u64;
-        drop(first_bytes);
-        let mut piece = vec![0; PIECE_BYTES];
-        loop {
-            board.checking(job.id, bytes);
-            if stop.is_requested() {
-                return Err(Failure::Stopped);
-            }
-            match read_some(&mut file, &mut piece)? {
-                0 => break,
-                read => {
-                    pass.push(&piece[..read])?;
-                    bytes += read as u64;
-                }
-            }
-        }
-        let identity = pass.finish(&job.mapping, head.plan.is_named_by_file().then_some(&stem))?;
-        Ok(Self { file, head, identity, bytes, before })
-    }
-
-    /// Sends batch after batch until the file ends or nobody takes them.
-    fn read_rows(mut self, begin: Progress, batches: &mpsc::Sender<Batch>, stop: &Stop) -> Result<(), Failure> {
-        self.file.seek(SeekFrom::Start(begin.offset))?;
-        let mut left = self.bytes.saturating_sub(begin.offset);
-        let mut converter = Converter::new(self.head.clone(), begin);
-        let mut piece = vec![0; PIECE_BYTES];
-        loop {
-            match converter.fill() {
-                Filled::NeedInput => {
-                    let wanted = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                    match read_some(&mut self.file, &mut piece[..wanted])? {
-                        0 => {
-                            self.check_unchanged(left)?;
-                            converter.finish();
-                        }
-                        read => {
-                            converter.push(&piece[..read]);
-                            left -= read as u64;
-                        }
-                    }
-                }
-                Filled::Batch => {
-                    let batch = converter.take();
-                    let is_last = batch.is_last;
-                    if stop.is_requested() || batches.blocking_send(batch).is_err() {
-                        return Err(Failure::Stopped);
-                    }
-                    if is_last {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    }
-
-    fn check_unchanged(&self, left: u64) -> Result<(), Failure> {
-        let now = self.file.metadata()?;
-        let is_same = left == 0 && now.len() == self.bytes && now.modified()? == self.before.modified()?;
-        if is_same { Ok(()) } else { Err(Failure::Changed) }
-    }
-}
-
-fn read_some(file: &mut File, piece: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match file.read(piece) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            read => return read,
-        }
-    }
-}
-
-/// The file's name without its ending.
-fn stem(file: &str) -> String {
-    Path::new(file).file_stem().map_or_else(|| file.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
 fn joined<T>(ended: Result<Result<T, Failure>, JoinError>) -> Result<T, Failure> {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use super::board::ImportId;
 use super::mapping::Mapping;
@@ -26,6 +27,14 @@ const CHECK_EVERY_BYTES: u64 = 8 << 20;
 pub(super) struct Note {
     pub(super) file: String,
     pub(super) mapping: Mapping,
+}
+
+/// An upload that an earlier run did not import to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LeftOver {
+    pub(super) id: ImportId,
+    pub(super) note: Note,
+    pub(super) bytes: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -65,16 +74,23 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Uploads of an earlier run. Of what cannot be understood: the path, and why.
-    pub(super) fn left_over(&self) -> io::Result<Vec<Result<(ImportId, Note, u64), (PathBuf, io::Error)>>> {
+    /// Uploads of an earlier run. What cannot be understood is told, and stays.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(super) fn left_over(&self) -> io::Result<Vec<LeftOver>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
             let Some(id) = path.file_stem().and_then(|s| s.to_str()).and_then(ImportId::parse) else { continue };
             if has_ending(&path, "csv") {
                 let note = fs::read(self.note_path(id)).and_then(|json| Ok(serde_json::from_slice::<Note>(&json)?));
-                let with_size = note.and_then(|note| Ok((id, note, fs::metadata(&path)?.len())));
-                found.push(with_size.map_err(|error| (path, error)));
+                match note.and_then(|note| Ok(LeftOver { id, note, bytes: fs::metadata(&path)?.len() })) {
+                    Ok(left_over) => found.push(left_over),
+                    Err(error) => {
+                        warn!(path = %path.display(), %error, "An upload of an earlier run cannot be understood; it stays there.");
+                    }
+                }
             }
         }
         Ok(found)
@@ -148,7 +164,7 @@ impl Drop for Part {
     fn drop(&mut self) {
         match fs::remove_file(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %self.0.display(), %error, "Part of an upload cannot be deleted.");
+                warn!(path = %self.0.display(), %error, "Part of an upload cannot be deleted.");
             }
             Ok(()) | Err(_) => {}
         }
@@ -187,8 +203,7 @@ mod tests {
         assert_eq!(receive(&spool, whole, &[Some("ts,a\n"), Some("1,2\n"), None]).unwrap(), 9);
         assert!(matches!(receive(&spool, cut, &[Some("ts,a\n")]), Err(SpoolError::CutOff)));
         let again = Spool::open(dir.path().join("import")).unwrap();
-        let left: Vec<_> = again.left_over().unwrap().into_iter().map(Result::unwrap).collect();
-        assert_eq!(left, [(whole, note(), 9)]);
+        assert_eq!(again.left_over().unwrap(), [LeftOver { id: whole, note: note(), bytes: 9 }]);
         assert_eq!(fs::read_to_string(again.path(whole)).unwrap(), "ts,a\n1,2\n");
         again.remove(whole).unwrap();
         assert_eq!(fs::read_dir(dir.path().join("import")).unwrap().count(), 0);
@@ -205,11 +220,12 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_without_a_note_is_told_and_kept() {
+    fn an_upload_without_a_note_is_passed_over_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("0123456789abcdef.csv"), "ts,a\n").unwrap();
         let spool = Spool::open(dir.path().to_owned()).unwrap();
-        assert!(matches!(&spool.left_over().unwrap()[..], [Err(_)]));
+        assert_eq!(spool.left_over().unwrap(), []);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

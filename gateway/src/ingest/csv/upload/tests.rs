@@ -1,8 +1,9 @@
 use std::net::SocketAddr;
 use std::path::Path as FilePath;
 
+use bytes::Bytes;
 use reqwest::RequestBuilder;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
