@@ -14,7 +14,7 @@ const FOLDERS_MAX: usize = 16;
 const POLL: Duration = Duration::from_secs(5);
 const POLL_MIN: Duration = Duration::from_millis(100);
 const SETTLE: Duration = Duration::from_secs(2);
-/// A file on the way through a mobile network is given about that long.
+/// Some twenty million rows; it lies on the disk beside the queue until it is imported.
 const UPLOAD_DEFAULT: Size = Size(1 << 30);
 const UPLOAD_MIN: Size = Size(1 << 10);
 const UPLOAD_MAX: Size = Size(1 << 40);
