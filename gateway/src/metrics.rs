@@ -60,6 +60,11 @@ pub struct StatusLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SinkLabel {
     pub sink: String,
 }
@@ -83,6 +88,7 @@ pub struct Metrics {
     pub serial: Serial,
     pub security: Security,
     pub frames: Frames,
+    pub imports: Imports,
     pub queue: Queue,
     pub detect: Detect,
     pub forward: Forward,
@@ -147,6 +153,19 @@ pub struct Frames {
     pub reused: Counter,
     /// Whose sequences are remembered.
     pub devices: Gauge,
+}
+
+/// CSV files, uploaded or found in a watched folder.
+#[derive(Clone, Debug, Default)]
+pub struct Imports {
+    /// By what became of them: imported, already_imported, refused, unreadable, changed, interrupted.
+    pub files: Family<OutcomeLabel, Counter>,
+    /// Stored or rejected.
+    pub rows: Family<OutcomeLabel, Counter>,
+    /// Of files, as far as their rows are durable.
+    pub bytes: Counter,
+    /// Folders that could not be read, or markers that could not be written.
+    pub folder_errors: Counter,
 }
 
 #[derive(Clone, Debug)]
@@ -313,6 +332,17 @@ impl Metrics {
             m.reused.clone(),
         );
         r.register("devices", "Devices whose frames are remembered", m.devices.clone());
+
+        let r = root.sub_registry_with_prefix("imports");
+        let m = &self.imports;
+        r.register("files", "CSV files, by what became of them", m.files.clone());
+        r.register("rows", "Rows of CSV files, stored or rejected", m.rows.clone());
+        r.register_with_unit("read", "Read from CSV files and settled", Unit::Bytes, m.bytes.clone());
+        r.register(
+            "folder_errors",
+            "Times that a watched folder could not be read, or a marker not be written",
+            m.folder_errors.clone(),
+        );
 
         let r = root.sub_registry_with_prefix("queue");
         let m = &self.queue;

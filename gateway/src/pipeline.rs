@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use firmware_protocol::decode::Decoder;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -28,6 +29,7 @@ use crate::config::{self, Config};
 use crate::frames::Frames;
 use crate::http::{Login, Readiness};
 use crate::ingest::access::{self, tokens::Tokens};
+use crate::ingest::csv;
 use crate::ingest::listen::{Doorway, Listener};
 use crate::ingest::{Guard, Results};
 use crate::losses::Losses;
@@ -98,14 +100,15 @@ impl Pipeline {
     ///
     /// # Errors
     /// What cannot be opened, bound or built, with what to do. Unreachable brokers and sinks are no errors: they are retried.
-    pub async fn start(config: Config) -> Result<Self, Error> {
+    pub async fn start(mut config: Config) -> Result<Self, Error> {
         let decoder = Decoder::new(config.decode.clone()).map_err(Error::Decode)?;
         let mut pipeline = Self::open(&config, &decoder)?;
         pipeline.keep_time(&config);
         pipeline.watch_disk();
         pipeline.start_detect(&config, &decoder);
         pipeline.start_sinks(&config, decoder)?;
-        pipeline.serve_http(&config).await?;
+        let imports = pipeline.open_imports(&mut config)?;
+        pipeline.serve_http(&config, imports).await?;
         pipeline.open_doors(config)?;
         pipeline.readiness.send_replace(Readiness::Ready);
         Ok(pipeline)
@@ -185,7 +188,30 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn serve_http(&mut self, config: &Config) -> Result<(), Error> {
+    /// Starts the doors for CSV files; gives what of them is answered by HTTP.
+    fn open_imports(&mut self, config: &mut Config) -> Result<Router, Error> {
+        let (folders, upload) = (std::mem::take(&mut config.csv), config.upload.take());
+        if folders.is_empty() && upload.is_none() {
+            return Ok(Router::new());
+        }
+        let (ingest, imports) = (self.metrics.ingest.clone(), self.metrics.imports.clone());
+        let importer = csv::Importer::open(self.queue.appender(), &self.monitor, self.clock, ingest, imports)?;
+        let mut routes = csv::progress_routes(&importer);
+        for folder in folders {
+            let name = format!("csv {}", folder.dir.display());
+            self.doors.spawn(name, csv::watch(folder, importer.clone(), self.doors.stop_signal()));
+        }
+        if let Some(upload) = upload {
+            let dir = upload.dir.clone();
+            let opened = csv::open_upload(upload, &importer, self.monitor.pressure());
+            let (upload, task) = opened.map_err(|error| Error::DataDir { dir, error })?;
+            routes = routes.merge(upload);
+            self.doors.spawn("upload", task.run(self.doors.stop_signal()));
+        }
+        Ok(routes)
+    }
+
+    async fn serve_http(&mut self, config: &Config, imports: Router) -> Result<(), Error> {
         if let Some(http) = &config.http {
             let server = http::Server::bind(http.bind).await?;
             self.http_addr = Some(server.addr());
@@ -195,7 +221,7 @@ impl Pipeline {
             let guard = Guard::new("http", http.tls.as_ref(), &access::Config::default(), &self.metrics.security)?;
             let tls = guard.tls.clone();
             self.services.spawn("http renewal", renewal::keep(guard, self.services.stop_signal()));
-            let doors = self.open_http_door(http, tokens.clone());
+            let doors = self.open_http_door(http, tokens.clone()).merge(http::for_files(imports, tokens.clone()));
             let books = self.monitor.clone();
             let sources = http::Sources {
                 gateway: config.gateway.name.clone(),
@@ -213,8 +239,8 @@ impl Pipeline {
     }
 
     /// Its routes; the door itself stops with the others, while the server still gives its last answers.
-    fn open_http_door(&mut self, http: &config::Http, tokens: Arc<Tokens>) -> axum::Router {
-        let Some(ingest) = &http.ingest else { return axum::Router::new() };
+    fn open_http_door(&mut self, http: &config::Http, tokens: Arc<Tokens>) -> Router {
+        let Some(ingest) = &http.ingest else { return Router::new() };
         let parts = ingest::http::Parts {
             config: ingest.clone(),
             tokens,

@@ -63,6 +63,9 @@ pub struct Config {
     pub mqtt: Vec<ingest::MqttConfig>,
     pub listen: Option<ingest::ListenConfig>,
     pub serial: Vec<ingest::SerialConfig>,
+    /// Watched folders.
+    pub csv: Vec<ingest::csv::FolderConfig>,
+    pub upload: Option<ingest::csv::UploadConfig>,
     pub decode: Vec<Route>,
     pub frames: frames::Config,
     /// `None`: detection is off; records are forwarded all the same.

@@ -258,6 +258,21 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[[decode]]\ntopic = \"{devise}/x\"\n", "2:9", "`topic` cannot be used", "patterns look like"),
     ("[[decode]]\nmeasurement = \"\"\n", "2:15", "`measurement` cannot be used", "a short name"),
     ("[[decode]]\nformat = \"jsn\"\n", "2:10", "is \"jsn\", which is not one of", "did you mean \"json\"?"),
+    ("[[csv]]\npattern = \"*.csv\"\n", "1:1", "[[csv]] has no `dir`", "folder to watch"),
+    ("[[csv]]\ndir = \"/in\"\n[[csv]]\ndir = \"/in/.\"\n", "4:7", "two [[csv]] watch /in/.", "its own `dir`"),
+    ("[[csv]]\ndir = \"/var/lib/gateway/import\"\n", "2:7", "lies in the data directory", "outside of it"),
+    ("[[csv]]\ndir = \"/in\"\npattern = \"a/*.csv\"\n", "3:11", "`pattern` has a /", "such as \"*.csv\""),
+    ("[[csv]]\ndir = \"/in\"\nafter = \"remove\"\n", "3:9", "is \"remove\", which is not one of", "\"move\""),
+    ("[upload]\ndelimiter = \"|\"\n", "2:13", "`delimiter` is \"|\", which is none of", "\"tab\""),
+    ("[upload]\ntime_format = \"%H:%M\"\n", "2:15", "does not name year, month and day", "a pattern such as"),
+    ("[upload]\ntime_format = \"DD.MM\"\n", "2:15", "is \"DD.MM\", which is none of", "a pattern such as"),
+    ("[upload]\nutc_offset = \"CET\"\n", "2:14", "is \"CET\", which is no offset", "such as \"+01:00\""),
+    ("[upload]\ntopic = \"a/#\"\n", "2:9", "has one of + #", "names of columns in braces"),
+    ("[upload]\nrename = [\"a\"]\n", "2:10", "is not of the form", "[\"old=new\"]"),
+    ("[upload]\ndecimal = \",\"\ndelimiter = \",\"\n", "2:11", "is a comma, and so is `delimiter`", "\";\" or \"tab\""),
+    ("[upload]\ndate_column = \"d\"\n", "2:15", "`date_column` needs a `time_format`", "a pattern such as"),
+    ("[upload]\nmax_size = \"0B\"\n", "2:12", "outside \"1KiB\"", "choose from"),
+    ("[http]\nenabled = false\n[upload]\n", "1:1", "[upload] is answered by [http]", "`http.enabled`"),
     // Secrets, and what must be there.
     ("[[influx]]\norg = \"o\"\n", "1:1", "[[influx]] has no token", "`token_file` or `token_env`"),
     ("[[influx]]\ntoken_env = \"INFLUX_TOKEN\"\n", "1:1", "[[influx]] has no `org`", "organisation"),
@@ -514,6 +529,17 @@ fn every_option_reaches_its_place() {
         client_ids = ['{user}']
         publish = ['a/{user}/#', 'b/{client_id}']
         read = ['gateway/+']
+        [[csv]]
+        dir = '/in'
+        pattern = 'day-*.csv'
+        poll = '1m'
+        settle = '10s'
+        after = 'move'
+        decimal = ','
+        time_format = '%d.%m.%Y %H:%M'
+        readings = ['a', 'b']
+        rename = ['a=c']
+        skip_lines = 4
         [[decode]]
         topic = 'a/#'
         format = 'json'
@@ -601,6 +627,15 @@ fn every_option_reaches_its_place() {
         alpn: vec!["mqtt".into()],
     };
     assert_eq!(m.tls, Some(Client::new(tls)));
+    let folder = &config.csv[0];
+    assert_eq!((folder.dir.as_path(), folder.pattern.to_string().as_str()), (Path::new("/in"), "day-*.csv"));
+    assert_eq!((folder.poll, folder.settle), (Duration::from_secs(60), Duration::from_secs(10)));
+    assert_eq!(folder.after, crate::ingest::csv::After::Move);
+    let mapping = &folder.mapping;
+    assert_eq!((mapping.decimal.to_string(), mapping.time_format.to_string()), (",".into(), "%d.%m.%Y %H:%M".into()));
+    assert_eq!((&mapping.readings[..], mapping.skip_lines), (&["a".to_owned(), "b".to_owned()][..], 4));
+    assert_eq!(mapping.rename, [("a".to_owned(), "c".to_owned())]);
+    assert_eq!(config.upload, None);
     let route = &config.decode[0];
     assert_eq!((route.device_field.as_deref(), route.time_field.as_deref()), (Some("dev"), None));
     let [SinkConfig::Kafka(kafka), SinkConfig::File(file)] = &config.sinks[..] else { panic!("two sinks") };
@@ -684,6 +719,9 @@ fn every_option_of_the_example_is_shown_with_its_default() {
         username = \"u\"
         [[serial]]
         path = \"/dev/ttyUSB0\"
+        [[csv]]
+        dir = \"/srv/csv\"
+        [upload]
         [[decode]]
         [[influx]]
         org = \"plant\"

@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use health::Readiness;
-pub use login::Login;
+pub use login::{Login, for_files};
 pub use serve::Limits;
 
 use crate::ingest::tls;

@@ -1,5 +1,6 @@
 //! Which tables and keys there are, their defaults and bounds, and what must hold between them.
 
+mod csv;
 mod doors;
 mod frames;
 mod http;
@@ -48,10 +49,17 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
     let mqtt = doors::mqtt(reader, &gateway.name, &mut named);
     let (listen, listen_place) = doors::listen(reader, &mut named);
     let serial = serial::read(reader);
+    let (csv, csv_directories) = csv::folders(reader, &gateway.data_dir);
+    let upload = csv::upload(reader, &gateway.data_dir);
+    if upload.is_some() && http.is_none() {
+        let hint = "take [upload] out, or let `http.enabled` be true";
+        reader.fault(http_place.clone(), "[upload] is answered by [http], which is not enabled", hint);
+    }
     let takes_http = http.as_ref().is_some_and(|http| http.ingest.is_some());
-    if !reader.has("mqtt") && !reader.has("listen") && !reader.has("serial") && !takes_http {
-        let hint = "add [listen], so that sensors can connect, [[mqtt]] with a broker to dial, or [[serial]] with a \
-                    line; or set `http.ingest`";
+    let doors = ["mqtt", "listen", "serial", "csv", "upload"];
+    if !takes_http && !doors.iter().any(|door| reader.has(door)) {
+        let hint = "add [listen], so that sensors can connect, [[mqtt]] with a broker to dial, [[serial]] with a line or \
+                    [[csv]] with a folder; or set `http.ingest`";
         reader.fault(Place::File, "has no door: nothing can come in", hint);
     }
     if let (Some(http), Some(listen)) = (&http, &listen)
@@ -68,7 +76,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
     let (sinks, directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
     named.directories.push(Directory { path: gateway.data_dir.clone(), place: data_place });
     named.directories.extend(directories);
-    (Config { gateway, http, queue, mqtt, listen, serial, decode, frames, detect, sinks }, named)
+    named.directories.extend(csv_directories);
+    (Config { gateway, http, queue, mqtt, listen, serial, csv, upload, decode, frames, detect, sinks }, named)
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {

@@ -147,7 +147,7 @@ pub fn presented_token(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 }
 
 /// A page of another site can make a browser send texts to us, and browsers say so.
-fn is_from_another_site(headers: &HeaderMap) -> bool {
+pub fn is_from_another_site(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return false };
     let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let theirs = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_scheme, host)| host);

@@ -50,7 +50,7 @@ use crate::metrics;
 use crate::queue::{Appender, Pressure};
 use crate::shutdown::Stop;
 
-pub use gate::presented_token;
+pub use gate::{is_from_another_site, presented_token};
 
 use answer::Refusal;
 use body::Room;
