@@ -3,7 +3,7 @@
 //! # Invariants
 //! - Pure: the same message and routes give the same measurement, on the gateway, in cloud-sink, years later.
 //! - The first route whose topic pattern matches decides; a message that no route matches is undecodable.
-//! - In the steady state nothing is allocated: the measurement is reused.
+//! - In the steady state nothing is allocated, but for the names of a line: the measurement is reused.
 //!
 //! # Flow
 //! ```text

@@ -27,6 +27,8 @@ mod split;
 mod store;
 mod topic;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 

@@ -3,6 +3,7 @@ use firmware_protocol::{BootId, DeviceSeq};
 use proptest::prelude::*;
 
 use super::*;
+use crate::ingest::http::fuzzing::fuzz_http_body;
 
 /// Payloads and content types of the good, places and labels of the bad.
 #[derive(Debug, Default, PartialEq)]
@@ -169,34 +170,6 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn no_body_brings_a_splitter_down_and_all_that_it_gives_is_of_the_body_in_order(body in body()) {
-        let body = Bytes::from(body);
-        for format in [
-            Format::Json,
-            Format::NdJson,
-            Format::Text(Precision::Ns),
-            Format::Lines(Precision::S),
-            Format::Frames,
-        ] {
-            let mut end = body.as_ptr() as usize;
-            let (mut parts, mut last) = (0, (0, 0));
-            for part in format.split(body.clone()) {
-                parts += 1;
-                match part {
-                    Ok(Item { payload, .. }) if format != Format::Frames => {
-                        let begin = payload.as_ptr() as usize;
-                        prop_assert!(!payload.is_empty() && begin >= end, "{:?}", format);
-                        end = begin + payload.len();
-                        prop_assert!(end <= body.as_ptr() as usize + body.len(), "{:?}", format);
-                    }
-                    Ok(Item { payload, .. }) => prop_assert!(payload.starts_with(b"SG")),
-                    Err(Fault { line, item, reason, .. }) => {
-                        let place = (line.unwrap_or_default(), item.unwrap_or_default());
-                        prop_assert!(place >= last && !reason.is_empty(), "{:?}: {:?} after {:?}", format, place, last);
-                        last = place;
-                    }
-                }
-            }
-            prop_assert!(parts <= body.len() + 1);
-        }
+        fuzz_http_body(&body);
     }
 }
