@@ -15,6 +15,8 @@
 //! # Not here
 //! Decoding of payloads: raw is stored as it came.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod listen;
 pub mod mqtt;
 pub mod serial;

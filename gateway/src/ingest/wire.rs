@@ -14,6 +14,8 @@
 
 mod codec;
 mod cursor;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod publish;
 #[cfg(test)]
 mod tests;
