@@ -61,7 +61,8 @@ impl LineEncoder {
             lines.derived(out, &derived);
             return Ok(1);
         }
-        let message = Incoming { topic: envelope.topic, payload, received_at: envelope.received_at };
+        let Envelope { topic, content_type, received_at, .. } = envelope;
+        let message = Incoming { topic, payload, content_type, received_at };
         let route = decoder
             .decode(message, measurement)
             .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;

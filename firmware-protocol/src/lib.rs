@@ -4,7 +4,7 @@
 //! - The core is `no_std` without alloc: the firmware [`frame`] and its [`crc`], and both directions of a serial line
 //!   ([`cobs`], [`accumulator`]). Firmware links only this.
 //! - Feature `std` adds what gateway and cloud-sink share, so that both decode with the same code:
-//!   the [`measurement`] model, the payload decoders ([`decode`]: frames, JSON, scalars), the topic
+//!   the [`measurement`] model, the payload decoders ([`decode`]: frames, JSON, lines, scalars), the topic
 //!   patterns ([`topic`]), InfluxDB's [`line`] protocol, the [`derived`] records and the Kafka [`envelope`].
 //!
 //! # Invariants
@@ -22,6 +22,8 @@ pub mod error;
 pub mod frame;
 pub mod ids;
 
+#[cfg(feature = "std")]
+pub mod content_type;
 #[cfg(feature = "std")]
 pub mod decode;
 #[cfg(feature = "std")]

@@ -8,7 +8,7 @@ use firmware_protocol::decode::{Decoder, Format, Incoming, Route};
 use firmware_protocol::derived::Derived;
 use firmware_protocol::envelope::{Envelope, Schema};
 use firmware_protocol::frame::{self, BaseTime, Channel, FRAME_MAX_BYTES, Frame, FrameView, Header, Samples, Value};
-use firmware_protocol::line::{Encoder, point_time};
+use firmware_protocol::line::{Encoder, Line, next_line, point_time};
 use firmware_protocol::measurement::{EventTime, FrameIdentity, Measurement, Reading};
 use firmware_protocol::topic::Pattern;
 use firmware_protocol::{BootId, DeviceSeq, FrameError};
@@ -169,17 +169,20 @@ fn routes() -> Decoder {
 fn decode_all_ways(payload: &[u8]) {
     let decoder = routes();
     let mut out = Measurement::default();
-    for topic in ["f/a", "j/a/b", "j/a", "s/a", "else", ""] {
-        let message = Incoming { topic, payload, received_at: EventTime(i64::MAX) };
+    let named =
+        ["application/json", "application/vnd.sensor-frame", "application/vnd.influx.line-protocol;precision=s"];
+    let topics = ["f/a", "j/a/b", "j/a", "s/a", "else", ""].map(|topic| (topic, ""));
+    for (topic, content_type) in topics.into_iter().chain(named.map(|named| ("j/a", named))) {
+        let message = Incoming { topic, payload, content_type, received_at: EventTime(i64::MAX) };
         if let Ok(route) = decoder.decode(message, &mut out) {
             assert!(!out.device().is_empty());
             assert!(out.readings.iter().all(|r| r.value.is_finite() && !out.channel(r.channel).is_empty()));
             let mut lines = Vec::new();
             let count = Encoder::new(&[]).measurement(&mut lines, &route.measurement, &out, 1);
             assert_eq!(line_parser::parse(&lines).expect("lines parse").len(), count);
-            assert_eq!(decoder.device_of(topic, payload), out.device());
+            assert_eq!(decoder.device_of(topic, payload, content_type), out.device());
         } else {
-            assert!(!decoder.device_of(topic, payload).is_empty() || topic.is_empty());
+            assert!(!decoder.device_of(topic, payload, content_type).is_empty() || topic.is_empty());
         }
     }
     assert!(Header::peek(payload).is_ok() || FrameView::parse(payload).is_err());
@@ -285,6 +288,19 @@ proptest! {
     }
 
     #[test]
+    fn no_line_brings_a_decoder_down(parts in proptest::collection::vec("(m|k|x|device|[,= \"\\\\]|1|t|\n|ä|[ -~]{0,2})", 0..24)) {
+        let text = parts.concat();
+        decode_all_ways(text.as_bytes());
+        let mut rest = text.as_bytes();
+        let mut bytes = 0;
+        while let Some((line, after)) = next_line(rest) {
+            prop_assert!(!line.is_empty());
+            (bytes, rest) = (bytes + line.len(), after);
+        }
+        prop_assert_eq!(bytes, text.len());
+    }
+
+    #[test]
     fn topics_match_as_a_naive_model_says(
         pattern in proptest::collection::vec("(a|b|\\+|\\{device\\}||ab)", 1..5),
         open in any::<bool>(),
@@ -342,6 +358,15 @@ proptest! {
             ("device".to_owned(), line_parser::carried(&device)),
             ("site".to_owned(), line_parser::carried(&site)),
         ]);
+        for (line, text) in lines.iter().zip(std::str::from_utf8(&out).unwrap().split_inclusive('\n')) {
+            prop_assert_eq!(next_line(text.as_bytes()), Some((text.as_bytes(), &b""[..])));
+            let read = Line::parse(text).unwrap();
+            let read_tags: BTreeMap<_, _> = read.tags().map(|(k, v)| (k.text().into(), v.text().into())).collect();
+            let read_fields: BTreeMap<_, _> = read.fields().map(|(k, v)| (k.text().into(), v.number().unwrap())).collect();
+            prop_assert_eq!(&read_tags, &line.tags);
+            prop_assert_eq!(&read_fields, &line.floats());
+            prop_assert_eq!((read.measurement().text(), read.timestamp()), ("sensor".into(), Some(line.at_nanos)));
+        }
         for line in &lines {
             prop_assert_eq!(&line.measurement, "sensor");
             prop_assert_eq!(&line.tags, &tags);

@@ -41,6 +41,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Look into the queue of a gateway that is stopped, check it, read it out, mend it
     Queue(QueueArgs),
+    /// Add a user to a users file, change a password, or take a user out
+    Passwd(PasswdArgs),
 }
 
 impl Command {
@@ -49,7 +51,7 @@ impl Command {
         match self {
             Self::Run(_) | Self::Check(_) => "info",
             Self::Demo(_) => "warn,gateway::detect=error",
-            Self::Simulate(_) | Self::Bench(_) | Self::Queue(_) => "warn",
+            Self::Simulate(_) | Self::Bench(_) | Self::Queue(_) | Self::Passwd(_) => "warn",
         }
     }
 }
@@ -58,7 +60,7 @@ impl Command {
 #[command(next_help_heading = "Log")]
 pub struct LogArgs {
     /// Level, or directives such as `info,gateway::queue=debug`
-    /// [default: info; for demo, simulate, bench and queue: warn]
+    /// [default: info; for demo, simulate, bench, queue and passwd: warn]
     #[arg(long, global = true, env = "GATEWAY_LOG", value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// Form of the log on stderr; auto: human on a terminal, JSON lines otherwise
@@ -170,4 +172,17 @@ pub struct BenchArgs {
     /// Directory for queue and files, removed afterwards [default: a fresh one in the system's temporary directory]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+}
+
+/// `gateway passwd`
+#[derive(Clone, Debug, Args)]
+pub struct PasswdArgs {
+    /// The users file, as `listen.users_file` names it; made if there is none
+    #[arg(long, short, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Take the user out
+    #[arg(long)]
+    pub delete: bool,
+    /// Name of the user; the password is asked for on a terminal, and read from standard input otherwise
+    pub name: String,
 }

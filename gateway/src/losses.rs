@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 
+use firmware_protocol::content_type::ContentType;
 use firmware_protocol::decode::{DEVICE_MAX_BYTES, Decoder};
 use firmware_protocol::derived::{Derived, Gap};
 use firmware_protocol::frame::is_frame;
@@ -113,12 +114,13 @@ fn noted(all: &mut Vec<(Fate, Noted)>, fate: Fate) -> &mut Noted {
 impl Noted {
     fn add(&mut self, decoder: &Decoder, record: &Record, tally: Tally) {
         let topic = str::from_utf8(&record.topic).unwrap_or_default();
-        // A frame names its device itself, whatever the topic.
-        let is_framed = is_frame(&record.payload);
-        if let Some(place) = self.topics.get(topic).filter(|_| !is_framed) {
+        // Frames and lines name their devices themselves, whatever the topic.
+        let names_itself =
+            is_frame(&record.payload) || matches!(ContentType::of(record.content_type()), ContentType::LineProtocol(_));
+        if let Some(place) = self.topics.get(topic).filter(|_| !names_itself) {
             return self.devices[*place].1.add(tally);
         }
-        let device = decoder.device_of(topic, &record.payload);
+        let device = decoder.device_of(topic, &record.payload, record.content_type());
         if device.is_empty() || device.len() > DEVICE_MAX_BYTES {
             return self.add_unnamed(tally);
         }
@@ -134,7 +136,7 @@ impl Noted {
                 self.devices.len() - 1
             }
         };
-        if !is_framed && self.topics.len() < TOPICS_MAX && decoder.device_is_in_topic(topic) {
+        if !names_itself && self.topics.len() < TOPICS_MAX && decoder.device_is_in_topic(topic) {
             self.topics.insert(topic.to_owned(), place);
         }
     }

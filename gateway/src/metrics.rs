@@ -20,6 +20,12 @@ pub struct DoorLabel {
     pub door: &'static str,
 }
 
+/// A broker that is dialled, by its configured name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SourceLabel {
+    pub source: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct DoorReason {
     pub door: &'static str,
@@ -30,6 +36,12 @@ pub struct DoorReason {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LineLabel {
     pub line: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DoorOutcome {
+    pub door: &'static str,
+    pub outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -69,6 +81,7 @@ pub struct SinkReason {
 pub struct Metrics {
     pub ingest: Ingest,
     pub serial: Serial,
+    pub security: Security,
     pub queue: Queue,
     pub detect: Detect,
     pub forward: Forward,
@@ -87,6 +100,12 @@ pub struct Ingest {
     pub connects: Family<DoorLabel, Counter>,
     /// Connections lost or attempts failed, by reason.
     pub disconnects: Family<DoorReason, Counter>,
+    /// Sessions that `listen` keeps for clients that are away.
+    pub sessions_kept: Gauge,
+    /// Windows, anomalies and gaps that subscribers of `listen` did not take in time.
+    pub results_dropped: Counter,
+    /// 1 while a broker has sent no message for `no_data_after`.
+    pub silent: Family<SourceLabel, Gauge>,
 }
 
 /// What serial lines have besides the counters of all doors.
@@ -98,6 +117,18 @@ pub struct Serial {
     pub discarded_bytes: Family<LineLabel, Counter>,
     /// Acknowledgements not written: the device did not listen, or was gone.
     pub acks_dropped: Family<LineLabel, Counter>,
+}
+
+/// Who comes in, and by which certificates.
+#[derive(Clone, Debug, Default)]
+pub struct Security {
+    /// End of the certificate in force, seconds since 1970.
+    pub certificate_expires: Family<DoorLabel, Gauge>,
+    pub tls_reloads: Family<DoorOutcome, Counter>,
+    pub users_reloads: Family<DoorOutcome, Counter>,
+    pub logins: Family<DoorOutcome, Counter>,
+    /// Passwords that had to be hashed, for they were not known yet.
+    pub password_hashes: Counter,
 }
 
 #[derive(Clone, Debug)]
@@ -211,6 +242,13 @@ impl Metrics {
         r.register("connections", "Connections open now", m.connections.clone());
         r.register("connects", "Connections made", m.connects.clone());
         r.register("disconnects", "Connections lost or attempts failed, by reason", m.disconnects.clone());
+        r.register("sessions_kept", "Sessions that listen keeps for clients that are away", m.sessions_kept.clone());
+        r.register(
+            "results_dropped",
+            "Results that subscribers of listen did not take in time",
+            m.results_dropped.clone(),
+        );
+        r.register("silent", "1 while a source has sent nothing for no_data_after", m.silent.clone());
 
         let r = root.sub_registry_with_prefix("serial");
         let m = &self.serial;
@@ -226,6 +264,20 @@ impl Metrics {
             "Acknowledgements not written: the device did not listen, or was gone",
             m.acks_dropped.clone(),
         );
+
+        let m = &self.security;
+        let r = root.sub_registry_with_prefix("tls");
+        r.register_with_unit(
+            "certificate_expires_timestamp",
+            "When the certificate in force ends, since 1970",
+            Unit::Seconds,
+            m.certificate_expires.clone(),
+        );
+        r.register("reloads", "Certificates read again, by outcome: renewed, refused", m.tls_reloads.clone());
+        let r = root.sub_registry_with_prefix("access");
+        r.register("logins", "Clients that asked to come in, by outcome", m.logins.clone());
+        r.register("password_hashes", "Passwords hashed, for they were not known yet", m.password_hashes.clone());
+        r.register("users_reloads", "Users read again, by outcome: renewed, refused", m.users_reloads.clone());
 
         let r = root.sub_registry_with_prefix("queue");
         let m = &self.queue;

@@ -9,6 +9,8 @@
 //! Business rules: what a record means, when it is acknowledged, where it goes.
 
 mod addresses;
+mod renewal;
+mod results;
 mod retention;
 mod stage;
 
@@ -22,9 +24,11 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::clock::{Clock, SharedClockMap};
-use crate::config::Config;
-use crate::http::Readiness;
-use crate::ingest::listen::Listener;
+use crate::config::{self, Config};
+use crate::http::{Login, Readiness};
+use crate::ingest::Results;
+use crate::ingest::access::tokens::Tokens;
+use crate::ingest::listen::{Doorway, Listener};
 use crate::losses::Losses;
 use crate::metrics::Metrics;
 use crate::queue::{self, LedgerRow, Log, Monitor, Queue, QueueSeq, Transaction};
@@ -183,6 +187,9 @@ impl Pipeline {
         if let Some(http) = &config.http {
             let server = http::Server::bind(http.bind).await?;
             self.http_addr = Some(server.addr());
+            let tokens = Arc::new(Tokens::new(&http.tokens));
+            let is_open = http.open_reading || server.addr().ip().is_loopback();
+            let doors = self.open_http_door(http, tokens.clone());
             let books = self.monitor.clone();
             let sources = http::Sources {
                 gateway: config.gateway.name.clone(),
@@ -192,22 +199,53 @@ impl Pipeline {
                 readiness: self.readiness.subscribe(),
                 pressure: self.monitor.pressure(),
             };
-            self.services.spawn("http", server.run(sources, self.services.stop_signal()));
+            let login = if is_open { Login::Open } else { Login::Token(tokens) };
+            let site = http::Site { sources, doors, login, limits: http.limits.clone() };
+            self.services.spawn("http", server.run(site, self.services.stop_signal()));
         }
         note_address(config, "http", self.http_addr)
+    }
+
+    /// Its routes; the door itself stops with the others, while the server still gives its last answers.
+    fn open_http_door(&mut self, http: &config::Http, tokens: Arc<Tokens>) -> axum::Router {
+        let Some(ingest) = &http.ingest else { return axum::Router::new() };
+        let parts = ingest::http::Parts {
+            config: ingest.clone(),
+            tokens,
+            appender: self.queue.appender(),
+            clock: self.clock,
+            pressure: self.monitor.pressure(),
+            metrics: self.metrics.ingest.clone(),
+        };
+        let door = ingest::http::Door::new(parts, self.doors.stop_signal());
+        let routes = door.routes();
+        self.doors.spawn("http door", door.run());
+        routes
     }
 
     fn open_doors(&mut self, mut config: Config) -> Result<(), Error> {
         let (clock, metrics, stop) = (self.clock, &self.metrics.ingest, self.doors.stop_signal());
         if let Some(listen) = config.listen.take() {
+            let guard = ingest::Guard::new("listen", listen.tls.as_ref(), &listen.access, &self.metrics.security)?;
+            self.services.spawn("renewal", renewal::keep(guard.clone(), self.services.stop_signal()));
             let listener = Listener::bind(listen)?;
             self.listen_addr = Some(listener.local_addr());
-            let run = listener.run(self.queue.appender(), clock, metrics.clone(), stop.clone());
-            self.doors.spawn("listen", run);
+            let results = Results::new(&config.gateway.name);
+            let doorway = Doorway {
+                appender: self.queue.appender(),
+                monitor: self.monitor.clone(),
+                clock,
+                metrics: metrics.clone(),
+                results: results.clone(),
+                guard,
+            };
+            self.doors.spawn("listen", listener.run(doorway, stop.clone()));
+            self.doors.spawn("results", results::tell(self.view.clone(), results, stop.clone()));
         }
         for mqtt in std::mem::take(&mut config.mqtt) {
             let name = mqtt.name.clone();
-            let run = ingest::mqtt::run(mqtt, self.queue.appender(), clock, metrics.clone(), stop.clone());
+            let (appender, monitor) = (self.queue.appender(), self.monitor.clone());
+            let run = ingest::mqtt::run(mqtt, appender, monitor, clock, metrics.clone(), stop.clone());
             self.doors.spawn(name, run);
         }
         for serial in std::mem::take(&mut config.serial) {

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::RwLock;
 
+use tokio::sync::broadcast;
+
 use firmware_protocol::derived::{Anomaly, Window};
 use firmware_protocol::measurement::EventTime;
 
@@ -42,16 +44,45 @@ pub struct State {
     pub left_out: BTreeSet<(String, String)>,
 }
 
+/// What detection has found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    Window(Window),
+    Anomaly(Anomaly),
+}
+
+/// Findings that whoever follows may lag behind: those of some hundred channels at the end of a window.
+const LAG_MAX: usize = 1_024;
+
 /// Shared between its writer and its readers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct View {
     limits: Limits,
     state: RwLock<State>,
+    findings: broadcast::Sender<Finding>,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
 }
 
 impl View {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, state: RwLock::default() }
+        Self { limits, state: RwLock::default(), findings: broadcast::Sender::new(LAG_MAX) }
+    }
+
+    /// Findings from now on.
+    pub fn follow(&self) -> broadcast::Receiver<Finding> {
+        self.findings.subscribe()
+    }
+
+    fn tell(&self, finding: impl FnOnce() -> Finding) {
+        if self.findings.receiver_count() > 0 {
+            // Whoever followed may have gone since.
+            self.findings.send(finding()).map(drop).unwrap_or_default();
+        }
     }
 
     /// Adds points of one series, oldest first.
@@ -69,6 +100,7 @@ impl View {
     }
 
     pub fn add_window(&self, window: Window) {
+        self.tell(|| Finding::Window(window.clone()));
         let mut state = self.write();
         state.windows.insert((window.start_at_ms, window.device.clone(), window.channel.clone()), window);
         while state.windows.len() > self.limits.windows_max {
@@ -77,6 +109,7 @@ impl View {
     }
 
     pub fn add_anomaly(&self, anomaly: Anomaly) {
+        self.tell(|| Finding::Anomaly(anomaly.clone()));
         let mut state = self.write();
         state.anomalies.push_back(anomaly);
         let surplus = state.anomalies.len().saturating_sub(self.limits.anomalies_max);

@@ -50,7 +50,10 @@ fn play(seed: u64) -> Report {
         let topic = device.topic().to_owned();
         let message = device.next_message();
         decoder
-            .decode(Incoming { topic: &topic, payload: &message.payload, received_at }, &mut measurement)
+            .decode(
+                Incoming { topic: &topic, payload: &message.payload, content_type: "", received_at },
+                &mut measurement,
+            )
             .expect("the demo's own settings and messages are valid");
         engine.on_measurement(QueueSeq(seq), &measurement, received_at, &store);
         let Some(changes) = (engine.derived_waiting() > 0).then(|| engine.changes()).flatten() else { continue };

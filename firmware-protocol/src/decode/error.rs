@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::FrameError;
+use crate::line::LineFault;
 
 /// Why a message could not be decoded. Poison is data: the caller counts it by `reason` and quarantines the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum DecodeError {
     Frame(FrameError),
     /// What is wrong and where in the payload.
     Json(String),
+    /// Line protocol.
+    Line(LineFault),
     NotANumber,
     NotUtf8,
     BadTime(String),
@@ -34,6 +37,7 @@ impl DecodeError {
             Self::Frame(FrameError::UnknownVersion) => "frame_version",
             Self::Frame(_) => "frame",
             Self::Json(_) => "json",
+            Self::Line(_) => "line",
             Self::NotANumber => "not_a_number",
             Self::NotUtf8 => "not_utf8",
             Self::BadTime(_) => "bad_time",
@@ -52,8 +56,9 @@ impl fmt::Display for DecodeError {
             }
             Self::Frame(e) => e.fmt(f),
             Self::Json(text) => write!(f, "json: {text}"),
+            Self::Line(fault) => write!(f, "line protocol: {fault}"),
             Self::NotANumber => f.write_str("expected a frame, a json object, a number, true or false"),
-            Self::NotUtf8 => f.write_str("json payload is not utf-8"),
+            Self::NotUtf8 => f.write_str("payload is not utf-8"),
             Self::BadTime(text) => f.write_str(text),
             Self::TooLarge { what, limit } => write!(f, "{what} beyond the limit of {limit}"),
             Self::NoReadings => f.write_str("message holds no number, true or false"),

@@ -7,20 +7,25 @@
 //!
 //! # Flow
 //! ```text
-//! topic ─▶ Route ─┬▶ frame  ─┐
-//!                 ├▶ json   ─┼▶ Measurement: device, identity, channels, readings
-//!                 └▶ scalar ─┘
+//! content type, topic ─▶ Route ─┬▶ frame  ─┐
+//!                               ├▶ json   ─┼▶ Measurement: device, identity, channels, readings
+//!                               ├▶ line   ─┤
+//!                               └▶ scalar ─┘
 //! ```
 //! The device is, in this order: the frame's own; the topic's `{device}`; the JSON field that the route names, which
-//! must then be there; else the whole topic, because only that never makes one device out of two.
+//! must then be there; else the whole topic, because only that never makes one device out of two. Lines have tags for
+//! it: see `line`.
 
 mod error;
 mod frame;
+mod line;
 mod route;
 
 use std::borrow::Cow;
 
+use crate::content_type::ContentType;
 use crate::frame::{Header, is_frame};
+use crate::line::Precision;
 use crate::measurement::{EventTime, Measurement, Reading};
 use crate::topic::{Captures, Pattern};
 use crate::{json, scalar};
@@ -42,6 +47,8 @@ pub const READINGS_MAX: usize = 32_768;
 pub struct Incoming<'a> {
     pub topic: &'a str,
     pub payload: &'a [u8],
+    /// As the sender named it; empty if it did not.
+    pub content_type: &'a str,
     pub received_at: EventTime,
 }
 
@@ -55,6 +62,7 @@ pub struct Decoder {
 enum Content<'a> {
     Frame(&'a [u8]),
     Json(&'a [u8]),
+    Line(&'a [u8], Precision),
     Scalar(&'a [u8]),
 }
 
@@ -86,7 +94,7 @@ impl Decoder {
     pub fn decode(&self, message: Incoming<'_>, out: &mut Measurement) -> Result<&Route, DecodeError> {
         out.clear();
         let (pattern, route, captures) = self.find(message.topic).ok_or(DecodeError::NoRoute)?;
-        match route.content(message.payload) {
+        match route.content(message.payload, message.content_type) {
             Content::Frame(bytes) => frame::decode(bytes, message.received_at, out)?,
             Content::Json(bytes) => {
                 let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
@@ -95,6 +103,9 @@ impl Decoder {
                     set_device(captures.device.unwrap_or(message.topic), out)?;
                 }
                 json::decode(text, &json::Rules { route, captures, from_payload }, message.received_at, out)?;
+            }
+            Content::Line(bytes, precision) => {
+                line::decode(bytes, precision, (route, captures), message.received_at, out)?;
             }
             Content::Scalar(bytes) => {
                 let value = scalar::parse(bytes)?;
@@ -113,20 +124,21 @@ impl Decoder {
 
     /// The name of the device that a message is from, without decoding the rest: the key under which it is sent on.
     /// Where `decode` would find none, because the message is broken, it is the topic.
-    pub fn device_of<'m>(&self, topic: &'m str, payload: &'m [u8]) -> Cow<'m, str> {
+    pub fn device_of<'m>(&self, topic: &'m str, payload: &'m [u8], content_type: &str) -> Cow<'m, str> {
         let Some((_, route, captures)) = self.find(topic) else { return Cow::Borrowed(topic) };
-        let named = match route.content(payload) {
+        let named = match route.content(payload, content_type) {
             Content::Frame(bytes) => Header::peek(bytes).ok().map(|h| Cow::Borrowed(h.device)),
             Content::Json(bytes) => captures.device.map(Cow::Borrowed).or_else(|| {
                 let text = std::str::from_utf8(bytes).ok()?;
                 json::device(text, route.device_field.as_deref()?)
             }),
+            Content::Line(bytes, _) => line::device(bytes, route, captures),
             Content::Scalar(_) => captures.device.map(Cow::Borrowed),
         };
         named.filter(|d| !d.is_empty() && d.len() <= DEVICE_MAX_BYTES).unwrap_or(Cow::Borrowed(topic))
     }
 
-    /// Whether all messages of this topic are from the same device, but for frames, which name their own.
+    /// Whether all messages of this topic are from the same device, but for frames and lines, which name their own.
     pub fn device_is_in_topic(&self, topic: &str) -> bool {
         self.find(topic).is_none_or(|(pattern, route, _)| pattern.names_device() || route.device_field.is_none())
     }
@@ -137,16 +149,35 @@ impl Decoder {
 }
 
 impl Route {
-    fn content<'a>(&self, payload: &'a [u8]) -> Content<'a> {
+    /// What the sender says counts more than what the route expects.
+    fn content<'a>(&self, payload: &'a [u8], content_type: &str) -> Content<'a> {
+        match ContentType::of(content_type) {
+            ContentType::Frame => return Content::Frame(payload),
+            ContentType::LineProtocol(precision) => return Content::Line(payload, precision),
+            // A bare number is JSON, too.
+            ContentType::Json if is_nested(payload) => return Content::Json(payload),
+            ContentType::Json => return Content::Scalar(payload),
+            ContentType::Other => {}
+        }
         match self.format {
             Format::Frame => Content::Frame(payload),
             Format::Json => Content::Json(payload),
             Format::Scalar => Content::Scalar(payload),
             Format::Auto if is_frame(payload) => Content::Frame(payload),
-            Format::Auto if matches!(payload.trim_ascii_start().first(), Some(b'{' | b'[')) => Content::Json(payload),
+            Format::Auto if is_nested(payload) => Content::Json(payload),
             Format::Auto => Content::Scalar(payload),
         }
     }
+}
+
+/// Whether the bytes claim to be a JSON object or array.
+fn is_nested(payload: &[u8]) -> bool {
+    matches!(payload.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+/// Whether a decoder reads the bytes as a bare number, `true` or `false`.
+pub fn is_scalar(payload: &[u8]) -> bool {
+    scalar::parse(payload).is_ok()
 }
 
 fn set_device(device: &str, out: &mut Measurement) -> Result<(), DecodeError> {

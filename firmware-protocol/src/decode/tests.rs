@@ -16,7 +16,7 @@ fn route(topic: &str) -> Route {
 
 fn decode(routes: &[Route], topic: &str, payload: &[u8]) -> Result<Measurement, DecodeError> {
     let mut out = Measurement::default();
-    decoder(routes).decode(Incoming { topic, payload, received_at: RECEIVED_AT }, &mut out)?;
+    decoder(routes).decode(Incoming { topic, payload, content_type: "", received_at: RECEIVED_AT }, &mut out)?;
     Ok(out)
 }
 
@@ -82,12 +82,12 @@ fn the_key_of_a_message_is_the_device_that_decode_finds() {
         [("s/d/x", b"{\"a\":1}"), ("s/d", b"1"), ("f/x", b"{\"id\":17,\"a\":1}"), ("t/x", b"1"), ("s/d", &frame)];
     let mut out = Measurement::default();
     for (topic, payload) in cases {
-        routes.decode(Incoming { topic, payload, received_at: RECEIVED_AT }, &mut out).unwrap();
-        assert_eq!(routes.device_of(topic, payload), out.device(), "{topic}");
+        routes.decode(Incoming { topic, payload, content_type: "", received_at: RECEIVED_AT }, &mut out).unwrap();
+        assert_eq!(routes.device_of(topic, payload, ""), out.device(), "{topic}");
     }
-    assert_eq!(routes.device_of("f/x", b"{broken"), "f/x");
-    assert_eq!(routes.device_of("unknown", b"1"), "unknown");
-    assert_eq!(routes.device_of("s/d", b"SG\x02"), "s/d");
+    assert_eq!(routes.device_of("f/x", b"{broken", ""), "f/x");
+    assert_eq!(routes.device_of("unknown", b"1", ""), "unknown");
+    assert_eq!(routes.device_of("s/d", b"SG\x02", ""), "s/d");
 }
 
 #[test]
@@ -118,9 +118,13 @@ fn a_reused_measurement_keeps_nothing_of_the_message_before() {
     let routes = decoder(&[route("#")]);
     let mut out = Measurement::default();
     let frame = frame(BaseTime::UnixMicros(0), &[(0, 1.0); 20]);
-    routes.decode(Incoming { topic: "a", payload: &frame, received_at: RECEIVED_AT }, &mut out).unwrap();
+    routes
+        .decode(Incoming { topic: "a", payload: &frame, content_type: "", received_at: RECEIVED_AT }, &mut out)
+        .unwrap();
     let room = out.readings.capacity();
-    routes.decode(Incoming { topic: "b", payload: b"{\"x\":1}", received_at: RECEIVED_AT }, &mut out).unwrap();
+    routes
+        .decode(Incoming { topic: "b", payload: b"{\"x\":1}", content_type: "", received_at: RECEIVED_AT }, &mut out)
+        .unwrap();
     assert_eq!(out, decode(&[route("#")], "b", b"{\"x\":1}").unwrap());
     assert_eq!(out.readings.capacity(), room, "its memory is kept");
 }
@@ -147,4 +151,80 @@ fn all_faults_of_a_route_are_found_and_the_decoder_names_the_first() {
         "decode route 1 (topic `#`): measurement: `_x` may not begin with `_` or `#` in InfluxDB"
     );
     assert_eq!(Route::default().faults(), []);
+}
+
+fn line(routes: &[Route], topic: &str, payload: &str) -> Result<Measurement, DecodeError> {
+    let (decoder, mut out) = (decoder(routes), Measurement::default());
+    let (payload, content_type) = (payload.as_bytes(), "application/vnd.influx.line-protocol; precision=ms");
+    decoder.decode(Incoming { topic, payload, content_type, received_at: RECEIVED_AT }, &mut out)?;
+    assert_eq!(decoder.device_of(topic, payload, content_type), out.device());
+    Ok(out)
+}
+
+#[test]
+fn a_line_names_its_device_by_tag_or_else_by_its_whole_series() {
+    let by_rack = Route { device_field: Some("rack".into()), ..route("#") };
+    for (routes, topic, text, device) in [
+        (by_rack.clone(), "http/ingest", "sensor,device=a,host=b,rack=c x=1", "c"),
+        (by_rack, "http/ingest", "sensor,host=b,device=a x=1", "a"),
+        (route("#"), "http/ingest", "sensor,host=b x=1", "b"),
+        (route("#"), "http/ingest", "sensor,z=1,a=2,gateway=g x=1", "sensor,a=2,z=1"),
+        (route("in/{device}"), "in/pump-7", "sensor,host=b x=1", "pump-7"),
+    ] {
+        assert_eq!(line(&[routes], topic, text).unwrap().device(), device, "{text}");
+    }
+    let long = format!("m,tag={} x=1", "v".repeat(DEVICE_MAX_BYTES));
+    assert_eq!(line(&[route("#")], "a", &long).unwrap_err().reason(), "too_large");
+}
+
+#[test]
+fn numbers_and_truth_values_of_a_line_are_readings_at_its_time() {
+    let m = line(&[route("#")], "a", "sensor,device=a x=1.5,n=-3i,u=7u,on=T,text=\"no\",x=2.5 1772366400000").unwrap();
+    let at = 1_772_366_400_000_000_000;
+    assert_eq!(readings(&m), [("x", at, 2.5), ("n", at, -3.0), ("u", at, 7.0), ("on", at, 1.0)]);
+    assert_eq!(readings(&line(&[route("#")], "a", "sensor,device=a x=1").unwrap()), [("x", RECEIVED_AT.0, 1.0)]);
+}
+
+#[test]
+fn series_of_one_device_meet_in_no_channel() {
+    for (topic, text, channel) in [
+        ("a", "sensor,device=a,gateway=g,site=s x=1", "x"),
+        ("a", "cpu,host=a usage=1", "cpu.usage"),
+        ("a", "cpu,host=a,cpu=cpu0 usage=1", "cpu.cpu=cpu0.usage"),
+        ("a", "disk,path=/,host=a,dev=sda used=1", "disk.dev=sda.path=/.used"),
+        ("a", "temperature,device=a value=1", "temperature"),
+        ("a", "temperature,place=hall value=1", "value"),
+        ("in/a/inlet", "sensor,host=a value=1", "inlet.host=a"),
+    ] {
+        let m = line(&[route("in/{device}/{channel}"), route("#")], topic, text).unwrap();
+        assert_eq!(readings(&m)[0].0, channel, "{text}");
+    }
+}
+
+#[test]
+fn a_line_that_cannot_be_read_is_refused_with_the_reason() {
+    for (text, reason) in [
+        ("sensor,device=a", "line"),
+        ("sensor,device=a x=1 9223372036854775807", "bad_time"),
+        ("sensor,device=a x=\"text\"", "no_readings"),
+    ] {
+        assert_eq!(line(&[route("#")], "a", text).unwrap_err().reason(), reason, "{text}");
+    }
+}
+
+#[test]
+fn what_the_sender_says_counts_more_than_what_the_route_expects() {
+    let decoder = decoder(&[Route { format: Format::Frame, ..route("#") }]);
+    let mut out = Measurement::default();
+    for (payload, content_type, channel) in [
+        (&b"{\"x\":1}"[..], "application/json", "x"),
+        (b"21.5", "application/json", "value"),
+        (b"sensor,device=d x=1", "application/vnd.influx.line-protocol", "x"),
+    ] {
+        let message = Incoming { topic: "a", payload, content_type, received_at: RECEIVED_AT };
+        decoder.decode(message, &mut out).unwrap();
+        assert_eq!(readings(&out)[0].0, channel);
+    }
+    let message = Incoming { topic: "a", payload: b"1", content_type: "text/plain", received_at: RECEIVED_AT };
+    assert_eq!(decoder.decode(message, &mut out).unwrap_err().reason(), "frame");
 }

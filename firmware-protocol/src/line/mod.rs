@@ -1,4 +1,5 @@
-//! InfluxDB line protocol, written by the gateway and by cloud-sink with the same code, hence the same points.
+//! InfluxDB line protocol: written by the gateway and by cloud-sink with the same code, hence the same points; and read,
+//! where sensors send it.
 //!
 //! # Invariants
 //! - The same record always gives the same points: a repeat overwrites what it wrote before.
@@ -16,6 +17,7 @@
 mod derived;
 mod escape;
 mod number;
+mod parse;
 
 use std::ops::Range;
 
@@ -24,6 +26,8 @@ use crate::measurement::{EventTime, FrameIdentity, Measurement};
 
 use escape::name;
 use number::float;
+
+pub use parse::{FIELDS_MAX, Line, LineFault, Name, Precision, TAGS_MAX, Value, next_line};
 
 /// The time of the point that a reading becomes.
 ///

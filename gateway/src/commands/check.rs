@@ -1,5 +1,7 @@
 //! `gateway check`: prints what is in force and where it comes from, or all faults. Connects nowhere.
 
+mod credentials;
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,9 +14,17 @@ use crate::config::{Directory, Fault, Faults, Loaded, Overrides};
 pub fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let loaded = Loaded::read(&args.config, &Overrides::from_args(args))?;
     check_directories(&loaded)?;
+    let told = credentials::check(&loaded, super::now_ms() / 1_000)?;
     let mut out = io::stdout().lock();
     write!(out, "{}", loaded.effective)?;
-    writeln!(out, "\n# OK: {} can be used, and its directories can be written.", args.config.display())?;
+    writeln!(out)?;
+    for line in told {
+        writeln!(out, "# {line}")?;
+    }
+    for warning in loaded.config.warnings() {
+        writeln!(out, "# WARNING: {warning}")?;
+    }
+    writeln!(out, "# OK: {} can be used, and its directories can be written.", args.config.display())?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::shutdown::{self, Stop};
 
 /// Exit code of a shell for a program that SIGINT ended.
-const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: i32 = 130;
 
 /// A stop that the first signal requests, or the end of `limit`.
 ///

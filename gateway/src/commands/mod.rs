@@ -4,6 +4,7 @@ pub mod bench;
 pub mod check;
 pub mod demo;
 mod interrupt;
+pub mod passwd;
 pub mod queue;
 pub mod run;
 pub mod simulate;
@@ -24,6 +25,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Simulate(args) => simulate::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,
         Command::Queue(args) => queue::run(args.verb),
+        Command::Passwd(args) => passwd::run(&args).await,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::cli::RunArgs;
 use crate::config::{Config, Overrides};
@@ -27,6 +27,9 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
 
     info!(name = %config.gateway.name, version = env!("CARGO_PKG_VERSION"), data_dir = %data_dir.display(), "Starting.");
+    for warning in config.warnings() {
+        warn!("Configuration: {warning}.");
+    }
     let mut pipeline = Pipeline::start(config).await?;
     info!("Ready.");
 

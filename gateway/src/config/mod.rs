@@ -31,6 +31,7 @@ mod source;
 mod tests;
 mod urls;
 mod values;
+mod warnings;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -40,7 +41,7 @@ use std::time::Duration;
 use firmware_protocol::decode::Route;
 use toml::de::DeTable;
 
-use crate::{detect, forward, ingest, queue};
+use crate::{detect, forward, http, ingest, queue};
 
 pub use effective::Effective;
 pub use faults::{Fault, Faults, Place};
@@ -82,6 +83,20 @@ pub struct Gateway {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
     pub bind: SocketAddr,
+    /// Who may send messages; none: whoever reaches the address.
+    pub tokens: Vec<ingest::access::tokens::TokenConfig>,
+    /// Whether page and metrics need no token, though `bind` is no loopback address.
+    pub open_reading: bool,
+    pub limits: http::Limits,
+    /// `None`: nothing is taken in by HTTP.
+    pub ingest: Option<ingest::http::Config>,
+}
+
+impl Http {
+    /// Page and metrics alone, all else by default.
+    pub fn on(bind: SocketAddr) -> Self {
+        Self { bind, tokens: Vec::new(), open_reading: false, limits: http::Limits::default(), ingest: None }
+    }
 }
 
 impl Config {
@@ -101,6 +116,8 @@ pub struct Loaded {
     pub effective: Effective,
     /// Directories that the gateway will write to.
     pub directories: Vec<Directory>,
+    /// Certificates and users that the gateway will read.
+    pub credentials: Vec<Credentials>,
     source: Source,
 }
 
@@ -109,6 +126,31 @@ pub struct Directory {
     pub path: PathBuf,
     /// Where the configuration names it.
     pub place: Place,
+}
+
+/// Files that prove who someone is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Where the configuration names them.
+    pub place: Place,
+    pub of: CredentialsOf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialsOf {
+    /// The gateway's own, at a door.
+    Door {
+        door: &'static str,
+        tls: ingest::tls::ServerConfig,
+    },
+    /// Its own, and its CA's, for a broker.
+    Broker {
+        name: String,
+        tls: ingest::tls::ClientConfig,
+    },
+    Users {
+        path: PathBuf,
+    },
 }
 
 impl Loaded {
@@ -138,11 +180,12 @@ impl Loaded {
             }
         };
         let mut reader = Reader::new(&source, &root, overrides);
-        let (config, directories) = file::read(&mut reader);
+        let (config, named) = file::read(&mut reader);
         match reader.finish() {
             Ok(effective) => {
                 drop(root);
-                Ok(Self { config, effective, directories, source })
+                let file::Named { directories, credentials } = named;
+                Ok(Self { config, effective, directories, credentials, source })
             }
             Err(faults) => Err(Faults::new(&source, faults)),
         }

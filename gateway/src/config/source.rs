@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::faults::Place;
 
 /// Words in a key that make its value one that is not shown.
-const SECRET_WORDS: [&str; 6] = ["password", "passwd", "token", "secret", "credential", "api_key"];
+const SECRET_WORDS: [&str; 7] = ["password", "passwd", "token", "secret", "credential", "api_key", "tls_key"];
 
 /// A key that names where a secret is, so that its value may be shown.
 const SHOWN_SUFFIX: &str = "_file";

@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::*;
 use crate::forward::SinkConfig;
 use crate::ingest::MqttVersion;
+use crate::ingest::access::{self, Filter, Rule};
+use crate::ingest::tls::{Client, ClientAuth, ClientConfig, KeyPair, ServerConfig};
 
 const EXAMPLE: &str = include_str!("../../gateway.example.toml");
 
@@ -16,7 +18,8 @@ fn with_variables(variables: &'static [(&'static str, &'static str)]) -> Overrid
 }
 
 fn load(text: &str) -> Result<Loaded, Faults> {
-    Loaded::parse("gateway.toml", text, &with_variables(&[("INFLUX_TOKEN", "hunter2"), ("MQTT_PASSWORD", "swordfish")]))
+    let variables = &[("INFLUX_TOKEN", "hunter2"), ("MQTT_PASSWORD", "swordfish"), ("PLC_TOKEN", "mellon")];
+    Loaded::parse("gateway.toml", text, &with_variables(variables))
 }
 
 fn accept(text: &str) -> Config {
@@ -81,7 +84,7 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ),
     ("[[mqtt]]\nurl = \"broker:1883\"\n", "2:7", "has the scheme \"broker\", not mqtt", "mqtt://host:port"),
     ("[[mqtt]]\nurl = \"mqtt://\"\n", "2:7", "`url` has no host", "mqtt://host:port"),
-    ("[[mqtt]]\nurl = \"mqtts://a:8883\"\n", "2:7", "has the scheme \"mqtts\", not mqtt", "mqtt://host:port"),
+    ("[[mqtt]]\nurl = \"wss://a:8883\"\n", "2:7", "has the scheme \"wss\", not mqtt", "mqtt://host:port"),
     ("[[mqtt]]\nurl = \"mqtt://a:1883/x\"\n", "2:7", "more than a host and a port", "mqtt://host:port"),
     ("[[mqtt]]\nurl = \"mqtt://a:70000\"\n", "2:7", "invalid port number", "mqtt://host:port"),
     ("[[mqtt]]\nurl = \"mqtt://u:hunter2@a\"\n", "2:7", "`url` holds credentials", "keys of their own"),
@@ -100,6 +103,78 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[[kafka]]\nbootstrap = \"a:9092,b\"\n", "2:13", "\"b\", which is not a host and a port", "commas between"),
     ("[[kafka]]\nbootstrap = \"a:0\"\n", "2:13", "with a port that is none of 1 to 65535", "host:port"),
     ("[listen]\nbind = \"127.0.0.1:8080\"\n", "2:8", "are both 127.0.0.1:8080", "another port"),
+    // Tokens.
+    ("[[http.token]]\nname = \"a\"\n", "1:1", "a token without a secret", "`token_file` or `token_env`"),
+    ("[[http.token]]\ntoken_env = \"PLC_TOKEN\"\n", "1:1", "[[http.token]] has no `name`", "its holder"),
+    (
+        "[[http.token]]\nname = \"a\"\ntoken_env = \"PLC_TOKEN\"\npublish = [\"a#\"]\n",
+        "4:11",
+        "`#` must be the whole last level",
+        "\"sensors/#\"",
+    ),
+    (
+        "[[http.token]]\nname = \"a\"\ntoken_env = \"PLC_TOKEN\"\n[[http.token]]\nname = \"a\"\ntoken_env = \"MQTT_PASSWORD\"\n",
+        "5:8",
+        "two tokens have the name \"a\"",
+        "its own `name`",
+    ),
+    (
+        "[[http.token]]\nname = \"a\"\ntoken_env = \"PLC_TOKEN\"\n[[http.token]]\nname = \"b\"\ntoken_env = \"PLC_TOKEN\"\n",
+        "4:1",
+        "two tokens have the same secret",
+        "of its own",
+    ),
+    ("[http]\ntoken = \"mellon\"\n", "2:9", "`token` is not an array of tables", "write [[http.token]]"),
+    // Who may come in.
+    (
+        "[http]\nbind = \"0.0.0.0:8080\"\n",
+        "2:8",
+        "can be reached from outside, and nobody has to say",
+        "[[http.token]]",
+    ),
+    (
+        "[listen]\nbind = \"0.0.0.0:1883\"\n",
+        "2:8",
+        "can be reached from outside, and nobody has to say",
+        "`users_file`",
+    ),
+    ("[listen]\nbind = \"[::]:1883\"\n", "2:8", "can be reached from outside, and nobody has to say", "gateway passwd"),
+    ("[listen]\ntls_cert_file = \"c\"\n", "2:17", "`tls_cert_file` without its private key", "`tls_key_file`"),
+    ("[listen]\ntls_key_file = \"k\"\n", "2:16", "`tls_key_file` without its certificate", "`tls_cert_file`"),
+    (
+        "[listen]\ntls_cert_file = \"c\"\ntls_key_file = \"k\"\ntls_client_auth = \"required\"\n",
+        "4:19",
+        "no CA is named",
+        "`tls_client_ca_file`",
+    ),
+    (
+        "[listen]\ntls_cert_file = \"c\"\ntls_key_file = \"k\"\ntls_client_ca_file = \"ca\"\n",
+        "4:22",
+        "no client is asked for a certificate",
+        "`tls_client_auth`",
+    ),
+    (
+        "[listen]\ntls_client_ca_file = \"ca\"\ntls_client_auth = \"optional\"\n",
+        "3:19",
+        "without a certificate of the gateway itself",
+        "`tls_cert_file`",
+    ),
+    ("[listen]\nidentity_from_certificate = true\n", "2:29", "without certificates of clients", "`tls_client_auth`"),
+    ("[listen]\n[[listen.allow]]\nusers = [\"a\"]\n", "2:1", "a rule that allows nothing", "`publish` or `read`"),
+    (
+        "[listen]\n[[listen.allow]]\npublish = [\"{device}/#\"]\n",
+        "3:11",
+        "that are no placeholder",
+        "{user} and {client_id}",
+    ),
+    (
+        "[listen]\n[[listen.allow]]\nread = [\"a\"]\nusers = [\"{user}\"]\n",
+        "4:9",
+        "that are no placeholder",
+        "no placeholders here",
+    ),
+    ("[[mqtt]]\ntls_ca_file = \"ca\"\n", "1:1", "`url` is that of a plain connection", "mqtts://"),
+    ("[[mqtt]]\nurl = \"mqtts://b\"\ntls_alpn = [\"\"]\n", "3:12", "names of 1 to 255 bytes", "x-amzn-mqtt-ca"),
     // Impossible values.
     ("[[mqtt]]\nqos = 2\n", "2:7", "`qos` is 2, outside 0 to 1", "choose from 0 to 1"),
     ("[[mqtt]]\nversion = \"3.11\"\n", "2:11", "is \"3.11\", which is not one of", "did you mean \"3.1.1\"?"),
@@ -391,7 +466,12 @@ fn every_option_reaches_its_place() {
         enabled = false
         [[mqtt]]
         name = 'm'
-        url = 'mqtt://[::1]:1884'
+        url = 'mqtts://[::1]:1884'
+        tls_ca_file = 'mca'
+        tls_cert_file = 'mc'
+        tls_key_file = 'mk'
+        tls_server_name = 'broker'
+        tls_alpn = ['mqtt']
         version = '5'
         username = 'u'
         subscribe = ['a', 'b']
@@ -402,6 +482,12 @@ fn every_option_reaches_its_place() {
         reconnect_max = '2s'
         [listen]
         bind = '0.0.0.0:0'
+        tls_cert_file = 'c'
+        tls_key_file = 'k'
+        tls_client_ca_file = 'ca'
+        tls_client_auth = 'required'
+        identity_from_certificate = true
+        users_file = 'u'
         connections_max = 5
         packet_max = '2KB'
         connect_timeout = '3s'
@@ -412,6 +498,11 @@ fn every_option_reaches_its_place() {
         rtscts = true
         ack = true
         reopen_max = '1s'
+        [[listen.allow]]
+        users = ['plc-*']
+        client_ids = ['{user}']
+        publish = ['a/{user}/#', 'b/{client_id}']
+        read = ['gateway/+']
         [[decode]]
         topic = 'a/#'
         format = 'json'
@@ -475,6 +566,30 @@ fn every_option_reaches_its_place() {
         reopen_max: Duration::from_secs(1),
     };
     assert_eq!(config.serial, [serial]);
+    let client_auth = ClientAuth::Required { ca_file: "ca".into() };
+    assert_eq!(listen.tls, Some(ServerConfig { cert_file: "c".into(), key_file: "k".into(), client_auth }));
+    let filters = |texts: &[&str]| texts.iter().map(|text| Filter::new(text)).collect::<Vec<_>>();
+    let rule = Rule {
+        users: vec!["plc-*".into()],
+        client_ids: vec!["{user}".into()],
+        publish: filters(&["a/{user}/#", "b/{client_id}"]),
+        read: filters(&["gateway/+"]),
+    };
+    let expected = access::Config {
+        users_file: Some("u".into()),
+        admits_anonymous: false,
+        identity_from_certificate: true,
+        rules: vec![rule],
+    };
+    assert_eq!(listen.access, expected);
+    let certificate = Some(KeyPair { cert_file: "mc".into(), key_file: "mk".into() });
+    let tls = ClientConfig {
+        ca_file: Some("mca".into()),
+        certificate,
+        server_name: Some("broker".into()),
+        alpn: vec!["mqtt".into()],
+    };
+    assert_eq!(m.tls, Some(Client::new(tls)));
     let route = &config.decode[0];
     assert_eq!((route.device_field.as_deref(), route.time_field.as_deref()), (Some("dev"), None));
     let [SinkConfig::Kafka(kafka), SinkConfig::File(file)] = &config.sinks[..] else { panic!("two sinks") };
@@ -509,7 +624,12 @@ fn example_with(way: &str) -> String {
 fn every_option_of_the_example_is_shown_with_its_default() {
     // What has no default, and the tables that stand in the example.
     let bare = "
+        [[http.token]]
+        name = \"plc\"
+        token_env = \"PLC_TOKEN\"
         [listen]
+        [[listen.allow]]
+        publish = [\"sensors/{user}/#\"]
         [[mqtt]]
         password_env = \"MQTT_PASSWORD\"
         username = \"u\"
@@ -534,6 +654,7 @@ fn the_example_and_the_reader_know_the_same_options() {
     let secret = secret.display().to_string();
     let by_file = example_with("_file")
         .replace("/etc/gateway/mqtt-password", &secret)
+        .replace("/etc/gateway/plc-token", &secret)
         .replace("/etc/gateway/influx-token", &secret);
     let mut read = std::collections::BTreeSet::new();
     let mut written = read.clone();

@@ -6,14 +6,23 @@ use super::values::Wrong;
 
 /// Port of a broker whose address names none.
 const MQTT_PORT: u16 = 1883;
+const MQTTS_PORT: u16 = 8883;
 
-/// Host and port of `mqtt://host:port`.
+/// Where a broker is.
+pub(super) struct Broker {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) is_tls: bool,
+}
+
+/// Host and port of `mqtt://host:port`, or `mqtts://host:port` for TLS.
 ///
 /// # Errors
 /// What is wrong with the address.
-pub(super) fn mqtt(text: &str) -> Result<(String, u16), Wrong> {
-    const FORM: &str = "write \"mqtt://host:port\"";
-    let url = parse(text, &["mqtt"], FORM)?;
+pub(super) fn mqtt(text: &str) -> Result<Broker, Wrong> {
+    const FORM: &str = "write \"mqtt://host:port\", or \"mqtts://host:port\" for TLS";
+    let url = parse(text, &["mqtt", "mqtts"], FORM)?;
+    let is_tls = url.scheme() == "mqtts";
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
         return Err(Wrong::new("has more than a host and a port", FORM));
     }
@@ -23,7 +32,10 @@ pub(super) fn mqtt(text: &str) -> Result<(String, u16), Wrong> {
     }
     match url.port() {
         Some(0) => Err(Wrong::new("has port 0", FORM)),
-        port => Ok((host.to_owned(), port.unwrap_or(MQTT_PORT))),
+        port => {
+            let port = port.unwrap_or(if is_tls { MQTTS_PORT } else { MQTT_PORT });
+            Ok(Broker { host: host.to_owned(), port, is_tls })
+        }
     }
 }
 

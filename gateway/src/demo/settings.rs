@@ -42,7 +42,7 @@ pub fn config(data_dir: &Path, http: SocketAddr, line: &Timeline) -> Config {
             data_dir: data_dir.to_owned(),
             shutdown_grace: Duration::from_secs(10),
         },
-        http: Some(Http { bind: http }),
+        http: Some(Http::on(http)),
         queue: queue::Config::new(queue_dir(data_dir)),
         mqtt: Vec::new(),
         serial: Vec::new(),

@@ -150,7 +150,8 @@ impl Running {
         let received_at = self.task.clock_map.resolve(record.received);
         let decoded = match std::str::from_utf8(&record.topic) {
             Ok(topic) => {
-                let message = Incoming { topic, payload: &record.payload, received_at };
+                let content_type = record.content_type();
+                let message = Incoming { topic, payload: &record.payload, content_type, received_at };
                 self.task.decoder.decode(message, &mut self.measurement).map(drop)
             }
             Err(_) => Err(DecodeError::NotUtf8),

@@ -40,7 +40,8 @@ impl Lines {
 
     fn push_raw(&mut self, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable> {
         let received_at = self.clock.resolve(record.received);
-        let incoming = Incoming { topic: topic(record)?, payload: &record.payload, received_at };
+        let content_type = record.content_type();
+        let incoming = Incoming { topic: topic(record)?, payload: &record.payload, content_type, received_at };
         let route = self
             .decoder
             .decode(incoming, &mut self.measurement)

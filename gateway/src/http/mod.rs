@@ -1,42 +1,46 @@
-//! The window into a running gateway: page, JSON for the page, metrics, health. Read-only.
+//! The window into a running gateway: page, JSON for the page, metrics, health; and the one HTTP server, which also serves
+//! the doors' routes.
 //!
 //! # Invariants
-//! - Nothing here changes anything: every handler works on snapshots.
+//! - Nothing here changes anything: every handler works on snapshots. Doors bring their own.
 //! - The page loads nothing from elsewhere, and its policy forbids the browser to try.
 //! - A slow or hanging reader delays no stage and no shutdown.
 //!
 //! # Flow
 //! ```text
-//! pipeline ─Sources─▶ router ─▶ / (dashboard) · /api/v1 (api) · /metrics · /healthz, /readyz (health)
+//! connections ─▶ serve ─▶ router ─┬▶ login ─▶ / (dashboard) · /api/v1 (api) · /metrics · /readyz
+//!                                 ├▶ /healthz
+//! pipeline ─Sources, doors' routes┴▶ /v1/ingest and its like
 //! ```
 
 mod api;
 mod dashboard;
 mod health;
+mod login;
 mod metrics;
+mod serve;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 pub use health::Readiness;
+pub use login::Login;
+pub use serve::Limits;
 
 use crate::metrics::Metrics;
 use crate::queue::{LedgerRow, Pressure};
 use crate::shutdown::Stop;
 use crate::view::View;
-
-/// After a stop, answers under way get this long.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// Scripts, styles and data from here alone; no frames, no forms, no plug-ins.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -60,8 +64,6 @@ pub struct Sources {
 pub enum Error {
     #[error("http cannot listen on {addr}: {source}\nhint: name another address with `http.bind` or --http")]
     Bind { addr: SocketAddr, source: std::io::Error },
-    #[error("http ended: {0}")]
-    Serve(#[from] std::io::Error),
 }
 
 /// Bound, so that a taken port is known before anything else starts, but not yet answering.
@@ -87,24 +89,22 @@ impl Server {
         self.addr
     }
 
-    /// Answers until the stop.
-    ///
-    /// # Errors
-    /// The listener broke.
-    pub async fn run(self, sources: Sources, stop: Stop) -> Result<(), Error> {
-        let (mut graceful, mut forced) = (stop.clone(), stop);
-        let serve = axum::serve(self.listener, router(sources))
-            .with_graceful_shutdown(async move { graceful.requested().await })
-            .into_future();
-        let out_of_patience = async {
-            forced.requested().await;
-            sleep(GRACE).await;
-        };
-        tokio::select! {
-            served = serve => Ok(served?),
-            () = out_of_patience => Ok(()),
-        }
+    /// Answers until the stop. What goes wrong goes wrong with one connection.
+    pub async fn run(self, site: Site, stop: Stop) -> Result<(), Infallible> {
+        let metrics = site.sources.metrics.ingest.clone();
+        let limits = site.limits.clone();
+        serve::serve(self.listener, router(site), limits, metrics, stop).await;
+        Ok(())
     }
+}
+
+/// All that is served, and to whom.
+pub struct Site {
+    pub sources: Sources,
+    /// Of the doors, which ask for tokens themselves.
+    pub doors: Router,
+    pub login: Login,
+    pub limits: Limits,
 }
 
 /// What each handler gets.
@@ -113,17 +113,21 @@ struct App {
     started_at: Instant,
 }
 
-fn router(sources: Sources) -> Router {
+fn router(site: Site) -> Router {
+    let Site { sources, doors, login, limits: _ } = site;
     let app = Arc::new(App { sources, started_at: Instant::now() });
     Router::new()
         .merge(dashboard::routes())
         .route("/api/v1/state", get(api::state))
         .route("/api/v1/series", get(api::series))
         .route("/metrics", get(metrics::metrics))
-        .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .layer(map_response(harden))
+        .route_layer(from_fn_with_state(login, login::check))
+        // Says nothing but that the process answers, to supervisors that have no token.
+        .route("/healthz", get(health::alive))
         .with_state(app)
+        .merge(doors)
+        .layer(map_response(harden))
 }
 
 /// Headers of every answer. Nothing may be cached: all of it is about now, and files change with the program.

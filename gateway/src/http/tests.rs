@@ -13,7 +13,7 @@ struct Running {
     pressure: watch::Sender<Pressure>,
     sources: Sources,
     trigger: Trigger,
-    server: tokio::task::JoinHandle<Result<(), Error>>,
+    server: tokio::task::JoinHandle<Result<(), Infallible>>,
 }
 
 impl Running {
@@ -31,7 +31,9 @@ impl Running {
         };
         let (trigger, stop) = shutdown::channel();
         let addr = server.addr();
-        let server = tokio::spawn(server.run(sources.clone(), stop));
+        let site =
+            Site { sources: sources.clone(), doors: Router::new(), login: Login::Open, limits: Limits::default() };
+        let server = tokio::spawn(server.run(site, stop));
         Self { addr, readiness, pressure, sources, trigger, server }
     }
 

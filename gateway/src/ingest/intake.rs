@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::Error;
-use super::session::Ticket;
+use super::session::{StateChange, Ticket};
 use crate::queue::{self, Appender, Committed, Receipt, Record, Transaction};
 
 /// A batch has moved on.
@@ -26,6 +26,8 @@ type Commit = Pin<Box<dyn Future<Output = Result<Receipt, queue::Error>> + Send>
 
 pub(super) struct Intake {
     appender: Appender,
+    /// Under which name the session is kept.
+    state_name: Option<String>,
     commit: Option<(Ticket, Commit)>,
     /// Oldest first. Bounded by the session's bytes in flight.
     receipts: VecDeque<(Ticket, Receipt)>,
@@ -33,14 +35,20 @@ pub(super) struct Intake {
 
 impl Intake {
     pub(super) fn new(appender: Appender) -> Self {
-        Self { appender, commit: None, receipts: VecDeque::new() }
+        Self { appender, state_name: None, commit: None, receipts: VecDeque::new() }
+    }
+
+    /// From now on changes of the session's state are kept under this name.
+    pub(super) fn keep_state_as(&mut self, name: String) {
+        self.state_name = Some(name);
     }
 
     /// Starts a commit. Only after the one before was taken.
-    pub(super) fn append(&mut self, ticket: Ticket, records: Vec<Record>) {
+    pub(super) fn append(&mut self, ticket: Ticket, records: Vec<Record>, state: Option<StateChange>) {
         debug_assert!(self.commit.is_none(), "the session hands out one batch at a time");
         let appender = self.appender.clone();
-        let transaction = Transaction { raw: records, ..Transaction::default() };
+        let state = state.and_then(|change| Some((self.state_name.clone()?, change))).into_iter().collect();
+        let transaction = Transaction { raw: records, state, ..Transaction::default() };
         self.commit = Some((ticket, Box::pin(async move { appender.commit(transaction).await })));
     }
 

@@ -1,4 +1,4 @@
-//! The door that sensors connect to: a small MQTT server that takes messages in and gives none out.
+//! The door that sensors connect to: a small MQTT server that takes messages in, and gives out results of the gateway.
 //!
 //! # Invariants
 //! - One client id, one connection: a new one closes the old.
@@ -6,36 +6,48 @@
 //!   connection holds no buffers.
 //!
 //! # Not here
-//! Sessions kept between connections: CONNACK always says that there is none.
+//! What is kept between connections: `sessions`. Who may come in: `access`.
 
+mod sessions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::budget::{Budget, Share};
+use super::access::{self, Denied, Grant, Password};
+use super::budget::Budget;
 use super::connection::{Connection, Event};
+use super::intake::Intake;
 use super::meters::Meters;
-use super::session::{Close, Epoch, Session};
-use super::{Error, ListenConfig};
+use super::results::{Message, Results};
+use super::session::{Admission, Claim, Close, Epoch, Kept, Refused, Session};
+use super::stream::Stream;
+use super::{Error, Guard, ListenConfig, tls};
 use crate::clock::Clock;
 use crate::metrics::Ingest;
-use crate::queue::{Appender, Door};
+use crate::queue::{Appender, Door, Monitor, Record};
 use crate::shutdown::Stop;
+
+use sessions::{STATE_PREFIX, Seat, Sessions, state_name};
 
 /// Connections that the kernel holds until we take them.
 const BACKLOG: u32 = 1024;
 /// After a failed accept (mostly: no file descriptors left) connections under way get time to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// TLS handshakes under way together: more would only take longer each.
+const HANDSHAKES_MAX: usize = 32;
+/// How often expired sessions and delayed wills are looked for: MQTT counts both in seconds.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// A bound address; `run` opens the door.
 pub struct Listener {
@@ -72,12 +84,22 @@ impl Listener {
     ///
     /// # Errors
     /// The queue is closed or has failed.
-    pub async fn run(self, appender: Appender, clock: Clock, metrics: Ingest, mut stop: Stop) -> Result<(), Error> {
+    pub async fn run(self, doorway: Doorway, mut stop: Stop) -> Result<(), Error> {
         info!(addr = %self.addr, "listening for MQTT clients");
-        let meters = Meters::new(metrics, Door::Listen);
-        let clients = Arc::new(Clients::default());
-        let budget = Budget::default();
+        let meters = Meters::new(doorway.metrics.clone(), Door::Listen);
+        let sessions = Sessions::new(self.config.sessions_max, kept_sessions(&doorway.monitor)?, now());
+        let hall = Arc::new(Hall {
+            sessions: Arc::new(sessions),
+            boot: doorway.clock.boot().0,
+            config: self.config,
+            doorway,
+            meters,
+            budget: Budget::default(),
+            handshakes: Semaphore::new(HANDSHAKES_MAX),
+            stop: stop.clone(),
+        });
         let mut tasks = JoinSet::new();
+        tasks.spawn(hall.clone().sweep());
         let (mut epoch, mut full) = (Epoch(0), false);
         loop {
             let accepted = tokio::select! {
@@ -96,10 +118,12 @@ impl Listener {
                     continue;
                 }
             };
-            if tasks.len() >= self.config.connections_max {
-                meters.disconnected("connections_max");
+            let connections_max = hall.config.connections_max;
+            // One task sweeps.
+            if tasks.len() > connections_max {
+                hall.meters.disconnected("connections_max");
                 if !full {
-                    warn!(%peer, connections_max = self.config.connections_max,
+                    warn!(%peer, connections_max,
                         "connection refused, all are taken; raise `connections_max` if so many sensors are wanted");
                 }
                 full = true;
@@ -107,15 +131,7 @@ impl Listener {
             }
             full = false;
             epoch = Epoch(epoch.0 + 1);
-            let client = Client { peer, epoch, clients: clients.clone(), meters: meters.clone(), stop: stop.clone() };
-            let session = Session::accept(
-                self.config.packet_max_bytes,
-                self.config.connect_timeout,
-                format!("client-{:x}-{}", clock.boot().0, epoch.0),
-                epoch,
-                Instant::now().into_std(),
-            );
-            tasks.spawn(client.serve(stream, session, appender.clone(), budget.share(), clock));
+            tasks.spawn(Client { peer, epoch, hall: hall.clone(), certificate: None, seat: None }.serve(stream));
         }
         drop(self.socket);
         while let Some(ended) = tasks.join_next().await {
@@ -124,6 +140,68 @@ impl Listener {
         info!(addr = %self.addr, "no longer listening for MQTT clients");
         Ok(())
     }
+}
+
+/// What the door works with, all made by the pipeline.
+pub struct Doorway {
+    pub appender: Appender,
+    pub monitor: Monitor,
+    pub clock: Clock,
+    pub metrics: Ingest,
+    pub results: Results,
+    pub guard: Guard,
+}
+
+/// What all connections of the door share.
+struct Hall {
+    config: ListenConfig,
+    doorway: Doorway,
+    boot: u64,
+    sessions: Arc<Sessions>,
+    meters: Meters,
+    budget: Budget,
+    /// Handshakes cost far more than anything else that a stranger can ask for.
+    handshakes: Semaphore,
+    stop: Stop,
+}
+
+impl Hall {
+    /// Forgets sessions whose time has come and says wills that were delayed.
+    async fn sweep(self: Arc<Self>) -> Result<(), Error> {
+        let mut stop = self.stop.clone();
+        loop {
+            tokio::select! {
+                () = sleep(SWEEP_EVERY) => {}
+                () = stop.requested() => return Ok(()),
+            }
+            let received = self.doorway.clock.stamp();
+            let due = self.sessions.sweep(|will| Record { received, ..will }, now());
+            self.meters.sessions_kept(self.sessions.kept());
+            if due.raw.is_empty() && due.state.is_empty() {
+                continue;
+            }
+            let failed = |error| Error::Queue(Arc::new(error));
+            tokio::select! {
+                // Nobody waits for the receipt: what is lost in a crash is found again, or was a will.
+                taken = self.doorway.appender.commit(due) => drop(taken.map_err(failed)?),
+                () = stop.requested() => return Ok(()),
+            }
+        }
+    }
+}
+
+/// What earlier runs have kept; what cannot be read is told of and forgotten.
+fn kept_sessions(monitor: &Monitor) -> Result<Vec<(String, Kept)>, Error> {
+    let states = monitor.states(STATE_PREFIX).map_err(|error| Error::Queue(Arc::new(error)))?;
+    let read = |(name, bytes): (String, Vec<u8>)| {
+        let id = name.strip_prefix(STATE_PREFIX).unwrap_or_default().to_owned();
+        let kept = Kept::from_bytes(&bytes);
+        if kept.is_none() {
+            warn!(client_id = %id, "what was kept of a client cannot be read; it begins anew");
+        }
+        kept.map(|kept| (id, kept))
+    };
+    Ok(states.into_iter().filter_map(read).collect())
 }
 
 /// A panic in a task is one of the door.
@@ -142,57 +220,153 @@ fn ended_well(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Resul
 struct Client {
     peer: SocketAddr,
     epoch: Epoch,
-    clients: Arc<Clients>,
-    meters: Meters,
-    stop: Stop,
+    hall: Arc<Hall>,
+    /// The name in its certificate.
+    certificate: Option<String>,
+    seat: Option<Seat>,
 }
 
 impl Client {
-    async fn serve(
-        mut self,
-        stream: TcpStream,
-        session: Session,
-        appender: Appender,
-        share: Share,
-        clock: Clock,
-    ) -> Result<(), Error> {
-        let mut connection = match Connection::new(stream, session, appender, share, clock, self.meters.clone()) {
+    async fn serve(mut self, tcp: TcpStream) -> Result<(), Error> {
+        let hall = self.hall.clone();
+        let mut stop = hall.stop.clone();
+        let opened = tokio::select! {
+            opened = self.open(tcp) => opened,
+            () = stop.requested() => return Ok(()),
+        };
+        let mut connection = match opened {
             Ok(connection) => connection,
             Err(error) => {
-                debug!(peer = %self.peer, %error, "connection was gone before it began");
+                hall.meters.disconnected("handshake");
+                warn!(peer = %self.peer, %error, "connection ended before it began");
                 return Ok(());
             }
         };
-        let mut seat: Option<Seat> = None;
+        let mut results: Option<broadcast::Receiver<Arc<Message>>> = None;
         let mut stopping = false;
         let why = loop {
             let event = tokio::select! {
                 event = connection.next() => event?,
-                () = self.stop.requested(), if !stopping => {
+                () = stop.requested(), if !stopping => {
                     stopping = true;
                     connection.end(Close::Stopping);
                     continue;
                 }
-                () = taken_over(&mut seat) => {
+                () = wanted(&mut self.seat) => {
                     connection.end(Close::TakenOver);
+                    continue;
+                }
+                told = heard(&mut results) => {
+                    self.tell(&mut connection, told);
                     continue;
                 }
             };
             match event {
+                Event::Admit(claim) => self.admit(&mut connection, *claim).await,
                 Event::Opened(opened) => {
-                    debug!(peer = %self.peer, client_id = %opened.client_id, version = ?opened.version, "client connected");
-                    seat = Some(self.clients.seat(opened.client_id, self.epoch, &self.meters));
+                    debug!(peer = %self.peer, client_id = %opened.client_id, version = ?opened.version,
+                        session_present = opened.session_present, "client connected");
+                    // Of a kept session there may be subscriptions.
+                    results = Some(hall.doorway.results.listen()).filter(|_| opened.session_present);
                 }
+                Event::Listens => {
+                    results.get_or_insert_with(|| hall.doorway.results.listen());
+                    let status = hall.doorway.results.status();
+                    connection.tell(&status.topic, status.payload.as_bytes(), true);
+                }
+                Event::Refused(refused) => self.note(&refused),
                 // Only a dialer subscribes.
                 Event::Subscribed { .. } => {}
                 Event::Closed(why) => break why,
             }
         };
-        let client_id = seat.as_ref().map_or("", |s| s.client_id.as_str());
-        self.meters.closed(&why);
+        self.gone(&why);
+        let rest = connection.close().await;
+        if let Some(seat) = self.seat {
+            seat.leave(rest, now());
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, tcp: TcpStream) -> io::Result<Connection> {
+        let hall = self.hall.clone();
+        let stream = match &hall.doorway.guard.tls {
+            None => Stream::Plain(tcp),
+            Some(server) => {
+                let shaken = timeout(hall.config.connect_timeout, self.shake_hands(server, tcp)).await;
+                shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??
+            }
+        };
+        let doorway = &hall.doorway;
+        let assigned_id = format!("client-{:x}-{}", hall.boot, self.epoch.0);
+        let session = Session::accept(&hall.config, assigned_id, self.epoch, now());
+        let intake = Intake::new(doorway.appender.clone());
+        Connection::new(stream, session, intake, hall.budget.share(), doorway.clock, hall.meters.clone())
+    }
+
+    async fn shake_hands(&mut self, server: &tls::Server, tcp: TcpStream) -> io::Result<Stream> {
+        let _permit = self.hall.handshakes.acquire().await.map_err(io::Error::other)?;
+        let stream = server.accept(tcp).await?;
+        self.certificate = tls::peer_identity(&stream);
+        Ok(Stream::Tls(Box::new(stream.into())))
+    }
+
+    /// Lets the client in, or turns it away.
+    async fn admit(&mut self, connection: &mut Connection, claim: Claim) {
+        let client_id = claim.client_id.clone();
+        let grant = match timeout(self.hall.config.connect_timeout, self.judge(claim)).await {
+            Ok(Ok(grant)) => grant,
+            Ok(Err(why)) => return connection.turn_away(why),
+            Err(_elapsed) => return connection.turn_away(Denied::Unavailable),
+        };
+        let seat = self.hall.sessions.seat(client_id.clone(), self.epoch, &self.hall.meters).await;
+        let kept = seat.take_kept();
+        self.seat = Some(seat);
+        connection.admit(Admission { grant, kept }, state_name(&client_id));
+    }
+
+    async fn judge(&self, claim: Claim) -> Result<Grant, Denied> {
+        let claim = access::Claim {
+            client_id: claim.client_id,
+            username: claim.username,
+            password: claim.password.map(|password| Password::new(password.expose())),
+            certificate: self.certificate.clone(),
+            peer: self.peer,
+        };
+        self.hall.doorway.guard.access.clone().admit(claim).await
+    }
+
+    fn tell(&self, connection: &mut Connection, told: Result<Arc<Message>, u64>) {
+        let missed = match told {
+            Ok(message) => u64::from(!connection.tell(&message.topic, message.payload.as_bytes(), false)),
+            Err(lagged) => lagged,
+        };
+        self.hall.meters.results_dropped(missed);
+    }
+
+    fn client_id(&self) -> &str {
+        self.seat.as_ref().map_or("", |seat| seat.client_id.as_str())
+    }
+
+    fn note(&self, refused: &Refused) {
+        self.hall.meters.refused(refused);
+        match refused {
+            Refused::NotAllowed { topic } => {
+                warn!(peer = %self.peer, client_id = %self.client_id(), %topic, "client may not publish to this topic");
+            }
+            // Of a client the connection ends with it.
+            Refused::TooLarge { topic, bytes, max } => {
+                warn!(peer = %self.peer, client_id = %self.client_id(), %topic, bytes, max, "message is too large");
+            }
+        }
+    }
+
+    fn gone(&self, why: &Close) {
+        let (peer, client_id) = (self.peer, self.client_id());
+        self.hall.meters.closed(why);
         match why {
             Close::Stopping | Close::PeerClosed | Close::PeerDisconnected(_) => {
-                debug!(peer = %self.peer, %client_id, %why, "client disconnected");
+                debug!(%peer, %client_id, %why, "client disconnected");
             }
             Close::Io(_)
             | Close::Refused(_)
@@ -201,72 +375,43 @@ impl Client {
             | Close::TakenOver
             | Close::NotOpened
             | Close::Silent(_)
+            | Close::NoData(_)
+            | Close::TurnedAway(_)
+            | Close::NotAllowed(_)
+            | Close::Revoked
+            | Close::ReceiveMaximum
             | Close::Stalled
-            | Close::Qos2
             | Close::TopicAlias
             | Close::TopicInvalid
             | Close::Unexpected(_)
             | Close::Malformed(_) => {
-                warn!(peer = %self.peer, %client_id, %why, "client was disconnected");
+                warn!(%peer, %client_id, %why, "client was disconnected");
             }
         }
-        drop(seat);
-        connection.close().await;
-        Ok(())
     }
 }
 
-/// Who is connected under which id.
-#[derive(Default)]
-struct Clients(Mutex<HashMap<String, (Epoch, oneshot::Sender<()>)>>);
-
-impl Clients {
-    /// Takes the place of `client_id`; whoever had it is told to go.
-    fn seat(self: &Arc<Self>, client_id: String, epoch: Epoch, meters: &Meters) -> Seat {
-        let (leave, left) = oneshot::channel();
-        if let Some((_, former)) = self.lock().insert(client_id.clone(), (epoch, leave)) {
-            // An error means that it has just gone by itself.
-            former.send(()).unwrap_or_default();
-        }
-        Seat { client_id, epoch, left: Some(left), clients: self.clone(), _connected: meters.connected() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Epoch, oneshot::Sender<()>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A client's place; given back when dropped.
-struct Seat {
-    client_id: String,
-    epoch: Epoch,
-    left: Option<oneshot::Receiver<()>>,
-    clients: Arc<Clients>,
-    _connected: super::meters::Connected,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut clients = self.clients.lock();
-        // It may be another's by now.
-        if clients.get(&self.client_id).is_some_and(|(epoch, _)| *epoch == self.epoch) {
-            clients.remove(&self.client_id);
-        }
-    }
-}
-
-/// Resolves once, when another connection has taken the seat.
-async fn taken_over(seat: &mut Option<Seat>) {
-    match seat.as_mut().and_then(|s| s.left.as_mut()) {
-        Some(left) => {
-            let told = left.await.is_ok();
-            if let Some(seat) = seat {
-                seat.left = None;
-            }
-            if !told {
-                std::future::pending::<()>().await;
-            }
-        }
+/// Resolves once, when another connection wants the seat.
+async fn wanted(seat: &mut Option<Seat>) {
+    match seat {
+        Some(seat) => seat.wanted().await,
         None => std::future::pending().await,
     }
+}
+
+/// The next result, or how many were missed.
+async fn heard(results: &mut Option<broadcast::Receiver<Arc<Message>>>) -> Result<Arc<Message>, u64> {
+    if let Some(receiver) = results {
+        match receiver.recv().await {
+            Ok(message) => return Ok(message),
+            Err(RecvError::Lagged(missed)) => return Err(missed),
+            Err(RecvError::Closed) => {}
+        }
+    }
+    std::future::pending().await
+}
+
+/// Tokio's clock, so that tests can stop it.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }

@@ -3,8 +3,8 @@
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::session::{Close, Settled};
-use crate::metrics::{DoorLabel, DoorReason, Ingest};
+use super::session::{Close, Refused, Settled};
+use crate::metrics::{DoorLabel, DoorReason, Ingest, SourceLabel};
 use crate::queue::Door;
 
 #[derive(Clone)]
@@ -50,6 +50,30 @@ impl Meters {
             self.all.refused.get_or_create(&self.reason(why.label())).inc();
         }
         self.disconnected(why.label());
+    }
+
+    pub(super) fn refused(&self, refused: &Refused) {
+        let reason = match refused {
+            Refused::NotAllowed { .. } => "not_allowed",
+            Refused::TooLarge { .. } => "too_large",
+        };
+        self.all.refused.get_or_create(&self.reason(reason)).inc();
+    }
+
+    /// Results that subscribers did not take in time.
+    pub(super) fn results_dropped(&self, count: u64) {
+        self.all.results_dropped.inc_by(count);
+    }
+
+    /// Sessions of clients that are away.
+    pub(super) fn sessions_kept(&self, count: usize) {
+        self.all.sessions_kept.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Whether a source has sent nothing for too long.
+    pub(super) fn silent(&self, source: &str, is_silent: bool) {
+        let source = SourceLabel { source: source.to_owned() };
+        self.all.silent.get_or_create(&source).set(i64::from(is_silent));
     }
 
     pub(super) fn disconnected(&self, reason: &'static str) {

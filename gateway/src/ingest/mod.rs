@@ -15,18 +15,28 @@
 //! # Not here
 //! Decoding of payloads: raw is stored as it came.
 
+pub mod access;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod http;
 pub mod listen;
 pub mod mqtt;
 pub mod serial;
+pub mod tls;
 
 mod budget;
 mod connection;
+mod guard;
 mod intake;
 mod meters;
+mod results;
 mod session;
+mod stream;
+mod topics;
+mod watched;
 mod wire;
+
+pub use results::Results;
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,6 +46,7 @@ use std::time::Duration;
 use crate::queue;
 use crate::secret::Secret;
 
+pub use guard::Guard;
 pub use serial::SerialConfig;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +69,12 @@ pub struct MqttConfig {
     pub password: Option<Secret>,
     /// Topic filters.
     pub subscribe: Vec<String>,
-    /// 0 or 1.
+    /// 0, 1 or 2.
     pub qos: u8,
+    /// Where the gateway tells whether it is there, retained and by last will; empty: nowhere.
+    pub status_topic: String,
+    /// Without a message for this long the door connects and subscribes anew, and says so; zero: never.
+    pub no_data_after: Duration,
     pub keep_alive: Duration,
     /// Longest packet taken, bytes. A larger one cannot be skipped in MQTT: the connection is closed with an error.
     pub packet_max_bytes: usize,
@@ -67,6 +82,8 @@ pub struct MqttConfig {
     pub session_expiry: Duration,
     /// Longest pause between two attempts to connect (full jitter).
     pub reconnect_max: Duration,
+    /// `None`: plain TCP.
+    pub tls: Option<tls::Client>,
 }
 
 impl Default for MqttConfig {
@@ -81,10 +98,13 @@ impl Default for MqttConfig {
             password: None,
             subscribe: vec!["sensors/#".into()],
             qos: 1,
+            status_topic: String::new(),
+            no_data_after: Duration::from_secs(600),
             keep_alive: Duration::from_secs(30),
             packet_max_bytes: 256 * 1024,
             session_expiry: Duration::from_secs(7 * 24 * 3600),
             reconnect_max: Duration::from_secs(30),
+            tls: None,
         }
     }
 }
@@ -95,8 +115,21 @@ pub struct ListenConfig {
     pub bind: SocketAddr,
     pub connections_max: usize,
     pub packet_max_bytes: usize,
-    /// A client must send CONNECT within this.
+    /// A client must send CONNECT, and be let in, within this.
     pub connect_timeout: Duration,
+    /// v5: most QoS 1 and 2 messages of a client that wait for their acknowledgement.
+    pub receive_max: u16,
+    /// Sessions are kept for clients that are away for at most this long.
+    pub session_expiry_max: Duration,
+    /// Most sessions kept for clients that are away; beyond it the one away for longest goes.
+    pub sessions_max: usize,
+    /// Of each client; beyond it, it is read more slowly. 0: no limit.
+    pub messages_per_second_max: u32,
+    /// The same in bytes of PUBLISH packets.
+    pub bytes_per_second_max: u64,
+    /// `None`: plain TCP.
+    pub tls: Option<tls::ServerConfig>,
+    pub access: access::Config,
 }
 
 impl Default for ListenConfig {
@@ -106,6 +139,13 @@ impl Default for ListenConfig {
             connections_max: 1_000,
             packet_max_bytes: 256 * 1024,
             connect_timeout: Duration::from_secs(10),
+            receive_max: 1_024,
+            session_expiry_max: Duration::from_secs(7 * 24 * 3600),
+            sessions_max: 10_000,
+            messages_per_second_max: 0,
+            bytes_per_second_max: 0,
+            tls: None,
+            access: access::Config::default(),
         }
     }
 }
@@ -117,4 +157,8 @@ pub enum Error {
     Bind { addr: SocketAddr, source: io::Error },
     #[error("records cannot be stored: {0}")]
     Queue(Arc<queue::Error>),
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    #[error(transparent)]
+    Access(#[from] access::Error),
 }

@@ -2,29 +2,33 @@
 //!
 //! # Invariants
 //! - No error of the network ends it; only the queue's end or the word to stop does.
-//! - Each connection has its own session and its own receipts: nothing is acknowledged across a reconnect; the broker
-//!   sends again what was not acknowledged.
+//! - Each connection has its own receipts: nothing is acknowledged across a reconnect; the broker sends again what was
+//!   not acknowledged. What a session keeps goes from one connection to the next, and is durable.
+//! - A source that has fallen silent is subscribed anew once, and told of, until it sends again.
 
 #[cfg(test)]
 mod tests;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::budget::Budget;
 use super::connection::{Connection, Event};
-use super::meters::Meters;
-use super::session::{Close, Epoch, Opened, Session, Subscribe};
+use super::intake::Intake;
+use super::meters::{Connected, Meters};
+use super::session::{Close, Epoch, Kept, Opened, Refused, Session, Subscribe};
+use super::stream::Stream;
 use super::{Error, MqttConfig};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::metrics::Ingest;
-use crate::queue::{Appender, Door};
+use crate::queue::{Appender, Door, Monitor};
 use crate::shutdown::Stop;
 
 /// An attempt to reach the broker by TCP takes no longer.
@@ -39,14 +43,19 @@ const PAUSE_FIRST_MAX: Duration = Duration::from_millis(500);
 pub async fn run(
     config: MqttConfig,
     appender: Appender,
+    monitor: Monitor,
     clock: Clock,
     metrics: Ingest,
     mut stop: Stop,
 ) -> Result<(), Error> {
+    let state_name = format!("mqtt/{}", config.name);
+    let kept = monitor.state(&state_name).map_err(|error| Error::Queue(Arc::new(error)))?;
+    let kept = kept.and_then(|bytes| Kept::from_bytes(&bytes)).unwrap_or_default();
     let meters = Meters::new(metrics, Door::Mqtt);
     let seed = RandomState::new().hash_one(&config.name);
     let mut backoff = Backoff::new(PAUSE_FIRST_MAX, config.reconnect_max, seed);
-    let mut door = Dial { config, appender, clock, meters, subscribe: Subscribe::Always, epoch: Epoch(0) };
+    let silence = Silence::new(config.no_data_after, Instant::now());
+    let mut door = Dial { config, appender, clock, meters, state_name, kept, silence, epoch: Epoch(0) };
     while !stop.is_requested() {
         let held_for = door.one_connection(&mut stop).await?;
         if stop.is_requested() {
@@ -67,7 +76,10 @@ struct Dial {
     appender: Appender,
     clock: Clock,
     meters: Meters,
-    subscribe: Subscribe,
+    /// Under which `kept` is durable.
+    state_name: String,
+    kept: Kept,
+    silence: Silence,
     epoch: Epoch,
 }
 
@@ -78,8 +90,8 @@ impl Dial {
             dialled = timeout(DIAL_TIMEOUT, self.dial()) => dialled,
             () = stop.requested() => return Ok(Duration::ZERO),
         };
-        let connection = match dialled {
-            Ok(Ok(connection)) => connection,
+        let stream = match dialled {
+            Ok(Ok(stream)) => stream,
             Ok(Err(e)) => {
                 self.not_reached(&e);
                 return Ok(Duration::ZERO);
@@ -89,26 +101,37 @@ impl Dial {
                 return Ok(Duration::ZERO);
             }
         };
-        self.serve(connection, stop).await
+        match self.connection(stream) {
+            Ok(connection) => self.serve(connection, stop).await,
+            Err(e) => {
+                self.not_reached(&e);
+                Ok(Duration::ZERO)
+            }
+        }
     }
 
-    async fn dial(&mut self) -> io::Result<Connection> {
-        let stream = TcpStream::connect((self.config.host.as_str(), self.config.port)).await?;
+    async fn dial(&self) -> io::Result<Stream> {
+        let tcp = TcpStream::connect((self.config.host.as_str(), self.config.port)).await?;
+        match &self.config.tls {
+            None => Ok(Stream::Plain(tcp)),
+            Some(client) => Ok(Stream::Tls(Box::new(client.connect(&self.config.host, tcp).await?.into()))),
+        }
+    }
+
+    fn connection(&mut self, stream: Stream) -> io::Result<Connection> {
         self.epoch = Epoch(self.epoch.0 + 1);
-        let session = Session::dial(&self.config, self.subscribe, self.epoch, Instant::now().into_std())
+        let subscribe = if self.silence.is_told { Subscribe::Always } else { Subscribe::IfNeeded };
+        // Written back when the connection ends: only it changes what is kept.
+        let kept = self.kept.clone();
+        let session = Session::dial(&self.config, subscribe, kept, self.epoch, Instant::now().into_std())
             .map_err(io::Error::other)?;
-        Connection::new(
-            stream,
-            session,
-            self.appender.clone(),
-            Budget::default().share(),
-            self.clock,
-            self.meters.clone(),
-        )
+        let mut intake = Intake::new(self.appender.clone());
+        intake.keep_state_as(self.state_name.clone());
+        Connection::new(stream, session, intake, Budget::default().share(), self.clock, self.meters.clone())
     }
 
     async fn serve(&mut self, mut connection: Connection, stop: &mut Stop) -> Result<Duration, Error> {
-        let mut opened: Option<(Instant, super::meters::Connected)> = None;
+        let mut opened: Option<(Instant, Connected)> = None;
         let mut stopping = false;
         let why = loop {
             let event = tokio::select! {
@@ -118,22 +141,32 @@ impl Dial {
                     connection.end(Close::Stopping);
                     continue;
                 }
+                () = sleep_until_some(self.silence.look_at()), if opened.is_some() => {
+                    self.look_for_silence(&mut connection);
+                    continue;
+                }
             };
             match event {
                 Event::Opened(with) => {
                     opened = Some((Instant::now(), self.meters.connected()));
+                    self.silence.begin(Instant::now());
                     self.on_opened(&with);
                 }
                 Event::Subscribed { refused } => self.on_subscribed(&refused),
+                Event::Refused(refused) => self.on_refused(&refused),
+                // A dialer lets nobody in and tells nobody.
+                Event::Admit(_) | Event::Listens => {}
                 Event::Closed(why) => break why,
             }
         };
-        connection.close().await;
+        if let Some(kept) = connection.close().await.kept {
+            self.kept = kept;
+        }
         let held_for = opened.as_ref().map_or(Duration::ZERO, |(at, _)| at.elapsed());
         self.meters.closed(&why);
         match why {
             Close::Stopping => info!(broker = %self.config.name, ?held_for, "disconnected from the broker"),
-            Close::PeerClosed | Close::PeerDisconnected(_) | Close::Io(_) | Close::Silent(_) => {
+            Close::PeerClosed | Close::PeerDisconnected(_) | Close::Io(_) | Close::Silent(_) | Close::NoData(_) => {
                 warn!(broker = %self.config.name, ?held_for, %why, "connection to the broker was lost");
             }
             Close::Refused(_)
@@ -141,8 +174,11 @@ impl Dial {
             | Close::IdMissing
             | Close::TakenOver
             | Close::NotOpened
+            | Close::TurnedAway(_)
+            | Close::NotAllowed(_)
+            | Close::Revoked
+            | Close::ReceiveMaximum
             | Close::Stalled
-            | Close::Qos2
             | Close::TopicAlias
             | Close::TopicInvalid
             | Close::Unexpected(_)
@@ -153,6 +189,13 @@ impl Dial {
         Ok(held_for)
     }
 
+    fn look_for_silence(&mut self, connection: &mut Connection) {
+        if let Some(silent_for) = self.silence.look(connection.messages(), Instant::now()) {
+            connection.end(Close::NoData(silent_for));
+        }
+        self.meters.silent(&self.config.name, self.silence.is_told);
+    }
+
     fn on_opened(&self, opened: &Opened) {
         let config = &self.config;
         info!(
@@ -161,11 +204,19 @@ impl Dial {
         );
     }
 
-    fn on_subscribed(&mut self, refused: &[(String, u8)]) {
-        if refused.is_empty() {
-            // The filters are in the broker's session now, for as long as it keeps it.
-            self.subscribe = Subscribe::IfSessionLost;
+    fn on_refused(&self, refused: &Refused) {
+        self.meters.refused(refused);
+        match refused {
+            Refused::TooLarge { topic, bytes, max } => error!(
+                broker = %self.config.name, %topic, bytes, max,
+                "message is too large and was thrown away; raise `packet_max` if such messages are wanted"
+            ),
+            // Of a broker everything is taken.
+            Refused::NotAllowed { topic } => error!(broker = %self.config.name, %topic, "message was refused"),
         }
+    }
+
+    fn on_subscribed(&self, refused: &[(String, u8)]) {
         for (filter, code) in refused {
             if *code >= 0x80 {
                 error!(
@@ -183,5 +234,56 @@ impl Dial {
         self.meters.disconnected("not_reached");
         let config = &self.config;
         warn!(broker = %config.name, host = %config.host, port = config.port, %error, "broker cannot be reached");
+    }
+}
+
+/// Watches whether a source still sends: a broker may have forgotten what we subscribed to, and all looks well.
+struct Silence {
+    /// Zero: nobody minds.
+    after: Duration,
+    /// Messages of this connection when it last looked.
+    messages: u64,
+    /// Since when there are no more.
+    since: Instant,
+    looked_at: Instant,
+    is_told: bool,
+}
+
+impl Silence {
+    fn new(after: Duration, now: Instant) -> Self {
+        Self { after, messages: 0, since: now, looked_at: now, is_told: false }
+    }
+
+    /// A connection begins.
+    fn begin(&mut self, now: Instant) {
+        (self.messages, self.since, self.looked_at) = (0, now, now);
+    }
+
+    /// When to look again; `None`: never.
+    fn look_at(&self) -> Option<Instant> {
+        (!self.after.is_zero()).then(|| self.looked_at + self.after / 4)
+    }
+
+    /// The connection has brought so many messages by now. For how long there were none, the first time that it is too
+    /// long.
+    fn look(&mut self, messages: u64, now: Instant) -> Option<Duration> {
+        self.looked_at = now;
+        if messages != self.messages {
+            (self.messages, self.since, self.is_told) = (messages, now, false);
+        }
+        let silent_for = now.duration_since(self.since);
+        if self.is_told || silent_for < self.after {
+            return None;
+        }
+        self.is_told = true;
+        Some(silent_for)
+    }
+}
+
+/// Never, if there is no such time.
+async fn sleep_until_some(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -10,7 +10,8 @@
 //!
 //! # Flow
 //! ```text
-//! on_bytes ─▶ poll: Append ─▶ (queue) on_appended ─▶ on_receipt ─▶ output: PUBACKs
+//! on_bytes ─▶ poll: Admit ─▶ (who may come in) admit ─▶ output: CONNACK
+//!          ─▶ poll: Append ─▶ (queue) on_appended ─▶ on_receipt ─▶ output: PUBACKs, PUBRECs
 //! on_tick  ─▶ output: PINGREQ, or a reason to close
 //! ```
 //! The caller takes all actions of `poll` after each call, writes `output` when it can, and reads the socket only while
@@ -23,7 +24,9 @@ mod close;
 mod core;
 mod dialer;
 mod in_flight;
+mod kept;
 mod listener;
+mod rate;
 #[cfg(test)]
 mod tests;
 
@@ -31,14 +34,17 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::access::{Denied, Grant};
 use super::wire::{self, Frame, Packet};
-use super::{MqttConfig, MqttVersion};
+use super::{ListenConfig, MqttConfig, MqttVersion};
 use crate::clock::Stamp;
 use crate::queue::{Door, Record};
+use crate::secret::Secret;
 
 pub(super) use close::Close;
 pub(super) use dialer::Subscribe;
-pub(super) use in_flight::{Epoch, Settled, Ticket};
+pub(super) use in_flight::{Epoch, Settled, StateChange, Ticket};
+pub(super) use kept::Kept;
 
 use core::{Core, take_chunk};
 use dialer::Dialer;
@@ -60,22 +66,56 @@ const CONN_ACK_TIMEOUT: Duration = Duration::from_secs(10);
 const OUTPUT_STALL_MAX: Duration = Duration::from_secs(30);
 /// Closing waits this long for the receipts of what was read.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// v5: topics that a client may give numbers.
+const TOPIC_ALIAS_MAX: u16 = 16;
 
 /// What the caller has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Hand the records to the queue; then `on_appended`, and `on_receipt` with the ticket once they are durable.
+    /// Find out whether the client may come in; then `admit` or `turn_away`.
+    Admit(Box<Claim>),
+    /// Hand the records and the change of the kept session to the queue, in one transaction; then `on_appended`, and
+    /// `on_receipt` with the ticket once they are durable.
     Append {
         ticket: Ticket,
         records: Vec<Record>,
+        state: Option<StateChange>,
     },
     Opened(Opened),
     /// The broker answered our SUBSCRIBE; the filters it did not take as asked, with its code.
     Subscribed {
         refused: Vec<(String, u8)>,
     },
+    /// The client has subscribed to results.
+    Listens,
+    /// A message was not taken.
+    Refused(Refused),
     /// Write what is left of `output`, then close the socket.
     Closed(Close),
+}
+
+/// Who a client says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) client_id: String,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) version: MqttVersion,
+}
+
+/// With what a client is let in.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) grant: Grant,
+    /// What is kept under its id.
+    pub(super) kept: Option<Kept>,
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    NotAllowed { topic: String },
+    TooLarge { topic: String, bytes: usize, max: usize },
 }
 
 /// The peer and we have agreed to speak.
@@ -83,7 +123,7 @@ pub(super) enum Action {
 pub(super) struct Opened {
     pub(super) version: MqttVersion,
     pub(super) client_id: String,
-    /// Dialer: the broker has kept our session.
+    /// The broker has kept our session, or we the client's.
     pub(super) session_present: bool,
 }
 
@@ -99,6 +139,8 @@ pub(super) enum Decoded {
 enum State {
     /// CONNECT or CONNACK is due.
     Opening { until: Instant },
+    /// The client waits for our CONNACK.
+    Admitting { until: Instant },
     /// Packets flow.
     Open,
     /// Nothing more is read; the receipts of what was read are awaited.
@@ -108,44 +150,83 @@ enum State {
 }
 
 enum Role {
-    Dialer(Dialer),
-    Listener(Listener),
+    Dialer(Box<Dialer>),
+    Listener(Box<Listener>),
 }
 
 pub(super) struct Session {
     role: Role,
     core: Core,
+    /// Said after the end of the connection, unless the client is back before.
+    late_will: Option<(Record, Duration)>,
+    /// The latest that was observed: a will is received when its client is gone.
+    stamp: Stamp,
 }
 
 impl Session {
-    /// Our side of a connection to a broker; CONNECT is in `output`.
+    /// Our side of a connection to a broker; CONNECT is in `output`. `kept` is what an earlier one has left.
     ///
     /// # Errors
     /// The configuration does not fit in a CONNECT.
     pub(super) fn dial(
         config: &MqttConfig,
         subscribe: Subscribe,
+        kept: Kept,
         epoch: Epoch,
         now: Instant,
     ) -> Result<Self, wire::Error> {
         let packet_max_bytes = config.packet_max_bytes.min(Record::PAYLOAD_MAX);
         let mut core = Core::new(Door::Mqtt, config.version, packet_max_bytes, epoch, now + CONN_ACK_TIMEOUT, now);
+        (core.kept, core.keeps) = (kept, true);
         wire::connect(config, &mut core.out)?;
-        Ok(Self { role: Role::Dialer(Dialer::new(config.clone(), subscribe)), core })
+        Ok(Self::new(Role::Dialer(Box::new(Dialer::new(config.clone(), subscribe))), core))
     }
 
     /// Our side of a connection that a sensor made. `assigned_id` is for a client without an id of its own.
-    pub(super) fn accept(
-        packet_max_bytes: usize,
-        connect_timeout: Duration,
-        assigned_id: String,
-        epoch: Epoch,
-        now: Instant,
-    ) -> Self {
-        let packet_max_bytes = packet_max_bytes.min(Record::PAYLOAD_MAX);
-        let until = now + connect_timeout;
+    pub(super) fn accept(limits: &ListenConfig, assigned_id: String, epoch: Epoch, now: Instant) -> Self {
+        let packet_max_bytes = limits.packet_max_bytes.min(Record::PAYLOAD_MAX);
+        let until = now + limits.connect_timeout;
         let core = Core::new(Door::Listen, MqttVersion::V311, packet_max_bytes, epoch, until, now);
-        Self { role: Role::Listener(Listener::new(assigned_id)), core }
+        Self::new(Role::Listener(Box::new(Listener::new(limits.clone(), assigned_id))), core)
+    }
+
+    fn new(role: Role, core: Core) -> Self {
+        Self { role, core, late_will: None, stamp: Stamp::default() }
+    }
+
+    /// Lets a client in; CONNACK leaves once what it promises is durable.
+    pub(super) fn admit(&mut self, admission: Admission, now: Instant) {
+        let (Role::Listener(listener), State::Admitting { .. }) = (&mut self.role, &self.core.state) else { return };
+        if let Err(why) = listener.admit(&mut self.core, admission, now) {
+            self.close(why, now);
+        }
+    }
+
+    /// Does not let a client in, and says so.
+    pub(super) fn turn_away(&mut self, why: Denied, now: Instant) {
+        if let State::Admitting { .. } = self.core.state {
+            let (version, code) = (self.core.version, close::conn_ack_code(why, self.core.version));
+            wire::conn_ack_refused(version, code, self.core.speak(now));
+            self.close(Close::TurnedAway(why), now);
+        }
+    }
+
+    /// A result of the gateway for a client that has subscribed to it. `false`: it could not be given to the client now.
+    pub(super) fn tell(&mut self, topic: &str, payload: &[u8], retained: bool, now: Instant) -> bool {
+        match &self.role {
+            Role::Dialer(_) => true,
+            Role::Listener(listener) => listener.tell(&mut self.core, topic, payload, retained, now),
+        }
+    }
+
+    /// What the connection leaves behind; `None`: nothing is kept.
+    pub(super) fn into_kept(self) -> Option<Kept> {
+        self.core.keeps.then_some(self.core.kept)
+    }
+
+    /// The will that is due later than the end of the connection, with its delay; after `Closed`.
+    pub(super) fn take_late_will(&mut self) -> Option<(Record, Duration)> {
+        self.late_will.take()
     }
 
     /// Whether the socket should be read and `on_bytes` be called.
@@ -157,14 +238,30 @@ impl Session {
         self.core.in_flight_bytes()
     }
 
+    /// PUBLISHes read over this connection.
+    pub(super) fn messages(&self) -> u64 {
+        self.core.messages
+    }
+
     /// Other connections need room too, or no longer do: at most [`IN_FLIGHT_MAX_BYTES`].
     pub(super) fn limit_in_flight(&mut self, max_bytes: usize, now: Instant) {
         self.core.resuming(now, |core| core.in_flight_max_bytes = max_bytes.min(IN_FLIGHT_MAX_BYTES));
     }
 
+    /// The time by the gateway's clock, before a call that may end the connection.
+    pub(super) fn observe(&mut self, stamp: Stamp) {
+        self.stamp = stamp;
+    }
+
     /// Takes whole packets off the buffer, as many as one batch holds.
     pub(super) fn on_bytes(&mut self, buffer: &mut BytesMut, stamp: Stamp, now: Instant) -> Decoded {
         self.core.heard_at = now;
+        self.stamp = stamp;
+        if self.core.grant.as_ref().is_some_and(Grant::is_revoked) {
+            self.close(Close::Revoked, now);
+            return Decoded::NeedsBytes;
+        }
+        self.core.skip(buffer);
         let opening = match &mut self.role {
             Role::Dialer(dialer) => {
                 dialer.heard();
@@ -180,7 +277,13 @@ impl Session {
         }
         // Frames first, so that the buffer is frozen once and not per packet.
         let (mut end, mut frames, mut fault) = (0, 0, None);
-        let frames_max = BATCH_RECORDS_MAX - self.core.batch.len();
+        // What follows CONNECT waits until the client is let in.
+        let frames_max = match self.core.state {
+            State::Opening { .. } => 1,
+            State::Admitting { .. } | State::Open | State::Draining { .. } | State::Closed { .. } => {
+                BATCH_RECORDS_MAX.saturating_sub(self.core.batch.len())
+            }
+        };
         while frames < frames_max && end < IN_FLIGHT_MAX_BYTES {
             match Frame::peek(&buffer[end..], self.core.packet_max_bytes) {
                 Ok(Some(frame)) => end += frame.bytes,
@@ -203,11 +306,26 @@ impl Session {
             }
             at += frame.bytes;
         }
-        if let Some(fault) = fault {
-            self.close(Close::Malformed(fault), now);
+        self.core.spent(frames, end, now);
+        match fault {
+            Some(wire::Error::TooLarge { bytes, .. }) if self.may_skip(buffer) => {
+                match self.core.begin_skip(buffer, bytes) {
+                    Ok(true) => self.core.skip(buffer),
+                    Ok(false) => return Decoded::NeedsBytes,
+                    Err(why) => self.close(why, now),
+                }
+            }
+            Some(fault) => self.close(Close::Malformed(fault), now),
+            None => {}
         }
         let more = matches!(Frame::peek(buffer, self.core.packet_max_bytes), Ok(Some(_)) | Err(_));
         if more && self.core.is_reading() { Decoded::HasRest } else { Decoded::NeedsBytes }
+    }
+
+    /// A broker would send it again and again; a client is told by the end of its connection.
+    fn may_skip(&self, buffer: &BytesMut) -> bool {
+        let is_publish = buffer.first().is_some_and(|first| first >> 4 == 3);
+        matches!(self.role, Role::Dialer(_)) && self.core.state == State::Open && is_publish
     }
 
     fn on_frame(&mut self, chunk: &Bytes, at: usize, frame: Frame, stamp: Stamp, now: Instant) -> Result<(), Close> {
@@ -227,8 +345,11 @@ impl Session {
                 return Err(e.into());
             }
         };
-        if let Packet::Disconnect { reason } = packet {
-            return Err(Close::PeerDisconnected(reason));
+        if let Packet::Disconnect { reason, session_expiry_s } = packet {
+            return Err(match &mut self.role {
+                Role::Dialer(_) => Close::PeerDisconnected(reason),
+                Role::Listener(listener) => listener.on_disconnect(&mut self.core, reason, session_expiry_s),
+            });
         }
         match &mut self.role {
             Role::Dialer(dialer) => dialer.on_packet(&mut self.core, packet, now),
@@ -243,16 +364,27 @@ impl Session {
         }
         if !self.core.appending && !self.core.batch.is_empty() {
             let batch = std::mem::take(&mut self.core.batch);
-            let (ticket, records) = self.core.in_flight.begin(batch);
-            self.core.appending = true;
-            return Some(Action::Append { ticket, records });
+            let needs_queue = batch.needs_queue();
+            let (ticket, records, state) = self.core.in_flight.begin(batch);
+            if needs_queue {
+                self.core.appending = true;
+                return Some(Action::Append { ticket, records, state });
+            }
+            // It has only answers in it, which are due as soon as those before them are.
+            let now = self.core.heard_at;
+            self.on_receipt(ticket, now);
+            return self.poll();
         }
         match &mut self.core.state {
             State::Closed { why, reported } if !*reported => {
                 *reported = true;
                 Some(Action::Closed(why.clone()))
             }
-            State::Opening { .. } | State::Open | State::Draining { .. } | State::Closed { .. } => None,
+            State::Opening { .. }
+            | State::Admitting { .. }
+            | State::Open
+            | State::Draining { .. }
+            | State::Closed { .. } => None,
         }
     }
 
@@ -264,12 +396,19 @@ impl Session {
     /// A batch is durable: its PUBACKs are due once all before it are.
     pub(super) fn on_receipt(&mut self, ticket: Ticket, now: Instant) -> Settled {
         let settled = self.core.resuming(now, |core| {
-            let settled = core.in_flight.settle(ticket, &mut core.out);
-            if settled.acks > 0 {
+            let before = core.out.len();
+            let settled = core.in_flight.settle(ticket, core.version, &mut core.out);
+            if core.out.len() > before {
                 core.sent_at = now;
             }
             settled
         });
+        if let (Role::Listener(listener), true, State::Admitting { .. }) =
+            (&mut self.role, self.core.in_flight.is_empty(), &self.core.state)
+            && let Some(opened) = self.core.opens_with.take()
+        {
+            listener.open(&mut self.core, opened, now);
+        }
         self.finish_if_drained(now);
         settled
     }
@@ -293,10 +432,11 @@ impl Session {
 
     /// Time has passed: pings, time-outs.
     pub(super) fn on_tick(&mut self, now: Instant) {
+        self.core.resume_if_due(now);
         let overdue = match &self.core.state {
-            State::Opening { until } if now >= *until => Some(Close::NotOpened),
+            State::Opening { until } | State::Admitting { until } if now >= *until => Some(Close::NotOpened),
             State::Draining { until, .. } if now >= *until => return self.finish(now),
-            State::Opening { .. } | State::Draining { .. } => None,
+            State::Opening { .. } | State::Admitting { .. } | State::Draining { .. } => None,
             State::Closed { .. } => return,
             State::Open => match &mut self.role {
                 Role::Dialer(dialer) => dialer.on_tick(&mut self.core, now),
@@ -312,20 +452,28 @@ impl Session {
     /// When `on_tick` is due at the latest, as things stand.
     pub(super) fn next_tick(&self) -> Option<Instant> {
         let due = match &self.core.state {
-            State::Opening { until } | State::Draining { until, .. } => Some(*until),
+            State::Opening { until } | State::Admitting { until } | State::Draining { until, .. } => Some(*until),
             State::Open => match &self.role {
                 Role::Dialer(dialer) => dialer.next_tick(&self.core),
                 Role::Listener(listener) => listener.next_tick(&self.core),
             },
             State::Closed { .. } => None,
         };
-        [due, self.core.stall_at()].into_iter().flatten().min()
+        [due, self.core.stall_at(), self.core.slowed_until].into_iter().flatten().min()
     }
 
     /// Reads no more; once the receipts of what was read are in, says goodbye.
     pub(super) fn close(&mut self, why: Close, now: Instant) {
         if !self.core.is_reading() {
             return;
+        }
+        if let Role::Listener(listener) = &mut self.role
+            && listener.is_open()
+        {
+            match listener.take_will(&self.core, &why, self.stamp) {
+                Some((record, Duration::ZERO)) => self.core.batch.push(record),
+                late => self.late_will = late,
+            }
         }
         self.core.state = State::Draining { why, until: now + DRAIN_MAX };
         self.finish_if_drained(now);
@@ -347,6 +495,9 @@ impl Session {
             Role::Listener(listener) if listener.is_open() && self.core.version == MqttVersion::V5 => why.server_code(),
             Role::Listener(_) => None,
         };
+        if let (Role::Dialer(dialer), Close::Stopping) = (&self.role, &why) {
+            dialer.say_goodbye(&mut self.core, now);
+        }
         if let Some(code) = code {
             wire::disconnect(self.core.version, code, self.core.speak(now));
         }

@@ -17,16 +17,19 @@ mod cursor;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod publish;
+mod replies;
 #[cfg(test)]
 mod tests;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::MqttVersion;
+use crate::secret::Secret;
 use cursor::Cursor;
 
-pub(super) use codec::{conn_ack_accepted, conn_ack_refused, connect, sub_ack_refused, subscribe, unsub_ack};
-pub(super) use publish::Publish;
+pub(super) use codec::{Accepted, Status, conn_ack_accepted, connect, subscribe, unsubscribe};
+pub(super) use publish::{Publish, peek_head, write as publish};
+pub(super) use replies::{Reply, conn_ack_refused, disconnect, ping_req, ping_resp, sub_ack, unsub_ack};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
@@ -79,22 +82,33 @@ impl Frame {
 /// What a peer can say to a door, except PUBLISH.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Packet {
-    Connect(Connect),
+    Connect(Box<Connect>),
     ConnAck(ConnAck),
     /// A code per filter, as in MQTT: below 0x80 the granted QoS.
     SubAck(Vec<u8>),
+    UnsubAck,
     Subscribe {
         packet_id: u16,
-        filters: usize,
+        filters: Vec<String>,
     },
     Unsubscribe {
         packet_id: u16,
-        filters: usize,
+        filters: Vec<String>,
+    },
+    /// Of what we published; the reason is MQTT's.
+    PubAck {
+        reason: u8,
+    },
+    /// The sender of a QoS 2 message has our PUBREC.
+    PubRel {
+        packet_id: u16,
     },
     PingReq,
     PingResp,
     Disconnect {
         reason: u8,
+        /// v5: how long the session shall be kept from now on, seconds; `None`: as it was.
+        session_expiry_s: Option<u32>,
     },
     /// Known to MQTT, never due at a door; its name.
     Foreign(&'static str),
@@ -107,8 +121,11 @@ impl Packet {
             Self::Connect(_) => "CONNECT",
             Self::ConnAck(_) => "CONNACK",
             Self::SubAck(_) => "SUBACK",
+            Self::UnsubAck => "UNSUBACK",
             Self::Subscribe { .. } => "SUBSCRIBE",
             Self::Unsubscribe { .. } => "UNSUBSCRIBE",
+            Self::PubAck { .. } => "PUBACK",
+            Self::PubRel { .. } => "PUBREL",
             Self::PingReq => "PINGREQ",
             Self::PingResp => "PINGRESP",
             Self::Disconnect { .. } => "DISCONNECT",
@@ -124,6 +141,25 @@ pub(super) struct Connect {
     pub(super) clean: bool,
     /// Seconds; 0: none.
     pub(super) keep_alive: u16,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) will: Option<Will>,
+    /// v5: how long the session shall outlive the connection, seconds; [`u32::MAX`]: for ever.
+    pub(super) session_expiry_s: Option<u32>,
+    /// v5: longest packet that the client takes, bytes.
+    pub(super) packet_max_bytes: Option<u32>,
+}
+
+/// What the client wants said when it is gone without a goodbye.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Will {
+    pub(super) topic: Bytes,
+    pub(super) payload: Bytes,
+    pub(super) content_type: Bytes,
+    pub(super) qos: u8,
+    pub(super) retained: bool,
+    /// v5: seconds after the end of the connection.
+    pub(super) delay_s: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,13 +216,17 @@ pub(super) fn decode(version: MqttVersion, packet: &[u8], frame: Frame) -> Resul
     match frame.first >> 4 {
         1 => codec::read(protocol(body)?, packet, "CONNECT"),
         2 => conn_ack(version, packet, body),
-        4..=7 | 11 | 15 => Ok(Packet::Foreign(name(frame.first))),
+        4 => Ok(Packet::PubAck { reason: acknowledged(body)?.1 }),
+        6 if frame.first & 0x0f != 2 => Err(Error::Malformed("PUBREL: flags")),
+        6 => Ok(Packet::PubRel { packet_id: acknowledged(body)?.0 }),
+        5 | 7 | 15 => Ok(Packet::Foreign(name(frame.first))),
         8 => codec::read(version, packet, "SUBSCRIBE"),
         9 => codec::read(version, packet, "SUBACK"),
         10 => codec::read(version, packet, "UNSUBSCRIBE"),
+        11 => Ok(Packet::UnsubAck),
         12 => Ok(Packet::PingReq),
         13 => Ok(Packet::PingResp),
-        14 => Ok(Packet::Disconnect { reason: body.first().copied().unwrap_or(0) }),
+        14 => disconnected(body),
         _ => Err(Error::Malformed("packet type")),
     }
 }
@@ -214,27 +254,41 @@ fn protocol(connect_body: &[u8]) -> Result<MqttVersion, Error> {
     }
 }
 
-/// PUBACKs with reason "success", the same bytes in both versions.
-pub(super) fn pub_acks(packet_ids: &[u16], out: &mut BytesMut) {
-    out.reserve(4 * packet_ids.len());
-    for id in packet_ids {
-        let [high, low] = id.to_be_bytes();
-        out.put_slice(&[0x40, 2, high, low]);
+/// Packet id and reason of PUBACK and PUBREL; a v5 reason may be left out.
+fn acknowledged(body: &[u8]) -> Result<(u16, u8), Error> {
+    let packet_id = Cursor::new(body, "acknowledgement").u16()?;
+    if packet_id == 0 {
+        Err(Error::Malformed("acknowledgement: packet id 0"))
+    } else {
+        Ok((packet_id, body.get(2).copied().unwrap_or(0)))
     }
 }
 
-pub(super) fn ping_req(out: &mut BytesMut) {
-    out.put_slice(&[0xc0, 0]);
-}
-
-pub(super) fn ping_resp(out: &mut BytesMut) {
-    out.put_slice(&[0xd0, 0]);
-}
-
-/// DISCONNECT; 3.1.1 has no reason in it.
-pub(super) fn disconnect(version: MqttVersion, reason: u8, out: &mut BytesMut) {
-    match version {
-        MqttVersion::V311 => out.put_slice(&[0xe0, 0]),
-        MqttVersion::V5 => out.put_slice(&[0xe0, 1, reason]),
+/// A v5 DISCONNECT may end before its reason, or before its properties.
+fn disconnected(body: &[u8]) -> Result<Packet, Error> {
+    const SESSION_EXPIRY: u8 = 17;
+    const SERVER_REFERENCE: u8 = 28;
+    const REASON_STRING: u8 = 31;
+    const USER_PROPERTY: u8 = 38;
+    let mut session_expiry_s = None;
+    if body.len() > 1 {
+        let mut cursor = Cursor::new(&body[1..], "DISCONNECT");
+        let length = cursor.variable()?;
+        let all = cursor.take(length)?;
+        let mut inner = Cursor::new(&body[1..][all], "DISCONNECT: properties");
+        while inner.at() < length {
+            match inner.u8()? {
+                SESSION_EXPIRY => session_expiry_s = Some(u32::from(inner.u16()?) << 16 | u32::from(inner.u16()?)),
+                SERVER_REFERENCE | REASON_STRING => {
+                    inner.bytes_16()?;
+                }
+                USER_PROPERTY => {
+                    inner.bytes_16()?;
+                    inner.bytes_16()?;
+                }
+                _ => return Err(Error::Malformed("DISCONNECT: unknown property")),
+            }
+        }
     }
+    Ok(Packet::Disconnect { reason: body.first().copied().unwrap_or(0), session_expiry_s })
 }

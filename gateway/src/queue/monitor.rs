@@ -50,4 +50,12 @@ impl Monitor {
     pub fn state(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.shared.view.state(key)?)
     }
+
+    /// All named states whose name begins with `prefix`, as of the last commit.
+    ///
+    /// # Errors
+    /// As of [`Self::state`].
+    pub fn states(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        Ok(self.shared.view.states(prefix)?)
+    }
 }

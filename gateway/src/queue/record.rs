@@ -114,4 +114,9 @@ impl Record {
     pub const PAYLOAD_MAX: usize = 1 << 20;
     /// Largest topic, bytes (MQTT's own limit).
     pub const TOPIC_MAX: usize = 65_535;
+
+    /// As text; one that is none says nothing.
+    pub fn content_type(&self) -> &str {
+        std::str::from_utf8(&self.content_type).unwrap_or_default()
+    }
 }

@@ -1,7 +1,9 @@
 //! Which tables and keys there are, their defaults and bounds, and what must hold between them.
 
 mod doors;
+mod http;
 mod queue;
+mod security;
 mod serial;
 mod sinks;
 
@@ -13,7 +15,7 @@ use firmware_protocol::decode::{Format, Route, TimeUnit};
 use super::faults::Place;
 use super::reader::{Reader, Section};
 use super::values::Wrong;
-use super::{Config, Directory, Gateway, Http};
+use super::{Config, Credentials, Directory, Gateway, Http};
 use crate::detect;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,16 +32,25 @@ const CHANNELS_MAX: u64 = 100_000;
 /// The detectors compare days; one alone tells nothing.
 const LEARN_MIN: Duration = Duration::from_secs(2 * 86_400);
 
+/// What the configuration names in the file system, and the gateway will use.
+#[derive(Default)]
+pub(super) struct Named {
+    pub(super) directories: Vec<Directory>,
+    pub(super) credentials: Vec<Credentials>,
+}
+
 /// Reads all tables; what is returned is of use only if the reader noted no fault.
-pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
+pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
+    let mut named = Named::default();
     let (gateway, data_place) = gateway(reader);
     let (http, http_place) = http(reader);
-    let mqtt = doors::mqtt(reader, &gateway.name);
-    let (listen, listen_place) = doors::listen(reader);
+    let mqtt = doors::mqtt(reader, &gateway.name, &mut named);
+    let (listen, listen_place) = doors::listen(reader, &mut named);
     let serial = serial::read(reader);
-    if !reader.has("mqtt") && !reader.has("listen") && !reader.has("serial") {
-        let hint =
-            "add [listen], so that sensors can connect, [[mqtt]] with a broker to dial, or [[serial]] with a line";
+    let takes_http = http.as_ref().is_some_and(|http| http.ingest.is_some());
+    if !reader.has("mqtt") && !reader.has("listen") && !reader.has("serial") && !takes_http {
+        let hint = "add [listen], so that sensors can connect, [[mqtt]] with a broker to dial, or [[serial]] with a \
+                    line; or set `http.ingest`";
         reader.fault(Place::File, "has no door: nothing can come in", hint);
     }
     if let (Some(http), Some(listen)) = (&http, &listen)
@@ -52,9 +63,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Vec<Directory>) {
     let decode = decode(reader);
     let detect = detect(reader);
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
-    let (sinks, mut directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
-    directories.insert(0, Directory { path: gateway.data_dir.clone(), place: data_place });
-    (Config { gateway, http, queue, mqtt, listen, serial, decode, detect, sinks }, directories)
+    let (sinks, directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
+    named.directories.push(Directory { path: gateway.data_dir.clone(), place: data_place });
+    named.directories.extend(directories);
+    (Config { gateway, http, queue, mqtt, listen, serial, decode, detect, sinks }, named)
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
@@ -83,9 +95,14 @@ fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
     let enabled = s.value("enabled", true);
     let default = ([127, 0, 0, 1], 8080).into();
     let bind = s.overridable("bind", default, ("--http", &overrides.http_bind), "GATEWAY_HTTP_BIND", |_| Ok(()));
+    let open_reading = s.value("open_reading", false);
+    let limits = http::limits(&mut s);
+    let ingest = http::ingest(&mut s);
+    let tokens = security::tokens(&mut s);
+    security::http_is_guarded(&mut s, bind, &tokens);
     let place = s.place("bind");
     s.finish();
-    (enabled.then_some(Http { bind }), place)
+    (enabled.then_some(Http { bind, tokens, open_reading, limits, ingest }), place)
 }
 
 /// Without a table: one route that takes everything.
@@ -154,14 +171,16 @@ fn divides_a_day(window: &Duration) -> Result<(), Wrong> {
 
 /// A key `name` of a broker, line or sink: part of metrics, cursors and file names.
 fn name(s: &mut Section<'_, '_>, default: &str) -> String {
-    s.checked("name", default.to_owned(), |name| {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-        if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(allowed) {
-            let hint = format!("1 to {NAME_MAX} of a-z, 0-9, - and _");
-            return Err(Wrong::new(format!("is {name:?}, which cannot be a name here"), hint));
-        }
-        Ok(())
-    })
+    s.checked("name", default.to_owned(), |name| is_name(name))
+}
+
+fn is_name(name: &str) -> Result<(), Wrong> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(allowed) {
+        let hint = format!("1 to {NAME_MAX} of a-z, 0-9, - and _");
+        return Err(Wrong::new(format!("is {name:?}, which cannot be a name here"), hint));
+    }
+    Ok(())
 }
 
 /// A value that becomes a tag of each point.

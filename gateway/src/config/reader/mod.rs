@@ -7,7 +7,7 @@
 
 mod section;
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::effective::Effective;
 use super::faults::{Fault, Place};
@@ -83,12 +83,25 @@ impl<'d> Reader<'d> {
         let header = format!("[[{name}]]");
         let Some(value) = self.root.get(name) else { return Vec::new() };
         let place = self.source.place(value.span());
-        let Some(items) = value.get_ref().as_array() else {
-            self.fault(place, format!("`{name}` is not an array of tables"), format!("write {header}"));
+        self.each_table(value.get_ref(), &place, (name, header), max, &mut read)
+    }
+
+    /// Reads each table of an array; `named`: its name and its header.
+    fn each_table<T>(
+        &mut self,
+        value: &'d DeValue<'d>,
+        place: &Place,
+        (name, header): (&'static str, String),
+        max: usize,
+        read: &mut impl FnMut(&mut Section<'_, 'd>) -> T,
+    ) -> Vec<T> {
+        let Some(items) = value.as_array() else {
+            self.fault(place.clone(), format!("`{name}` is not an array of tables"), format!("write {header}"));
             return Vec::new();
         };
         if items.len() > max {
-            self.fault(place, format!("{} tables {header}, at most {max} are allowed", items.len()), "leave some out");
+            let message = format!("{} tables {header}, at most {max} are allowed", items.len());
+            self.fault(place.clone(), message, "leave some out");
         }
         let mut out = Vec::new();
         for item in items.iter().take(max) {

@@ -20,6 +20,8 @@ pub(in crate::config) struct Section<'r, 'd> {
     place: Place,
     entries: Vec<Entry>,
     known: Vec<&'static str>,
+    /// Where it stands in the listing: before the tables below it, which are finished first.
+    listed_at: usize,
 }
 
 impl<'r, 'd> Section<'r, 'd> {
@@ -30,7 +32,8 @@ impl<'r, 'd> Section<'r, 'd> {
         table: Option<&'d DeTable<'d>>,
         place: Place,
     ) -> Self {
-        Self { reader, name, header, table, place, entries: Vec::new(), known: Vec::new() }
+        let listed_at = reader.effective.sections.len();
+        Self { reader, name, header, table, place, entries: Vec::new(), known: Vec::new(), listed_at }
     }
 
     pub(in crate::config) fn overrides(&self) -> &'d Overrides {
@@ -153,6 +156,20 @@ impl<'r, 'd> Section<'r, 'd> {
         choices.iter().find(|(choice, _)| *choice == name).map_or(default, |(_, choice)| *choice)
     }
 
+    /// The tables `[[name.key]]` below this one, in their order, at most `max`.
+    pub(in crate::config) fn tables<T>(
+        &mut self,
+        key: &'static str,
+        max: usize,
+        mut read: impl FnMut(&mut Section<'_, 'd>) -> T,
+    ) -> Vec<T> {
+        self.known.push(key);
+        let header = format!("[[{}.{key}]]", self.name);
+        let Some(value) = self.table.and_then(|table| table.get(key)) else { return Vec::new() };
+        let place = self.reader.source.place(value.span());
+        self.reader.each_table(value.get_ref(), &place, (key, header), max, &mut read)
+    }
+
     pub(in crate::config) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
     }
@@ -202,7 +219,8 @@ impl<'r, 'd> Section<'r, 'd> {
                 self.reader.fault(self.reader.source.place(key.span()), message, hint);
             }
         }
-        self.reader.effective.sections.push(Shown { header: self.header, entries: self.entries });
+        let shown = Shown { header: self.header, entries: self.entries };
+        self.reader.effective.sections.insert(self.listed_at, shown);
     }
 
     fn hint_for_unknown(&self, name: &str) -> String {

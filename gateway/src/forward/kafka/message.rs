@@ -147,7 +147,7 @@ impl Encoder for KafkaEncoder {
         };
         match log {
             Log::Raw => {
-                let key = self.decoder.device_of(topic, &record.payload);
+                let key = self.decoder.device_of(topic, &record.payload, record.content_type());
                 let envelope = Envelope { identity: identity(&record.payload), ..envelope };
                 self.batch.push(&envelope, &key, record.payload.clone())
             }

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::metrics::{DoorLabel, DoorReason};
+use crate::metrics::{DoorLabel, DoorReason, Security};
 use crate::queue::{self, Log, Queue, QueueSeq, Record};
 use crate::shutdown::{self, Trigger};
 
@@ -32,7 +32,15 @@ impl Door {
         let queue = Queue::open(&queue::Config::new(dir.path()), crate::metrics::Queue::default()).unwrap();
         let metrics = Ingest::default();
         let (stop, stopped) = shutdown::channel();
-        let task = tokio::spawn(listener.run(queue.appender(), Clock::system(), metrics.clone(), stopped));
+        let doorway = Doorway {
+            appender: queue.appender(),
+            monitor: queue.monitor(),
+            clock: Clock::system(),
+            metrics: metrics.clone(),
+            results: Results::new("edge"),
+            guard: Guard::new("listen", None, &access::Config::default(), &Security::default()).unwrap(),
+        };
+        let task = tokio::spawn(listener.run(doorway, stopped));
         Self { addr, queue, _dir: dir, metrics, stop, task }
     }
 

@@ -36,7 +36,8 @@ impl Rig {
         let queue = Queue::open(&queue::Config::new(dir.path()), crate::metrics::Queue::default()).unwrap();
         let metrics = Ingest::default();
         let (stop, stopped) = shutdown::channel();
-        let task = tokio::spawn(run(config, queue.appender(), Clock::system(), metrics.clone(), stopped));
+        let task =
+            tokio::spawn(run(config, queue.appender(), queue.monitor(), Clock::system(), metrics.clone(), stopped));
         Self { broker, queue, _dir: dir, metrics, stop, task }
     }
 
@@ -155,7 +156,7 @@ async fn the_stop_ends_a_door_that_has_no_broker() {
     let metrics = Ingest::default();
     let (stop, stopped) = shutdown::channel();
     let config = MqttConfig { port, ..MqttConfig::default() };
-    let door = run(config, queue.appender(), Clock::system(), metrics.clone(), stopped);
+    let door = run(config, queue.appender(), queue.monitor(), Clock::system(), metrics.clone(), stopped);
     let stopping = async {
         let label = DoorReason { door: "mqtt", reason: "not_reached" };
         while metrics.disconnects.get_or_create(&label).get() == 0 {

@@ -2,7 +2,22 @@
 
 use std::time::Duration;
 
-use crate::ingest::wire;
+use crate::ingest::access::Denied;
+use crate::ingest::{MqttVersion, wire};
+
+/// CONNACK's code for a client that is not let in.
+pub(super) fn conn_ack_code(denied: Denied, version: MqttVersion) -> u8 {
+    match (version, denied) {
+        (MqttVersion::V311, Denied::BadCredentials) => 4,
+        (MqttVersion::V311, Denied::NotAuthorized) => 5,
+        (MqttVersion::V311, Denied::IdRejected) => 2,
+        (MqttVersion::V311, Denied::Unavailable) => 3,
+        (MqttVersion::V5, Denied::BadCredentials) => 0x86,
+        (MqttVersion::V5, Denied::NotAuthorized) => 0x87,
+        (MqttVersion::V5, Denied::IdRejected) => 0x85,
+        (MqttVersion::V5, Denied::Unavailable) => 0x88,
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::ingest) enum Close {
@@ -28,9 +43,17 @@ pub(in crate::ingest) enum Close {
     Silent(Duration),
     #[error("the peer takes none of our bytes")]
     Stalled,
-    #[error("QoS 2 is not supported, publish with QoS 0 or 1")]
-    Qos2,
-    #[error("a topic alias was used, none was allowed")]
+    #[error("no data for {0:?}, although the connection stands; connecting anew")]
+    NoData(Duration),
+    #[error("the client was turned away: {0}")]
+    TurnedAway(Denied),
+    #[error("the user is gone from the users file, or has another password")]
+    Revoked,
+    #[error("the client may not publish to {0:?}; see the rules of `listen`")]
+    NotAllowed(String),
+    #[error("more messages without acknowledgement than were allowed, see `receive_max`")]
+    ReceiveMaximum,
+    #[error("a topic alias was used that was not allowed, or stands for nothing")]
     TopicAlias,
     #[error("the topic is empty or has a wildcard or a NUL in it")]
     TopicInvalid,
@@ -55,7 +78,11 @@ impl Close {
             Self::NotOpened => "not_opened",
             Self::Silent(_) => "silent",
             Self::Stalled => "stalled",
-            Self::Qos2 => "qos2",
+            Self::NoData(_) => "no_data",
+            Self::TurnedAway(denied) => denied.label(),
+            Self::Revoked => "revoked",
+            Self::NotAllowed(_) => "not_allowed",
+            Self::ReceiveMaximum => "receive_max",
             Self::TopicAlias => "topic_alias",
             Self::TopicInvalid => "topic_invalid",
             Self::Unexpected(_) => "unexpected_packet",
@@ -68,7 +95,7 @@ impl Close {
     /// Whether a message was turned away with it, not just a connection.
     pub(in crate::ingest) fn refuses_a_message(&self) -> bool {
         match self {
-            Self::Qos2 | Self::TopicAlias | Self::TopicInvalid => true,
+            Self::NotAllowed(_) | Self::ReceiveMaximum | Self::TopicAlias | Self::TopicInvalid => true,
             Self::Malformed(e) => matches!(e, wire::Error::TooLarge { .. } | wire::Error::Malformed(_)),
             Self::Stopping
             | Self::PeerClosed
@@ -80,6 +107,9 @@ impl Close {
             | Self::TakenOver
             | Self::NotOpened
             | Self::Silent(_)
+            | Self::NoData(_)
+            | Self::TurnedAway(_)
+            | Self::Revoked
             | Self::Stalled
             | Self::Unexpected(_) => false,
         }
@@ -96,11 +126,15 @@ impl Close {
             | Self::IdMissing
             | Self::NotOpened
             | Self::Stalled
+            | Self::TurnedAway(_)
             | Self::Malformed(wire::Error::Protocol(_)) => None,
             Self::Stopping => Some(0x8b),
             Self::TakenOver => Some(0x8e),
             Self::Silent(_) => Some(0x8d),
-            Self::Qos2 => Some(0x9b),
+            Self::NoData(_) => Some(0x00),
+            Self::NotAllowed(_) => Some(0x87),
+            Self::Revoked => Some(0x98),
+            Self::ReceiveMaximum => Some(0x93),
             Self::TopicAlias => Some(0x94),
             Self::TopicInvalid => Some(0x90),
             Self::Unexpected(_) => Some(0x82),
@@ -112,8 +146,7 @@ impl Close {
     /// The same for a client, which may not use all codes; 3.1.1 sends DISCONNECT without it.
     pub(super) fn client_code(&self) -> Option<u8> {
         match self {
-            Self::Stopping | Self::NothingGranted | Self::Silent(_) | Self::TakenOver => Some(0x00),
-            Self::Qos2 => Some(0x82),
+            Self::Stopping | Self::NothingGranted | Self::Silent(_) | Self::NoData(_) | Self::TakenOver => Some(0x00),
             Self::PeerClosed
             | Self::PeerDisconnected(_)
             | Self::Io(_)
@@ -121,6 +154,10 @@ impl Close {
             | Self::IdMissing
             | Self::NotOpened
             | Self::Stalled
+            | Self::TurnedAway(_)
+            | Self::Revoked
+            | Self::NotAllowed(_)
+            | Self::ReceiveMaximum
             | Self::TopicAlias
             | Self::TopicInvalid
             | Self::Unexpected(_)

@@ -1,4 +1,10 @@
-//! The rules of the side that dials a broker: subscribe, ping, watch for the broker's silence.
+//! The rules of the side that dials a broker: subscribe, ping, watch for the broker's silence, tell of ourselves.
+//!
+//! # Invariants
+//! - Before the first message of a new session can come, what is kept of the old one is durably forgotten: a packet id of
+//!   the old one must not make a message of the new one look like a repeat.
+//! - What is kept names at least the filters that the broker has, so that one that is no longer wanted is found and given
+//!   up.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +16,16 @@ use crate::ingest::wire::{self, ConnAck, Packet};
 /// When SUBSCRIBE is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ingest) enum Subscribe {
-    /// Even if the broker has kept our session: the filters may be new.
+    /// Even if the broker has kept our session with these filters: something is wrong there.
     Always,
-    /// Only if the broker has lost our session: it has these filters already.
-    IfSessionLost,
+    /// Only if the broker has lost our session, or had other filters in it.
+    IfNeeded,
 }
 
-/// The only packet id we ever send.
+/// The only packet ids that we ever send.
 const SUBSCRIBE_ID: u16 = 1;
+const UNSUBSCRIBE_ID: u16 = 2;
+const STATUS_ID: u16 = 3;
 
 pub(super) struct Dialer {
     config: MqttConfig,
@@ -44,10 +52,18 @@ impl Dialer {
         match (packet, &core.state) {
             (Packet::ConnAck(ack), State::Opening { .. }) => self.on_conn_ack(core, ack, now),
             (Packet::SubAck(codes), State::Open) if self.subscribing => self.on_sub_ack(core, &codes),
-            (Packet::PingResp, State::Open) => Ok(()),
+            (Packet::PubRel { packet_id }, State::Open) => {
+                core.on_pub_rel(packet_id);
+                Ok(())
+            }
+            // Whether the broker wants our status is its affair.
+            (Packet::PingResp | Packet::UnsubAck | Packet::PubAck { .. }, State::Open) => Ok(()),
             (
                 packet @ (Packet::ConnAck(_)
                 | Packet::SubAck(_)
+                | Packet::UnsubAck
+                | Packet::PubAck { .. }
+                | Packet::PubRel { .. }
                 | Packet::PingResp
                 | Packet::Connect(_)
                 | Packet::Subscribe { .. }
@@ -67,16 +83,40 @@ impl Dialer {
         if let Some(seconds) = ack.server_keep_alive {
             self.keep_alive = Duration::from_secs(seconds.into());
         }
-        if self.subscribe == Subscribe::Always || !ack.session_present {
-            self.subscribing = true;
-            wire::subscribe(&self.config, SUBSCRIBE_ID, core.speak(now))?;
-        }
         core.state = State::Open;
+        self.subscribe(core, ack.session_present)?;
+        if !self.config.status_topic.is_empty() {
+            let (topic, online) = (&self.config.status_topic, wire::Status::ONLINE.as_bytes());
+            wire::publish(self.config.version, topic, online, true, Some(STATUS_ID), core.speak(now))?;
+        }
         core.news.push_back(Action::Opened(Opened {
             version: self.config.version,
             client_id: self.config.client_id.clone(),
             session_present: ack.session_present,
         }));
+        Ok(())
+    }
+
+    /// Brings what the broker has of us in line with the configuration; the packets leave once the change is durable.
+    fn subscribe(&mut self, core: &mut Core, session_present: bool) -> Result<(), Close> {
+        let (wanted, version) = (&self.config.subscribe, self.config.version);
+        if !session_present {
+            core.kept = super::Kept::default();
+        }
+        let stale: Vec<String> = core.kept.filters.iter().filter(|f| !wanted.contains(f)).cloned().collect();
+        let is_known = wanted.iter().all(|f| core.kept.filters.contains(f)) && core.kept.qos == self.config.qos;
+        if session_present && is_known && stale.is_empty() && self.subscribe == Subscribe::IfNeeded {
+            return Ok(());
+        }
+        self.subscribing = true;
+        wire::subscribe(&self.config, SUBSCRIBE_ID, core.batch.preface())?;
+        if !stale.is_empty() {
+            wire::unsubscribe(version, UNSUBSCRIBE_ID, &stale, core.batch.preface())?;
+        }
+        core.kept.filters.retain(|f| !wanted.contains(f));
+        core.kept.filters.extend(wanted.iter().cloned());
+        core.kept.qos = self.config.qos;
+        core.kept_changed();
         Ok(())
     }
 
@@ -86,12 +126,28 @@ impl Dialer {
         if codes.len() != filters.len() {
             return Err(Close::Malformed(wire::Error::Malformed("SUBACK: as many codes as filters are due")));
         }
+        let refused: Vec<_> = filters.iter().zip(codes).filter(|(_, code)| **code != self.config.qos).collect();
+        // Asked for again at the next connection.
+        core.kept.filters =
+            filters.iter().zip(codes).filter(|(_, code)| **code < 0x80).map(|(f, _)| f.clone()).collect();
+        core.kept_changed();
         if codes.iter().all(|code| *code >= 0x80) {
             return Err(Close::NothingGranted);
         }
-        let refused = filters.iter().zip(codes).filter(|(_, code)| **code != self.config.qos);
-        core.news.push_back(Action::Subscribed { refused: refused.map(|(f, code)| (f.clone(), *code)).collect() });
+        core.news
+            .push_back(Action::Subscribed { refused: refused.into_iter().map(|(f, c)| (f.clone(), *c)).collect() });
         Ok(())
+    }
+
+    /// The last words before DISCONNECT, after which the broker forgets our will.
+    pub(super) fn say_goodbye(&self, core: &mut Core, now: Instant) {
+        let topic = &self.config.status_topic;
+        if topic.is_empty() {
+            return;
+        }
+        let offline = wire::Status::OFFLINE.as_bytes();
+        // It was short enough for CONNECT.
+        wire::publish(self.config.version, topic, offline, true, None, core.speak(now)).unwrap_or_default();
     }
 
     pub(super) fn on_tick(&mut self, core: &mut Core, now: Instant) -> Option<Close> {

@@ -41,6 +41,7 @@ fn a_3_1_1_publish_keeps_flags_topic_and_payload() {
         redelivered: true,
         retained: true,
         topic: "sensors/a".into(),
+        alias: None,
         payload: "21.5".into(),
         content_type: Bytes::new(),
     };
@@ -142,9 +143,18 @@ fn other_protocols_and_levels_are_told_apart_from_noise() {
 
 #[test]
 fn the_short_forms_of_a_v5_disconnect_are_read() {
-    assert_eq!(packet(MqttVersion::V5, &[0xe0, 0]), Ok(Packet::Disconnect { reason: 0 }));
-    assert_eq!(packet(MqttVersion::V5, &[0xe0, 1, 0x8e]), Ok(Packet::Disconnect { reason: 0x8e }));
-    assert_eq!(packet(MqttVersion::V5, &[0xe0, 2, 0x8b, 0]), Ok(Packet::Disconnect { reason: 0x8b }));
+    assert_eq!(packet(MqttVersion::V5, &[0xe0, 0]), Ok(Packet::Disconnect { reason: 0, session_expiry_s: None }));
+    assert_eq!(
+        packet(MqttVersion::V5, &[0xe0, 1, 0x8e]),
+        Ok(Packet::Disconnect { reason: 0x8e, session_expiry_s: None })
+    );
+    let expiring = &[0xe0, 7, 0, 5, 17, 0, 1, 0, 2];
+    assert_eq!(packet(MqttVersion::V5, expiring), Ok(Packet::Disconnect { reason: 0, session_expiry_s: Some(65_538) }));
+    assert_eq!(packet(MqttVersion::V5, &[0xe0, 3, 0, 1, 99]), Err(Error::Malformed("DISCONNECT: unknown property")));
+    assert_eq!(
+        packet(MqttVersion::V5, &[0xe0, 2, 0x8b, 0]),
+        Ok(Packet::Disconnect { reason: 0x8b, session_expiry_s: None })
+    );
 }
 
 #[test]
@@ -156,7 +166,7 @@ fn a_3_1_1_broker_that_answers_a_v5_connect_is_named_as_the_cause() {
 #[test]
 fn a_run_of_pub_acks_is_the_codecs_bytes() {
     let mut out = BytesMut::new();
-    pub_acks(&[1, 2, 65_535], &mut out);
+    Reply::write_all(&[1, 2, 65_535].map(Reply::ack), MqttVersion::V5, &mut out);
     let expected = [1, 2, 65_535].map(|id| v4_bytes(&v4::Packet::PubAck(v4::PubAck::new(id)))).concat();
     assert_eq!(out, expected);
 }

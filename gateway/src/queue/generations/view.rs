@@ -190,6 +190,28 @@ impl View {
         state(&*self.shared.newest()?, name)
     }
 
+    /// Those whose name begins with `prefix`.
+    pub(in crate::queue) fn states(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let newest = self.shared.newest()?;
+        let mut names: Vec<String> = Vec::new();
+        newest.each(&[&[keys::STATE], prefix.as_bytes()].concat(), &mut |key, _| {
+            if let Some(name) = keys::parse_state(key)
+                && names.last().is_none_or(|last| last != name)
+            {
+                names.push(name.to_owned());
+            }
+            Ok(())
+        })?;
+        let mut states = Vec::with_capacity(names.len());
+        for name in names {
+            // It may have been deleted since.
+            if let Some(value) = state(&newest, &name)? {
+                states.push((name, value));
+            }
+        }
+        Ok(states)
+    }
+
     /// Measured on disk.
     pub(in crate::queue) fn disk_bytes(&self) -> Result<u64, StoreError> {
         files::disk_bytes(&self.shared.dir)

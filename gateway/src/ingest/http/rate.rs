@@ -1,0 +1,148 @@
+//! How much one client may send: a bucket of tokens that fills again with time. Pure: time is an argument.
+//!
+//! # Invariants
+//! - Over any span a client gets at most one second's allowance beyond its rate; a body's bytes are charged when it was
+//!   read, so one body may lie above, and is paid off before the next request.
+//! - At most `CLIENTS_MAX` clients are remembered; above it those forgotten are the ones that were quiet long enough to
+//!   have their whole allowance again, and if there are none, all.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Some 100 bytes each.
+const CLIENTS_MAX: usize = 4_096;
+
+/// One second's allowance; 0: any amount.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rates {
+    pub(super) requests: u64,
+    pub(super) bytes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Clients {
+    rates: Rates,
+    buckets: HashMap<String, Bucket>,
+}
+
+/// What is left of the allowance; bytes may be owed.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    requests: f64,
+    bytes: f64,
+    filled_at: Instant,
+}
+
+impl Clients {
+    pub(super) fn new(rates: Rates) -> Self {
+        Self { rates, buckets: HashMap::new() }
+    }
+
+    /// Takes one request off the client's allowance.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub(super) fn admit(&mut self, client: &str, now: Instant) -> Result<(), Duration> {
+        let Rates { requests, bytes } = self.rates;
+        if requests == 0 && bytes == 0 {
+            return Ok(());
+        }
+        let bucket = self.bucket(client, now);
+        let wait = |missing: f64, rate: u64| {
+            if rate == 0 || missing <= 0.0 { 0.0 } else { missing / rate as f64 }
+        };
+        let wait = wait(1.0 - bucket.requests, requests).max(wait(-bucket.bytes, bytes));
+        if wait > 0.0 {
+            return Err(Duration::from_secs_f64(wait));
+        }
+        bucket.requests -= 1.0;
+        Ok(())
+    }
+
+    /// Takes the bytes of a body off.
+    pub(super) fn charge(&mut self, client: &str, bytes: usize, now: Instant) {
+        if self.rates.bytes > 0 {
+            self.bucket(client, now).bytes -= bytes as f64;
+        }
+    }
+
+    fn bucket(&mut self, client: &str, now: Instant) -> &mut Bucket {
+        let rates = self.rates;
+        if self.buckets.len() >= CLIENTS_MAX && !self.buckets.contains_key(client) {
+            self.buckets.retain(|_, bucket| !bucket.filled(rates, now).is_full(rates));
+            if self.buckets.len() >= CLIENTS_MAX {
+                self.buckets.clear();
+            }
+        }
+        let full = Bucket { requests: rates.requests as f64, bytes: rates.bytes as f64, filled_at: now };
+        let bucket = self.buckets.entry(client.to_owned()).or_insert(full);
+        *bucket = bucket.filled(rates, now);
+        bucket
+    }
+}
+
+impl Bucket {
+    fn filled(self, rates: Rates, now: Instant) -> Self {
+        let seconds = now.saturating_duration_since(self.filled_at).as_secs_f64();
+        let add = |left: f64, rate: u64| (left + seconds * rate as f64).min(rate as f64);
+        Self { requests: add(self.requests, rates.requests), bytes: add(self.bytes, rates.bytes), filled_at: now }
+    }
+
+    fn is_full(self, rates: Rates) -> bool {
+        self.requests >= rates.requests as f64 && self.bytes >= rates.bytes as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clients(requests: u64, bytes: u64) -> Clients {
+        Clients::new(Rates { requests, bytes })
+    }
+
+    #[test]
+    fn a_client_over_its_rate_is_told_how_long_to_wait_and_another_is_not_held_back() {
+        let (mut clients, start) = (clients(2, 0), Instant::now());
+        for _ in 0..2 {
+            assert_eq!(clients.admit("a", start), Ok(()));
+        }
+        assert_eq!(clients.admit("a", start), Err(Duration::from_millis(500)));
+        assert_eq!(clients.admit("b", start), Ok(()));
+        assert_eq!(clients.admit("a", start + Duration::from_millis(500)), Ok(()));
+    }
+
+    #[test]
+    fn a_large_body_is_paid_off_before_the_next_request() {
+        let (mut clients, start) = (clients(0, 100), Instant::now());
+        assert_eq!(clients.admit("a", start), Ok(()));
+        clients.charge("a", 350, start);
+        assert_eq!(clients.admit("a", start), Err(Duration::from_millis(2_500)));
+        assert_eq!(clients.admit("a", start + Duration::from_millis(2_500)), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_limited_where_no_rate_is_given() {
+        let (mut clients, start) = (clients(0, 0), Instant::now());
+        clients.charge("a", usize::MAX, start);
+        assert!((0..1_000).all(|_| clients.admit("a", start).is_ok()));
+        assert!(clients.buckets.is_empty());
+    }
+
+    #[test]
+    fn clients_are_forgotten_when_there_are_too_many_the_quiet_ones_first() {
+        let (mut clients, start) = (clients(1, 0), Instant::now());
+        for i in 0..CLIENTS_MAX {
+            clients.admit(&i.to_string(), start).unwrap();
+        }
+        let later = start + Duration::from_secs(2);
+        clients.buckets.get_mut("7").unwrap().requests = -10.0;
+        clients.admit("one more", later).unwrap();
+        assert_eq!(clients.buckets.len(), 2);
+        assert!(clients.admit("7", later).is_err());
+        for i in 0..3 * CLIENTS_MAX {
+            clients.admit(&i.to_string(), later).unwrap_or_default();
+        }
+        assert!(clients.buckets.len() <= CLIENTS_MAX);
+    }
+}
