@@ -3,7 +3,9 @@
 //! The ordinary tests run them too, on the seeds and on bytes near them, so that no target rots and what was found once
 //! stays found: an input that broke a promise becomes a seed.
 
+pub use super::http::fuzzing::body as http_bodies;
 pub use super::serial::fuzzing::line as serial_line;
+pub use super::session::fuzzing::session as mqtt_session;
 pub use super::wire::fuzzing::packets as mqtt_packets;
 
 #[cfg(test)]

@@ -20,6 +20,8 @@
 
 mod answer;
 mod body;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod gate;
 mod meters;
 mod rate;
