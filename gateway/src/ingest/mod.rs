@@ -18,6 +18,8 @@
 
 pub mod access;
 pub mod csv;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod listen;
 pub mod mqtt;

@@ -23,6 +23,8 @@
 mod close;
 mod core;
 mod dialer;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod in_flight;
 mod kept;
 mod listener;

@@ -20,6 +20,8 @@
 
 mod answer;
 mod body;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod gate;
 mod meters;
 mod rate;
@@ -27,8 +29,6 @@ mod split;
 mod store;
 mod topic;
 
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 

@@ -138,7 +138,13 @@ fn the_default_decode_routes_read_what_is_written() {
     let (topic, payload) = one(&[], "ts,device,temp,on\n2026-03-01T12:00:00.25Z,motor-1,-1e-3,true\n");
     let decoder = Decoder::new(Route::defaults()).unwrap();
     let mut out = Measurement::default();
-    let message = Incoming { topic: &topic, payload: payload.as_bytes(), received_at: EventTime(0) };
+    let message = Incoming {
+        topic: &topic,
+        payload: payload.as_bytes(),
+        content_type: "application/json",
+        received_at: EventTime(0),
+        is_replay: false,
+    };
     decoder.decode(message, &mut out).unwrap();
     assert_eq!(out.device(), "motor-1");
     let read: Vec<_> = out.readings.iter().map(|r| (r.at, r.value)).collect();

@@ -3,7 +3,7 @@ use firmware_protocol::{BootId, DeviceSeq};
 use proptest::prelude::*;
 
 use super::*;
-use crate::ingest::http::fuzzing::fuzz_http_body;
+use crate::ingest::http::fuzzing;
 
 /// Payloads and content types of the good, places and labels of the bad.
 #[derive(Debug, Default, PartialEq)]
@@ -170,6 +170,9 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn no_body_brings_a_splitter_down_and_all_that_it_gives_is_of_the_body_in_order(body in body()) {
-        fuzz_http_body(&body);
+        // Each format, unpacked.
+        for format in 0..5 {
+            fuzzing::body(&[&[format], &body[..]].concat());
+        }
     }
 }
