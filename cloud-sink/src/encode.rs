@@ -61,8 +61,8 @@ impl LineEncoder {
             lines.derived(out, &derived);
             return Ok(1);
         }
-        let Envelope { topic, content_type, received_at, .. } = envelope;
-        let message = Incoming { topic, payload, content_type, received_at };
+        let Envelope { topic, content_type, received_at, retained: is_replay, .. } = envelope;
+        let message = Incoming { topic, payload, content_type, received_at, is_replay };
         let route = decoder
             .decode(message, measurement)
             .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
@@ -76,24 +76,31 @@ impl LineEncoder {
 #[cfg(test)]
 mod tests {
     use firmware_protocol::decode::Route;
+    use firmware_protocol::frame::{self, BaseTime, Channel, Frame, Samples};
     use firmware_protocol::measurement::EventTime;
+    use firmware_protocol::{BootId, DeviceSeq};
 
     use super::*;
 
     const PAYLOAD: &[u8] = br#"{"ts":1763730000000,"temperature":21.5}"#;
 
+    const ENVELOPE: Envelope<'static> = Envelope {
+        schema: Schema::Raw,
+        gateway: "gw",
+        queue_seq: 7,
+        received_at: EventTime(1),
+        topic: "sensors/pump/telemetry",
+        door: "mqtt",
+        retained: false,
+        identity: None,
+        content_type: "",
+    };
+
     fn encode(schema: Schema, gateway: &str, payload: &[u8]) -> Result<String, Undeliverable> {
-        let envelope = Envelope {
-            schema,
-            gateway,
-            queue_seq: 7,
-            received_at: EventTime(1),
-            topic: "sensors/pump/telemetry",
-            door: "mqtt",
-            retained: false,
-            identity: None,
-            content_type: "",
-        };
+        encode_as(Envelope { schema, gateway, ..ENVELOPE }, payload)
+    }
+
+    fn encode_as(envelope: Envelope<'_>, payload: &[u8]) -> Result<String, Undeliverable> {
         let mut headers = Vec::new();
         envelope.write_headers(|key, value| headers.push((key, value.to_vec())));
         let mut encoder = LineEncoder::new(Decoder::new(Route::defaults()).unwrap());
@@ -106,6 +113,35 @@ mod tests {
     fn a_raw_record_becomes_the_point_that_the_gateway_itself_would_write() {
         let line = encode(Schema::Raw, "gw", PAYLOAD).unwrap();
         assert_eq!(line, "sensor,device=pump,gateway=gw temperature=21.5 1763730000000000007\n");
+    }
+
+    #[test]
+    fn a_frame_is_the_same_point_whatever_its_sequence_in_the_queue() {
+        let channels = [Channel { name: "flow", samples: Samples::F32(&[(0, 1.5)]) }];
+        let base = BaseTime::UnixMicros(1_763_730_000_000_000);
+        let frame = Frame { device: "pump-7", boot: BootId(3), seq: DeviceSeq(9), base, channels: &channels };
+        let mut bytes = [0; 256];
+        let length = frame::encode(&frame, &mut bytes).unwrap();
+        for queue_seq in [7, 8] {
+            let line = encode_as(Envelope { queue_seq, ..ENVELOPE }, &bytes[..length]).unwrap();
+            assert_eq!(line, "sensor,device=pump-7,gateway=gw flow=1.5 1763730000000000000\n");
+        }
+    }
+
+    #[test]
+    fn a_retained_copy_without_a_time_of_its_own_is_no_point() {
+        let retained = Envelope { retained: true, ..ENVELOPE };
+        assert_eq!(encode_as(retained, br#"{"temperature":21.5}"#).unwrap_err().reason, "retained");
+        assert!(encode_as(retained, PAYLOAD).is_ok());
+    }
+
+    #[test]
+    fn the_content_type_travels_with_the_record_and_decides() {
+        let payload = b"sensor,gateway=elsewhere temperature=21.5 1763730000";
+        let content_type = "application/vnd.influx.line-protocol; precision=s";
+        let line = encode_as(Envelope { content_type, ..ENVELOPE }, payload).unwrap();
+        assert_eq!(line, "sensor,device=pump,gateway=gw temperature=21.5 1763730000000000007\n");
+        assert_eq!(encode(Schema::Raw, "gw", payload).unwrap_err().reason, "not_a_number");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub mod measurement;
 #[cfg(feature = "std")]
 mod scalar;
 #[cfg(feature = "std")]
-mod time;
+pub mod time;
 #[cfg(feature = "std")]
 pub mod topic;
 

@@ -7,11 +7,56 @@ const NANOS_A_SECOND: i64 = 1_000_000_000;
 const DAY_S: i64 = 86_400;
 
 /// Why a value is no time; completes "… is no event time: ".
-pub(crate) type Fault = &'static str;
+pub type Fault = &'static str;
 
 const OUT_OF_RANGE: Fault = "it lies before 1677 or after 2262";
 const NOT_RFC3339: Fault = "expected RFC 3339, such as 2026-03-01T12:00:00.25Z";
 const NOT_FINITE: Fault = "expected a finite number";
+const NO_SUCH_TIME: Fault = "the calendar has no such date, or the clock no such time of day";
+
+/// A moment as a calendar (proleptic Gregorian) and a clock show it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Civil {
+    pub year: i64,
+    pub month: i64,
+    pub day: i64,
+    pub hour: i64,
+    pub minute: i64,
+    /// 60 is a leap second: the second after it.
+    pub second: i64,
+    pub nanos: i64,
+    /// How far the clock is ahead of UTC, seconds.
+    pub east_s: i64,
+}
+
+impl Civil {
+    /// # Errors
+    /// There is no such date or time of day, or it is out of range.
+    pub fn at(&self) -> Result<EventTime, Fault> {
+        self.event_time(self.seconds().ok_or(NO_SUCH_TIME)?)
+    }
+
+    /// Seconds since 1970, if there is such a moment.
+    fn seconds(&self) -> Option<i64> {
+        let Self { year, month, day, hour, minute, second, nanos: _, east_s } = *self;
+        let in_range = (1..=12).contains(&month)
+            && (1..=days_in(year, month)).contains(&day)
+            && (0..24).contains(&hour)
+            && (0..60).contains(&minute)
+            && (0..61).contains(&second);
+        if !in_range {
+            return None;
+        }
+        let at = days_from_1970(year, month, day) * DAY_S + hour * 3_600 + minute * 60 + second - east_s;
+        // A leap second is inserted at the end of a UTC day alone.
+        (second < 60 || at % DAY_S == 0).then_some(at)
+    }
+
+    fn event_time(&self, seconds: i64) -> Result<EventTime, Fault> {
+        let nanos = seconds.checked_mul(NANOS_A_SECOND).and_then(|s| s.checked_add(self.nanos));
+        nanos.map(EventTime).ok_or(OUT_OF_RANGE)
+    }
+}
 
 pub(crate) fn from_integer(value: i64, unit: TimeUnit) -> Result<EventTime, Fault> {
     let nanos = nanos_of(unit, value.unsigned_abs() as f64)?;
@@ -19,7 +64,10 @@ pub(crate) fn from_integer(value: i64, unit: TimeUnit) -> Result<EventTime, Faul
 }
 
 /// Rounded to microseconds: today's date in seconds leaves a `f64` no finer digits.
-pub(crate) fn from_float(value: f64, unit: TimeUnit) -> Result<EventTime, Fault> {
+///
+/// # Errors
+/// Not finite, out of range, or not a number by `unit`.
+pub fn from_float(value: f64, unit: TimeUnit) -> Result<EventTime, Fault> {
     if !value.is_finite() {
         return Err(NOT_FINITE);
     }
@@ -29,7 +77,10 @@ pub(crate) fn from_float(value: f64, unit: TimeUnit) -> Result<EventTime, Fault>
 }
 
 /// RFC 3339, or a number in quotes: senders in JavaScript quote what its numbers cannot hold.
-pub(crate) fn from_text(text: &str, unit: TimeUnit) -> Result<EventTime, Fault> {
+///
+/// # Errors
+/// Neither of what `unit` allows, or out of range.
+pub fn from_text(text: &str, unit: TimeUnit) -> Result<EventTime, Fault> {
     match unit {
         TimeUnit::Rfc3339 => rfc3339(text),
         TimeUnit::Auto | TimeUnit::S | TimeUnit::Ms | TimeUnit::Us | TimeUnit::Ns => match text.parse::<i64>() {
@@ -58,12 +109,11 @@ fn nanos_of(unit: TimeUnit, size: f64) -> Result<i64, Fault> {
 /// Strict RFC 3339: upper or lower case `T` and `Z`, or a space for `T`; at most nine decimals; a leap second counts
 /// as the second after it.
 fn rfc3339(text: &str) -> Result<EventTime, Fault> {
-    let (second, nanos) = parse_rfc3339(text.as_bytes()).ok_or(NOT_RFC3339)?;
-    second.checked_mul(NANOS_A_SECOND).and_then(|s| s.checked_add(nanos)).map(EventTime).ok_or(OUT_OF_RANGE)
+    let civil = parse_rfc3339(text.as_bytes()).ok_or(NOT_RFC3339)?;
+    civil.event_time(civil.seconds().ok_or(NOT_RFC3339)?)
 }
 
-/// Seconds since 1970 and the nanoseconds after them.
-fn parse_rfc3339(text: &[u8]) -> Option<(i64, i64)> {
+fn parse_rfc3339(text: &[u8]) -> Option<Civil> {
     let (date, rest) = text.split_at_checked(10)?;
     let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1] = *date else { return None };
     let year = number(&[y0, y1, y2, y3])?;
@@ -72,19 +122,7 @@ fn parse_rfc3339(text: &[u8]) -> Option<(i64, i64)> {
     let [b'T' | b't' | b' ', h0, h1, b':', i0, i1, b':', s0, s1] = *time else { return None };
     let (hour, minute, second) = (number(&[h0, h1])?, number(&[i0, i1])?, number(&[s0, s1])?);
     let (nanos, zone) = fraction(rest)?;
-    let east_s = offset(zone)?;
-
-    let in_range = (1..=12).contains(&month)
-        && (1..=days_in(year, month)).contains(&day)
-        && hour < 24
-        && minute < 60
-        && second < 61;
-    if !in_range {
-        return None;
-    }
-    let at = days_from_1970(year, month, day) * DAY_S + hour * 3_600 + minute * 60 + second - east_s;
-    // A leap second is inserted at the end of a UTC day alone.
-    (second < 60 || at % DAY_S == 0).then_some((at, nanos))
+    Some(Civil { year, month, day, hour, minute, second, nanos, east_s: offset(zone)? })
 }
 
 fn number(digits: &[u8]) -> Option<i64> {

@@ -19,6 +19,7 @@ pub mod detect;
 pub mod forward;
 
 mod backoff;
+pub mod frames;
 mod losses;
 mod wear;
 pub mod clock;

@@ -60,6 +60,11 @@ pub struct StatusLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SinkLabel {
     pub sink: String,
 }
@@ -82,6 +87,8 @@ pub struct Metrics {
     pub ingest: Ingest,
     pub serial: Serial,
     pub security: Security,
+    pub frames: Frames,
+    pub imports: Imports,
     pub queue: Queue,
     pub detect: Detect,
     pub forward: Forward,
@@ -129,6 +136,36 @@ pub struct Security {
     pub logins: Family<DoorOutcome, Counter>,
     /// Passwords that had to be hashed, for they were not known yet.
     pub password_hashes: Counter,
+}
+
+/// Firmware frames, which say who they are.
+#[derive(Clone, Debug, Default)]
+pub struct Frames {
+    /// Acknowledged, and not stored a second time.
+    pub repeats: Family<DoorLabel, Counter>,
+    /// Told by gap records.
+    pub missing: Counter,
+    /// Stored after a gap record had told that they are missing.
+    pub after_all: Counter,
+    /// Stored although they may be repeats: too far back to tell.
+    pub unknown: Counter,
+    /// Stored under an identity that another frame had.
+    pub reused: Counter,
+    /// Whose sequences are remembered.
+    pub devices: Gauge,
+}
+
+/// CSV files, uploaded or found in a watched folder.
+#[derive(Clone, Debug, Default)]
+pub struct Imports {
+    /// By what became of them: imported, already_imported, refused, unreadable, changed, interrupted.
+    pub files: Family<OutcomeLabel, Counter>,
+    /// Stored or rejected.
+    pub rows: Family<OutcomeLabel, Counter>,
+    /// Of files, as far as their rows are durable.
+    pub bytes: Counter,
+    /// Folders that could not be read, or markers that could not be written.
+    pub folder_errors: Counter,
 }
 
 #[derive(Clone, Debug)]
@@ -242,6 +279,11 @@ impl Metrics {
         r.register("connections", "Connections open now", m.connections.clone());
         r.register("connects", "Connections made", m.connects.clone());
         r.register("disconnects", "Connections lost or attempts failed, by reason", m.disconnects.clone());
+        r.register(
+            "repeats",
+            "Firmware frames that came before: acknowledged, and not stored a second time",
+            self.frames.repeats.clone(),
+        );
         r.register("sessions_kept", "Sessions that listen keeps for clients that are away", m.sessions_kept.clone());
         r.register(
             "results_dropped",
@@ -278,6 +320,29 @@ impl Metrics {
         r.register("logins", "Clients that asked to come in, by outcome", m.logins.clone());
         r.register("password_hashes", "Passwords hashed, for they were not known yet", m.password_hashes.clone());
         r.register("users_reloads", "Users read again, by outcome: renewed, refused", m.users_reloads.clone());
+
+        let r = root.sub_registry_with_prefix("frames");
+        let m = &self.frames;
+        r.register("missing", "Firmware frames that gap records tell to be missing", m.missing.clone());
+        r.register("after_all", "Firmware frames that came after a gap record told of them", m.after_all.clone());
+        r.register("unknown", "Firmware frames stored, though too far back to tell from repeats", m.unknown.clone());
+        r.register(
+            "reused",
+            "Firmware frames with the identity of another one, stored: a device had one boot id twice",
+            m.reused.clone(),
+        );
+        r.register("devices", "Devices whose frames are remembered", m.devices.clone());
+
+        let r = root.sub_registry_with_prefix("imports");
+        let m = &self.imports;
+        r.register("files", "CSV files, by what became of them", m.files.clone());
+        r.register("rows", "Rows of CSV files, stored or rejected", m.rows.clone());
+        r.register_with_unit("read", "Read from CSV files and settled", Unit::Bytes, m.bytes.clone());
+        r.register(
+            "folder_errors",
+            "Times that a watched folder could not be read, or a marker not be written",
+            m.folder_errors.clone(),
+        );
 
         let r = root.sub_registry_with_prefix("queue");
         let m = &self.queue;

@@ -19,16 +19,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use firmware_protocol::decode::Decoder;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::clock::{Clock, SharedClockMap};
 use crate::config::{self, Config};
+use crate::frames::Frames;
 use crate::http::{Login, Readiness};
-use crate::ingest::Results;
-use crate::ingest::access::tokens::Tokens;
+use crate::ingest::access::{self, tokens::Tokens};
+use crate::ingest::csv;
 use crate::ingest::listen::{Doorway, Listener};
+use crate::ingest::{Guard, Results};
 use crate::losses::Losses;
 use crate::metrics::Metrics;
 use crate::queue::{self, LedgerRow, Log, Monitor, Queue, QueueSeq, Transaction};
@@ -97,14 +100,15 @@ impl Pipeline {
     ///
     /// # Errors
     /// What cannot be opened, bound or built, with what to do. Unreachable brokers and sinks are no errors: they are retried.
-    pub async fn start(config: Config) -> Result<Self, Error> {
+    pub async fn start(mut config: Config) -> Result<Self, Error> {
         let decoder = Decoder::new(config.decode.clone()).map_err(Error::Decode)?;
         let mut pipeline = Self::open(&config, &decoder)?;
         pipeline.keep_time(&config);
         pipeline.watch_disk();
         pipeline.start_detect(&config, &decoder);
         pipeline.start_sinks(&config, decoder)?;
-        pipeline.serve_http(&config).await?;
+        let imports = pipeline.open_imports(&mut config)?;
+        pipeline.serve_http(&config, imports).await?;
         pipeline.open_doors(config)?;
         pipeline.readiness.send_replace(Readiness::Ready);
         Ok(pipeline)
@@ -116,7 +120,8 @@ impl Pipeline {
         let (clock, clock_map) = (Clock::system(), SharedClockMap::default());
         clock_map.observe(&clock);
         let losses = Losses::new(decoder.clone(), clock, clock_map.clone(), CLOCK_STATE);
-        let queue = Queue::open_with(&config.queue, metrics.queue.clone(), Box::new(losses))?;
+        let frames = Frames::new(&config.frames, clock_map.clone(), metrics.frames.clone());
+        let queue = Queue::open_with(&config.queue, metrics.queue.clone(), Box::new(losses), Some(Box::new(frames)))?;
         let monitor = queue.monitor();
         Ok(Self {
             clock,
@@ -183,13 +188,40 @@ impl Pipeline {
         Ok(())
     }
 
-    async fn serve_http(&mut self, config: &Config) -> Result<(), Error> {
+    /// Starts the doors for CSV files; gives what of them is answered by HTTP.
+    fn open_imports(&mut self, config: &mut Config) -> Result<Router, Error> {
+        let (folders, upload) = (std::mem::take(&mut config.csv), config.upload.take());
+        if folders.is_empty() && upload.is_none() {
+            return Ok(Router::new());
+        }
+        let (ingest, imports) = (self.metrics.ingest.clone(), self.metrics.imports.clone());
+        let importer = csv::Importer::open(self.queue.appender(), &self.monitor, self.clock, ingest, imports)?;
+        let mut routes = csv::progress_routes(&importer);
+        for folder in folders {
+            let name = format!("csv {}", folder.dir.display());
+            self.doors.spawn(name, csv::watch(folder, importer.clone(), self.doors.stop_signal()));
+        }
+        if let Some(upload) = upload {
+            let dir = upload.dir.clone();
+            let opened = csv::open_upload(upload, &importer, self.monitor.pressure());
+            let (upload, task) = opened.map_err(|error| Error::DataDir { dir, error })?;
+            routes = routes.merge(upload);
+            self.doors.spawn("upload", task.run(self.doors.stop_signal()));
+        }
+        Ok(routes)
+    }
+
+    async fn serve_http(&mut self, config: &Config, imports: Router) -> Result<(), Error> {
         if let Some(http) = &config.http {
             let server = http::Server::bind(http.bind).await?;
             self.http_addr = Some(server.addr());
             let tokens = Arc::new(Tokens::new(&http.tokens));
-            let is_open = http.open_reading || server.addr().ip().is_loopback();
-            let doors = self.open_http_door(http, tokens.clone());
+            // Without tokens on a public address the configuration has been asked whether that is wanted.
+            let is_open = http.open_reading || http.tokens.is_empty() || server.addr().ip().is_loopback();
+            let guard = Guard::new("http", http.tls.as_ref(), &access::Config::default(), &self.metrics.security)?;
+            let tls = guard.tls.clone();
+            self.services.spawn("http renewal", renewal::keep(guard, self.services.stop_signal()));
+            let doors = self.open_http_door(http, tokens.clone()).merge(http::for_files(imports, tokens.clone()));
             let books = self.monitor.clone();
             let sources = http::Sources {
                 gateway: config.gateway.name.clone(),
@@ -200,15 +232,15 @@ impl Pipeline {
                 pressure: self.monitor.pressure(),
             };
             let login = if is_open { Login::Open } else { Login::Token(tokens) };
-            let site = http::Site { sources, doors, login, limits: http.limits.clone() };
+            let site = http::Site { sources, doors, login, tls, limits: http.limits.clone() };
             self.services.spawn("http", server.run(site, self.services.stop_signal()));
         }
         note_address(config, "http", self.http_addr)
     }
 
     /// Its routes; the door itself stops with the others, while the server still gives its last answers.
-    fn open_http_door(&mut self, http: &config::Http, tokens: Arc<Tokens>) -> axum::Router {
-        let Some(ingest) = &http.ingest else { return axum::Router::new() };
+    fn open_http_door(&mut self, http: &config::Http, tokens: Arc<Tokens>) -> Router {
+        let Some(ingest) = &http.ingest else { return Router::new() };
         let parts = ingest::http::Parts {
             config: ingest.clone(),
             tokens,
@@ -226,7 +258,7 @@ impl Pipeline {
     fn open_doors(&mut self, mut config: Config) -> Result<(), Error> {
         let (clock, metrics, stop) = (self.clock, &self.metrics.ingest, self.doors.stop_signal());
         if let Some(listen) = config.listen.take() {
-            let guard = ingest::Guard::new("listen", listen.tls.as_ref(), &listen.access, &self.metrics.security)?;
+            let guard = Guard::new("listen", listen.tls.as_ref(), &listen.access, &self.metrics.security)?;
             self.services.spawn("renewal", renewal::keep(guard.clone(), self.services.stop_signal()));
             let listener = Listener::bind(listen)?;
             self.listen_addr = Some(listener.local_addr());

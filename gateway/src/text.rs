@@ -94,6 +94,11 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// An error for the log: its hint, which stands in a line of its own, behind a semicolon.
+pub fn in_one_line(error: &impl std::fmt::Display) -> String {
+    error.to_string().replace("\nhint: ", "; ")
+}
+
 /// RFC 3339 with nanoseconds, UTC.
 pub fn utc(at: EventTime) -> String {
     let (second, nanos) = (at.0.div_euclid(1_000_000_000), at.0.rem_euclid(1_000_000_000));

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway.example.toml");
 
@@ -96,4 +97,56 @@ fn misuse_of_the_command_line_exits_with_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", err(&output));
         assert!(err(&output).starts_with("error: "), "{arguments:?}: {}", err(&output));
     }
+}
+
+/// A certificate for a test, valid for `days` from now; the paths of it and its key.
+fn certificate(dir: &Path, name: &str, days: u32) -> (String, String) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(vec!["gateway.example".to_owned()]).expect("a name");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let day = Duration::from_secs(86_400);
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    // An hour more, so that whole days are left.
+    params.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + day / 24 + day * days;
+    let (pem, secret) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
+    fs::write(&pem, params.self_signed(&key).expect("a certificate").pem()).expect("writable");
+    fs::write(&secret, key.serialize_pem()).expect("writable");
+    (pem.display().to_string(), secret.display().to_string())
+}
+
+#[test]
+fn certificates_are_proven_and_their_days_counted() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (pem, key) = certificate(dir.path(), "one", 90);
+    let (soon, soon_key) = certificate(dir.path(), "soon", 3);
+    let door = |pem: &str, key: &str| {
+        let text = format!("tls_cert_file = {pem:?}\ntls_key_file = {key:?}\n");
+        check(dir.path(), &format!("[gateway]\ndata_dir = \"{{dir}}/data\"\n[listen]\n{text}"))
+    };
+    let output = door(&pem, &key);
+    assert!(out(&output).contains("# certificate of listen, ") && out(&output).contains(": expires in 90 days\n"));
+    assert!(out(&door(&soon, &soon_key)).contains(": WARNING: expires in 3 days\n"));
+
+    let output = door(&pem, &soon_key);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("gateway.toml:4:17: private key") && err(&output).contains("does not belong"));
+    let secret = fs::read_to_string(&key).expect("readable");
+    assert!(!out(&output).contains(secret.lines().nth(1).expect("base64")));
+}
+
+#[test]
+fn a_users_file_is_read_and_none_of_it_shown() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let text =
+        "[gateway]\ndata_dir = \"{dir}/data\"\n[listen]\nbind = \"0.0.0.0:1883\"\nusers_file = \"{dir}/users\"\n";
+    fs::write(dir.path().join("users"), "pump:hunter2\n").expect("writable");
+    let output = check(dir.path(), text);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("gateway.toml:5:14: users file") && err(&output).contains("line 1: not an argon2id"));
+    assert!(!err(&output).contains("hunter2"));
+
+    fs::write(dir.path().join("users"), "# none yet\n").expect("writable");
+    let output = check(dir.path(), text);
+    assert!(out(&output).contains("/users: 0 users\n"), "{}", out(&output));
+    assert!(out(&output).contains("# WARNING: passwords of sensors cross the network in the clear"));
 }

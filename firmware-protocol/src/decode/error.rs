@@ -25,6 +25,8 @@ pub enum DecodeError {
     },
     /// Nothing numeric in it.
     NoReadings,
+    /// A retained copy that does not say when it was measured.
+    Retained,
 }
 
 impl DecodeError {
@@ -43,6 +45,7 @@ impl DecodeError {
             Self::BadTime(_) => "bad_time",
             Self::TooLarge { .. } => "too_large",
             Self::NoReadings => "no_readings",
+            Self::Retained => "retained",
         }
     }
 }
@@ -62,6 +65,9 @@ impl fmt::Display for DecodeError {
             Self::BadTime(text) => f.write_str(text),
             Self::TooLarge { what, limit } => write!(f, "{what} beyond the limit of {limit}"),
             Self::NoReadings => f.write_str("message holds no number, true or false"),
+            Self::Retained => {
+                f.write_str("broker's retained copy has no time of its own: when it was measured is not known")
+            }
         }
     }
 }

@@ -5,11 +5,11 @@ use crate::frame::{BaseTime, FrameView};
 use crate::measurement::{EventTime, FrameIdentity, Measurement, Reading};
 
 /// Samples that are not finite mean "no value" on the wire, and make no reading.
-pub(super) fn decode(bytes: &[u8], received_at: EventTime, out: &mut Measurement) -> Result<(), DecodeError> {
+pub(super) fn decode(bytes: &[u8], measured_at: Option<EventTime>, out: &mut Measurement) -> Result<(), DecodeError> {
     let view = FrameView::parse(bytes)?;
     out.set_device(view.header.device);
     out.identity = Some(FrameIdentity { boot: view.header.boot, seq: view.header.seq });
-    let zero = Zero::of(&view, received_at);
+    let zero = Zero::of(&view, measured_at)?;
     for channel in view.channels() {
         let index = out.push_channel(channel.name);
         out.readings.reserve(channel.sample_count());
@@ -32,15 +32,16 @@ struct Zero {
 }
 
 impl Zero {
-    fn of(view: &FrameView<'_>, received_at: EventTime) -> Self {
-        match view.base {
+    fn of(view: &FrameView<'_>, measured_at: Option<EventTime>) -> Result<Self, DecodeError> {
+        Ok(match view.base {
             BaseTime::UnixMicros(at) => Self { at_nanos: 0, shift_micros: at },
             // Without a clock only distances are known: the newest sample was just taken when the frame arrived.
             BaseTime::SinceBootMicros(_) => {
                 let newest = view.newest_offset_micros().unwrap_or_default();
-                Self { at_nanos: received_at.0, shift_micros: newest.saturating_neg() }
+                let measured_at = measured_at.ok_or(DecodeError::Retained)?;
+                Self { at_nanos: measured_at.0, shift_micros: newest.saturating_neg() }
             }
-        }
+        })
     }
 
     fn plus(&self, offset_micros: i64) -> Option<EventTime> {

@@ -20,11 +20,12 @@ pub(super) fn decode(
     payload: &[u8],
     precision: Precision,
     (route, captures): (&Route, Captures<'_>),
-    received_at: EventTime,
+    measured_at: Option<EventTime>,
     out: &mut Measurement,
 ) -> Result<(), DecodeError> {
     let line = parse(payload)?;
-    let at = line.at(precision).map_err(|fault| DecodeError::BadTime(fault.to_owned()))?.unwrap_or(received_at);
+    let own = line.at(precision).map_err(|fault| DecodeError::BadTime(fault.to_owned()))?;
+    let at = own.or(measured_at).ok_or(DecodeError::Retained)?;
     let source = Source::of(&line, route, captures);
     set_device(&source.device(&line), out)?;
     let mut name = source.prefix(&line, route, captures);

@@ -3,7 +3,7 @@
 //! # Invariants
 //! - Pure: the same message and routes give the same measurement, on the gateway, in cloud-sink, years later.
 //! - The first route whose topic pattern matches decides; a message that no route matches is undecodable.
-//! - In the steady state nothing is allocated: the measurement is reused.
+//! - In the steady state nothing is allocated, but for the names of a line: the measurement is reused.
 //!
 //! # Flow
 //! ```text
@@ -50,6 +50,15 @@ pub struct Incoming<'a> {
     /// As the sender named it; empty if it did not.
     pub content_type: &'a str,
     pub received_at: EventTime,
+    /// A broker's retained copy: its receipt says nothing about when it was measured.
+    pub is_replay: bool,
+}
+
+impl Incoming<'_> {
+    /// Stands for the time of measurement where the message names none.
+    fn measured_at(&self) -> Option<EventTime> {
+        (!self.is_replay).then_some(self.received_at)
+    }
 }
 
 /// The configured routes, ready to decode.
@@ -95,17 +104,17 @@ impl Decoder {
         out.clear();
         let (pattern, route, captures) = self.find(message.topic).ok_or(DecodeError::NoRoute)?;
         match route.content(message.payload, message.content_type) {
-            Content::Frame(bytes) => frame::decode(bytes, message.received_at, out)?,
+            Content::Frame(bytes) => frame::decode(bytes, message.measured_at(), out)?,
             Content::Json(bytes) => {
                 let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
                 let from_payload = !pattern.names_device() && route.device_field.is_some();
                 if !from_payload {
                     set_device(captures.device.unwrap_or(message.topic), out)?;
                 }
-                json::decode(text, &json::Rules { route, captures, from_payload }, message.received_at, out)?;
+                json::decode(text, &json::Rules { route, captures, from_payload }, message.measured_at(), out)?;
             }
             Content::Line(bytes, precision) => {
-                line::decode(bytes, precision, (route, captures), message.received_at, out)?;
+                line::decode(bytes, precision, (route, captures), message.measured_at(), out)?;
             }
             Content::Scalar(bytes) => {
                 let value = scalar::parse(bytes)?;
@@ -116,7 +125,8 @@ impl Decoder {
                 let name = captures.channel.unwrap_or(&route.channel);
                 check_length("channel name", name, CHANNEL_NAME_MAX_BYTES)?;
                 let channel = out.push_channel(name);
-                out.readings.push(Reading { channel, at: message.received_at, value });
+                let at = message.measured_at().ok_or(DecodeError::Retained)?;
+                out.readings.push(Reading { channel, at, value });
             }
         }
         if out.readings.is_empty() { Err(DecodeError::NoReadings) } else { Ok(route) }

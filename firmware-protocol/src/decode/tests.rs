@@ -16,7 +16,8 @@ fn route(topic: &str) -> Route {
 
 fn decode(routes: &[Route], topic: &str, payload: &[u8]) -> Result<Measurement, DecodeError> {
     let mut out = Measurement::default();
-    decoder(routes).decode(Incoming { topic, payload, content_type: "", received_at: RECEIVED_AT }, &mut out)?;
+    decoder(routes)
+        .decode(Incoming { topic, payload, content_type: "", received_at: RECEIVED_AT, is_replay: false }, &mut out)?;
     Ok(out)
 }
 
@@ -82,7 +83,9 @@ fn the_key_of_a_message_is_the_device_that_decode_finds() {
         [("s/d/x", b"{\"a\":1}"), ("s/d", b"1"), ("f/x", b"{\"id\":17,\"a\":1}"), ("t/x", b"1"), ("s/d", &frame)];
     let mut out = Measurement::default();
     for (topic, payload) in cases {
-        routes.decode(Incoming { topic, payload, content_type: "", received_at: RECEIVED_AT }, &mut out).unwrap();
+        routes
+            .decode(Incoming { topic, payload, content_type: "", received_at: RECEIVED_AT, is_replay: false }, &mut out)
+            .unwrap();
         assert_eq!(routes.device_of(topic, payload, ""), out.device(), "{topic}");
     }
     assert_eq!(routes.device_of("f/x", b"{broken", ""), "f/x");
@@ -119,11 +122,23 @@ fn a_reused_measurement_keeps_nothing_of_the_message_before() {
     let mut out = Measurement::default();
     let frame = frame(BaseTime::UnixMicros(0), &[(0, 1.0); 20]);
     routes
-        .decode(Incoming { topic: "a", payload: &frame, content_type: "", received_at: RECEIVED_AT }, &mut out)
+        .decode(
+            Incoming { topic: "a", payload: &frame, content_type: "", received_at: RECEIVED_AT, is_replay: false },
+            &mut out,
+        )
         .unwrap();
     let room = out.readings.capacity();
     routes
-        .decode(Incoming { topic: "b", payload: b"{\"x\":1}", content_type: "", received_at: RECEIVED_AT }, &mut out)
+        .decode(
+            Incoming {
+                topic: "b",
+                payload: b"{\"x\":1}",
+                content_type: "",
+                received_at: RECEIVED_AT,
+                is_replay: false,
+            },
+            &mut out,
+        )
         .unwrap();
     assert_eq!(out, decode(&[route("#")], "b", b"{\"x\":1}").unwrap());
     assert_eq!(out.readings.capacity(), room, "its memory is kept");
@@ -156,7 +171,7 @@ fn all_faults_of_a_route_are_found_and_the_decoder_names_the_first() {
 fn line(routes: &[Route], topic: &str, payload: &str) -> Result<Measurement, DecodeError> {
     let (decoder, mut out) = (decoder(routes), Measurement::default());
     let (payload, content_type) = (payload.as_bytes(), "application/vnd.influx.line-protocol; precision=ms");
-    decoder.decode(Incoming { topic, payload, content_type, received_at: RECEIVED_AT }, &mut out)?;
+    decoder.decode(Incoming { topic, payload, content_type, received_at: RECEIVED_AT, is_replay: false }, &mut out)?;
     assert_eq!(decoder.device_of(topic, payload, content_type), out.device());
     Ok(out)
 }
@@ -221,10 +236,28 @@ fn what_the_sender_says_counts_more_than_what_the_route_expects() {
         (b"21.5", "application/json", "value"),
         (b"sensor,device=d x=1", "application/vnd.influx.line-protocol", "x"),
     ] {
-        let message = Incoming { topic: "a", payload, content_type, received_at: RECEIVED_AT };
+        let message = Incoming { topic: "a", payload, content_type, received_at: RECEIVED_AT, is_replay: false };
         decoder.decode(message, &mut out).unwrap();
         assert_eq!(readings(&out)[0].0, channel);
     }
-    let message = Incoming { topic: "a", payload: b"1", content_type: "text/plain", received_at: RECEIVED_AT };
+    let message =
+        Incoming { topic: "a", payload: b"1", content_type: "text/plain", received_at: RECEIVED_AT, is_replay: false };
     assert_eq!(decoder.decode(message, &mut out).unwrap_err().reason(), "frame");
+}
+
+#[test]
+fn a_retained_copy_makes_readings_only_of_what_says_when_it_was_measured() {
+    let replay = |payload: &[u8]| {
+        let mut out = Measurement::default();
+        let message = Incoming { topic: "a", payload, content_type: "", received_at: RECEIVED_AT, is_replay: true };
+        let result = decoder(&Route::defaults()).decode(message, &mut out).map(drop);
+        result.map(|()| readings(&out).into_iter().map(|(_, at, _)| at).collect::<Vec<_>>())
+    };
+    let samples = [(0, 1.0), (5, 2.0)];
+    assert_eq!(replay(&frame(BaseTime::UnixMicros(1_000), &samples)), Ok(vec![1_000_000, 1_005_000]));
+    assert_eq!(replay(br#"{"v":1,"ts":1772366400}"#), Ok(vec![1_772_366_400_000_000_000]));
+    for timeless in [&frame(BaseTime::SinceBootMicros(1_000), &samples)[..], br#"{"v":1}"#, b"21.5"] {
+        assert_eq!(replay(timeless), Err(DecodeError::Retained));
+    }
+    assert_eq!(DecodeError::Retained.reason(), "retained");
 }

@@ -27,6 +27,16 @@ impl<'a> Header<'a> {
         Self::read(&mut Reader { rest: body })
     }
 
+    /// Reads the front of a frame whose CRC is right; gives the CRC, too, which tells frames of one identity apart.
+    /// What comes after the front may still be malformed.
+    ///
+    /// # Errors
+    /// As [`FrameView::parse`], as far as it looks.
+    pub fn verify(bytes: &'a [u8]) -> Result<(Self, u32), FrameError> {
+        let (body, crc) = check_whole(bytes)?;
+        Ok((Self::read(&mut Reader { rest: body })?, crc))
+    }
+
     pub(super) fn read(r: &mut Reader<'a>) -> Result<Self, FrameError> {
         let device = r.name(DEVICE_MAX_BYTES)?;
         let boot = BootId(r.varint_u32()?);
@@ -50,19 +60,7 @@ impl<'a> FrameView<'a> {
     /// # Errors
     /// Anything but one whole valid frame. Magic, version and size are looked at first, then the CRC, then the rest.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FrameError> {
-        check_prefix(bytes)?;
-        if bytes.len() > FRAME_MAX_BYTES {
-            return Err(FrameError::TooLarge);
-        }
-        let (covered, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(FrameError::Truncated)?;
-        if crc32(covered) != u32::from_le_bytes(*crc) {
-            return Err(FrameError::WrongCrc);
-        }
-        let (prefix, body) = covered.split_first_chunk::<PREFIX_BYTES>().ok_or(FrameError::Truncated)?;
-        let [.., flags] = *prefix;
-        if flags != 0 {
-            return Err(FrameError::Malformed);
-        }
+        let (body, _) = check_whole(bytes)?;
         let mut r = Reader { rest: body };
         let header = Header::read(&mut r)?;
         let base = match r.varint_u32()? {
@@ -203,6 +201,22 @@ fn check_prefix(bytes: &[u8]) -> Result<&[u8], FrameError> {
     let (prefix, body) = bytes.split_first_chunk::<PREFIX_BYTES>().ok_or(FrameError::Truncated)?;
     let [_, _, version, _] = *prefix;
     if version == VERSION { Ok(body) } else { Err(FrameError::UnknownVersion) }
+}
+
+/// Everything but the body, which is returned with the CRC.
+fn check_whole(bytes: &[u8]) -> Result<(&[u8], u32), FrameError> {
+    check_prefix(bytes)?;
+    if bytes.len() > FRAME_MAX_BYTES {
+        return Err(FrameError::TooLarge);
+    }
+    let (covered, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(FrameError::Truncated)?;
+    let crc = u32::from_le_bytes(*crc);
+    if crc32(covered) != crc {
+        return Err(FrameError::WrongCrc);
+    }
+    let (prefix, body) = covered.split_first_chunk::<PREFIX_BYTES>().ok_or(FrameError::Truncated)?;
+    let [.., flags] = *prefix;
+    if flags == 0 { Ok((body, crc)) } else { Err(FrameError::Malformed) }
 }
 
 /// Takes postcard's primitives off the front of a slice.

@@ -157,3 +157,16 @@ fn the_header_can_be_read_without_the_rest() {
     assert_eq!(Header::peek(&bytes[..20]).unwrap().device, "pump-7");
     assert_eq!(Header::peek(b"SG\x02\x00"), Err(FrameError::UnknownVersion));
 }
+
+#[test]
+fn an_identity_is_believed_only_behind_a_right_crc() {
+    let bytes = encoded(&frame());
+    let crc = u32::from_le_bytes(*bytes.last_chunk().unwrap());
+    assert_eq!(Header::verify(&bytes), Ok((FrameView::parse(&bytes).unwrap().header, crc)));
+    for at in 0..bytes.len() {
+        let mut broken = bytes.clone();
+        broken[at] ^= 1;
+        assert!(Header::verify(&broken).is_err(), "byte {at}");
+        assert!(Header::verify(&bytes[..at]).is_err(), "cut at {at}");
+    }
+}

@@ -3,7 +3,8 @@
 //! # Invariants
 //! - Numbers, `true` and `false` become readings, fields of nested objects as `outer.inner`; text, null and arrays
 //!   are passed over. A repeated name counts once, with its last value.
-//! - All readings of an object have its time: that of the time field, or the received time.
+//! - All readings of an object have its time: that of the time field, or the received time; if there is neither, as in a
+//!   retained copy, the object makes none.
 //! - An array of objects at the top is several readings of one device, each object with its own time.
 //!
 //! # Not here
@@ -33,19 +34,22 @@ pub(crate) struct Rules<'a> {
     pub(crate) from_payload: bool,
 }
 
-/// Adds the readings of `text` to `out`, and sets the device if it is to come from the payload.
+/// Adds the readings of `text` to `out`, and sets the device if it is to come from the payload. `measured_at` is the time
+/// of objects that name none.
 pub(crate) fn decode(
     text: &str,
     rules: &Rules<'_>,
-    received_at: EventTime,
+    measured_at: Option<EventTime>,
     out: &mut Measurement,
 ) -> Result<(), DecodeError> {
-    let mut context = Context::new(rules, received_at, out);
+    let mut context = Context::new(rules, measured_at, out);
     let mut json = serde_json::Deserializer::from_str(text);
     let result = json.deserialize_any(Top(&mut context)).and_then(|()| json.end());
+    let is_timeless = context.is_timeless;
     match (context.fault.take(), result) {
         (Some(fault), _) => Err(fault),
         (None, Err(e)) => Err(DecodeError::Json(e.to_string())),
+        (None, Ok(())) if is_timeless && out.readings.is_empty() => Err(DecodeError::Retained),
         (None, Ok(())) if out.device().is_empty() => Err(DecodeError::NoDevice),
         (None, Ok(())) => Ok(()),
     }

@@ -17,7 +17,7 @@ const DEPTH_MAX: usize = 4;
 /// What all visitors of one message work on.
 pub(super) struct Context<'a> {
     rules: &'a Rules<'a>,
-    received_at: EventTime,
+    measured_at: Option<EventTime>,
     out: &'a mut Measurement,
     /// The name of the field at hand; begins with the topic's channel, if it names one.
     path: Path,
@@ -25,6 +25,8 @@ pub(super) struct Context<'a> {
     root: usize,
     depth: usize,
     object: Object,
+    /// An object was passed over, for it has no time.
+    pub(super) is_timeless: bool,
     /// The precise reason of an error that serde carries as text.
     pub(super) fault: Option<DecodeError>,
 }
@@ -56,13 +58,14 @@ enum Name<'de> {
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(rules: &'a Rules<'a>, received_at: EventTime, out: &'a mut Measurement) -> Self {
+    pub(super) fn new(rules: &'a Rules<'a>, measured_at: Option<EventTime>, out: &'a mut Measurement) -> Self {
         let mut path = Path::new();
         if let Some(channel) = rules.captures.channel {
             path.push(channel);
         }
         let root = path.len();
-        Self { rules, received_at, out, path, root, depth: 0, object: Object::default(), fault: None }
+        let object = Object::default();
+        Self { rules, measured_at, out, path, root, depth: 0, object, is_timeless: false, fault: None }
     }
 
     fn refuse<E: Error>(&mut self, fault: DecodeError) -> E {
@@ -77,7 +80,11 @@ impl<'a> Context<'a> {
         if self.rules.from_payload && !self.object.device_named {
             return Err(self.refuse(DecodeError::NoDevice));
         }
-        let at = self.object.at.unwrap_or(self.received_at);
+        let Some(at) = self.object.at.or(self.measured_at) else {
+            self.is_timeless |= self.out.readings.len() > self.object.first;
+            self.out.readings.truncate(self.object.first);
+            return Ok(());
+        };
         for reading in &mut self.out.readings[self.object.first..] {
             reading.at = at;
         }

@@ -9,7 +9,7 @@ fn decode_with(route: &Route, text: &str) -> Result<Vec<(String, i64, f64)>, Dec
         out.set_device("d");
     }
     let rules = Rules { route, captures: Captures::default(), from_payload };
-    decode(text, &rules, RECEIVED_AT, &mut out)?;
+    decode(text, &rules, Some(RECEIVED_AT), &mut out)?;
     Ok(out.readings.iter().map(|r| (out.channel(r.channel).to_owned(), r.at.0, r.value)).collect())
 }
 
@@ -107,7 +107,7 @@ fn the_device_field_names_the_device() {
     let named = |text: &str| {
         let mut out = Measurement::default();
         let rules = Rules { route: &route, captures: Captures::default(), from_payload: true };
-        let result = decode(text, &rules, RECEIVED_AT, &mut out).map(|()| out.device().to_owned());
+        let result = decode(text, &rules, Some(RECEIVED_AT), &mut out).map(|()| out.device().to_owned());
         if let Ok(name) = &result {
             assert_eq!(device(text, "meta.id").as_deref(), Some(name.as_str()), "both ways agree");
         }
@@ -136,7 +136,7 @@ fn the_topics_channel_stands_before_the_fields_names() {
     let mut out = Measurement::default();
     out.set_device("d");
     let rules = Rules { route: &route, captures, from_payload: false };
-    decode(r#"{"value": 1, "raw": {"value": 2}, "ts": 3}"#, &rules, RECEIVED_AT, &mut out).unwrap();
+    decode(r#"{"value": 1, "raw": {"value": 2}, "ts": 3}"#, &rules, Some(RECEIVED_AT), &mut out).unwrap();
     let names: Vec<_> = out.channels().map(|(_, name)| name).collect();
     assert_eq!(names, ["flow", "flow.raw.value"]);
     assert_eq!(out.readings[0].at, EventTime(3_000_000_000));
@@ -178,4 +178,19 @@ fn what_is_beyond_a_limit_is_refused_by_name() {
     too_large(&format!("[{objects}]"), "number of readings", 32_768);
     assert!(fault(&"[".repeat(100_000)).to_string().contains("expected an object"));
     assert!(fault(&format!("{{\"a\":{}", "[".repeat(100_000))).to_string().starts_with("json: "));
+}
+
+#[test]
+fn where_receipt_tells_nothing_objects_without_a_time_make_no_readings() {
+    let replay = |text: &str| {
+        let route = Route::default();
+        let mut out = Measurement::default();
+        out.set_device("d");
+        let rules = Rules { route: &route, captures: Captures::default(), from_payload: false };
+        decode(text, &rules, None, &mut out)?;
+        Ok(out.readings.iter().map(|r| (r.at.0, r.value)).collect::<Vec<_>>())
+    };
+    assert_eq!(replay(r#"{"v":1}"#), Err(DecodeError::Retained));
+    assert_eq!(replay(r#"[{"v":1},{"v":2,"ts":1772366400},{"v":3}]"#), Ok(vec![(1_772_366_400_000_000_000, 2.0)]));
+    assert_eq!(replay(r#"{"name":"x"}"#), Ok(vec![]), "it has none anyway");
 }

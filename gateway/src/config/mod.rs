@@ -41,7 +41,7 @@ use std::time::Duration;
 use firmware_protocol::decode::Route;
 use toml::de::DeTable;
 
-use crate::{detect, forward, http, ingest, queue};
+use crate::{detect, forward, frames, http, ingest, queue};
 
 pub use effective::Effective;
 pub use faults::{Fault, Faults, Place};
@@ -63,7 +63,11 @@ pub struct Config {
     pub mqtt: Vec<ingest::MqttConfig>,
     pub listen: Option<ingest::ListenConfig>,
     pub serial: Vec<ingest::SerialConfig>,
+    /// Watched folders.
+    pub csv: Vec<ingest::csv::FolderConfig>,
+    pub upload: Option<ingest::csv::UploadConfig>,
     pub decode: Vec<Route>,
+    pub frames: frames::Config,
     /// `None`: detection is off; records are forwarded all the same.
     pub detect: Option<detect::Config>,
     pub sinks: Vec<forward::SinkConfig>,
@@ -85,6 +89,8 @@ pub struct Http {
     pub bind: SocketAddr,
     /// Who may send messages; none: whoever reaches the address.
     pub tokens: Vec<ingest::access::tokens::TokenConfig>,
+    /// `None`: connections are plain TCP.
+    pub tls: Option<ingest::tls::ServerConfig>,
     /// Whether page and metrics need no token, though `bind` is no loopback address.
     pub open_reading: bool,
     pub limits: http::Limits,
@@ -95,7 +101,7 @@ pub struct Http {
 impl Http {
     /// Page and metrics alone, all else by default.
     pub fn on(bind: SocketAddr) -> Self {
-        Self { bind, tokens: Vec::new(), open_reading: false, limits: http::Limits::default(), ingest: None }
+        Self { bind, tokens: Vec::new(), tls: None, open_reading: false, limits: http::Limits::default(), ingest: None }
     }
 }
 

@@ -203,6 +203,14 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[detect]\nwindow = \"0s\"\n", "2:10", "`window` is outside 1s to 1d", "\"10m\""),
     ("[detect]\nlearn = \"1d\"\n", "2:9", "`learn` is \"1d\", outside \"2d\" to", "choose from \"2d\""),
     ("[detect]\nfalse_alarms_per_month = nan\n", "2:26", "is NaN, outside 0.001 to 1000.0", "choose from"),
+    (
+        "[http]\nmemory_max = \"2MiB\"\n",
+        "2:14",
+        "is \"2MiB\", less than `body_max`, \"4MiB\"",
+        "room for several bodies",
+    ),
+    ("[http]\nbody_max = \"1GiB\"\n", "2:12", "`body_max` is \"1GiB\", outside", "choose from"),
+    ("[http]\nhead_timeout = \"0s\"\n", "2:16", "`head_timeout` is \"0s\", outside", "choose from"),
     ("[listen]\nconnections_max = 0\n", "2:19", "`connections_max` is 0, outside 1", "choose from 1"),
     ("[queue]\nengine = \"rocksdb\"\n", "2:10", "is \"rocksdb\", which is not one of", "\"sled\", \"redb\""),
     ("[queue]\nwhen_full = \"drop\"\n", "2:13", "is \"drop\", which is not one of", "\"block\", \"drop_oldest\""),
@@ -250,6 +258,21 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[[decode]]\ntopic = \"{devise}/x\"\n", "2:9", "`topic` cannot be used", "patterns look like"),
     ("[[decode]]\nmeasurement = \"\"\n", "2:15", "`measurement` cannot be used", "a short name"),
     ("[[decode]]\nformat = \"jsn\"\n", "2:10", "is \"jsn\", which is not one of", "did you mean \"json\"?"),
+    ("[[csv]]\npattern = \"*.csv\"\n", "1:1", "[[csv]] has no `dir`", "folder to watch"),
+    ("[[csv]]\ndir = \"/in\"\n[[csv]]\ndir = \"/in/.\"\n", "4:7", "two [[csv]] watch /in/.", "its own `dir`"),
+    ("[[csv]]\ndir = \"/var/lib/gateway/import\"\n", "2:7", "lies in the data directory", "outside of it"),
+    ("[[csv]]\ndir = \"/in\"\npattern = \"a/*.csv\"\n", "3:11", "`pattern` has a /", "such as \"*.csv\""),
+    ("[[csv]]\ndir = \"/in\"\nafter = \"remove\"\n", "3:9", "is \"remove\", which is not one of", "\"move\""),
+    ("[upload]\ndelimiter = \"|\"\n", "2:13", "`delimiter` is \"|\", which is none of", "\"tab\""),
+    ("[upload]\ntime_format = \"%H:%M\"\n", "2:15", "does not name year, month and day", "a pattern such as"),
+    ("[upload]\ntime_format = \"DD.MM\"\n", "2:15", "is \"DD.MM\", which is none of", "a pattern such as"),
+    ("[upload]\nutc_offset = \"CET\"\n", "2:14", "is \"CET\", which is no offset", "such as \"+01:00\""),
+    ("[upload]\ntopic = \"a/#\"\n", "2:9", "has one of + #", "names of columns in braces"),
+    ("[upload]\nrename = [\"a\"]\n", "2:10", "is not of the form", "[\"old=new\"]"),
+    ("[upload]\ndecimal = \",\"\ndelimiter = \",\"\n", "2:11", "is a comma, and so is `delimiter`", "\";\" or \"tab\""),
+    ("[upload]\ndate_column = \"d\"\n", "2:15", "`date_column` needs a `time_format`", "a pattern such as"),
+    ("[upload]\nmax_size = \"0B\"\n", "2:12", "outside \"1KiB\"", "choose from"),
+    ("[http]\nenabled = false\n[upload]\n", "1:1", "[upload] is answered by [http]", "`http.enabled`"),
     // Secrets, and what must be there.
     ("[[influx]]\norg = \"o\"\n", "1:1", "[[influx]] has no token", "`token_file` or `token_env`"),
     ("[[influx]]\ntoken_env = \"INFLUX_TOKEN\"\n", "1:1", "[[influx]] has no `org`", "organisation"),
@@ -285,8 +308,11 @@ fn each_fault_is_told_at_its_place_with_what_to_do() {
 
 #[test]
 fn a_configuration_without_doors_is_refused() {
-    let report = report("[gateway]\n");
-    assert!(report.contains("gateway.toml: has no door") && report.contains("add [listen]"), "{report}");
+    for text in ["[http]\nenabled = false\n", "[http]\ningest = false\n"] {
+        let report = report(text);
+        assert!(report.contains("gateway.toml: has no door") && report.contains("add [listen]"), "{report}");
+    }
+    assert!(load("[gateway]\n").is_ok(), "POST /v1/ingest is a door");
 }
 
 #[test]
@@ -503,6 +529,17 @@ fn every_option_reaches_its_place() {
         client_ids = ['{user}']
         publish = ['a/{user}/#', 'b/{client_id}']
         read = ['gateway/+']
+        [[csv]]
+        dir = '/in'
+        pattern = 'day-*.csv'
+        poll = '1m'
+        settle = '10s'
+        after = 'move'
+        decimal = ','
+        time_format = '%d.%m.%Y %H:%M'
+        readings = ['a', 'b']
+        rename = ['a=c']
+        skip_lines = 4
         [[decode]]
         topic = 'a/#'
         format = 'json'
@@ -590,12 +627,59 @@ fn every_option_reaches_its_place() {
         alpn: vec!["mqtt".into()],
     };
     assert_eq!(m.tls, Some(Client::new(tls)));
+    let folder = &config.csv[0];
+    assert_eq!((folder.dir.as_path(), folder.pattern.to_string().as_str()), (Path::new("/in"), "day-*.csv"));
+    assert_eq!((folder.poll, folder.settle), (Duration::from_secs(60), Duration::from_secs(10)));
+    assert_eq!(folder.after, crate::ingest::csv::After::Move);
+    let mapping = &folder.mapping;
+    assert_eq!((mapping.decimal.to_string(), mapping.time_format.to_string()), (",".into(), "%d.%m.%Y %H:%M".into()));
+    assert_eq!((&mapping.readings[..], mapping.skip_lines), (&["a".to_owned(), "b".to_owned()][..], 4));
+    assert_eq!(mapping.rename, [("a".to_owned(), "c".to_owned())]);
+    assert_eq!(config.upload, None);
     let route = &config.decode[0];
     assert_eq!((route.device_field.as_deref(), route.time_field.as_deref()), (Some("dev"), None));
     let [SinkConfig::Kafka(kafka), SinkConfig::File(file)] = &config.sinks[..] else { panic!("two sinks") };
     assert_eq!((kafka.name.as_str(), kafka.topic_prefix.as_str()), ("kafka", "p"));
     assert_eq!((file.dir.as_path(), file.rotate_bytes, file.files_max), (Path::new("/d/files"), 1_000_000, 3));
     assert_eq!((file.delivery.batch_max_bytes, file.delivery.timeout), (2_048, Duration::from_millis(200)));
+}
+
+#[test]
+fn what_crosses_a_network_in_the_clear_is_warned_of() {
+    let warned = |text: &str| accept(text).warnings().join("\n");
+    let token = "[[http.token]]\nname = \"a\"\ntoken_env = \"PLC_TOKEN\"\n";
+    for (text, part) in [
+        ("[listen]\nbind = \"0.0.0.0:1\"\nusers_file = \"u\"\n".to_owned(), "passwords of sensors"),
+        ("[listen]\nbind = \"0.0.0.0:1\"\nallow_anonymous = true\n".to_owned(), "whoever reaches 0.0.0.0:1"),
+        (
+            "[[mqtt]]\nurl = \"mqtt://b\"\nusername = \"u\"\npassword_env = \"MQTT_PASSWORD\"\n".to_owned(),
+            "broker mqtt",
+        ),
+        (format!("[listen]\n[http]\nbind = \"[::]:1\"\n{token}"), "tokens cross"),
+        ("[listen]\n[http]\nbind = \"[::]:1\"\nallow_anonymous = true\n".to_owned(), "whoever reaches [::]:1"),
+    ] {
+        assert!(warned(&text).contains(part), "{text}");
+    }
+    for text in [
+        "[listen]\nusers_file = \"u\"\n",
+        "[listen]\nbind = \"0.0.0.0:1\"\nusers_file = \"u\"\ntls_cert_file = \"c\"\ntls_key_file = \"k\"\n",
+        "[[mqtt]]\nurl = \"mqtts://b\"\nusername = \"u\"\npassword_env = \"MQTT_PASSWORD\"\n",
+        "[[mqtt]]\nurl = \"mqtt://localhost\"\nusername = \"u\"\npassword_env = \"MQTT_PASSWORD\"\n",
+    ] {
+        assert_eq!(warned(text), "", "{text}");
+    }
+}
+
+#[test]
+fn tables_below_a_table_are_listed_behind_it() {
+    let text = "[listen]\n[[listen.allow]]\npublish = [\"a\"]\n[[listen.allow]]\nread = [\"b\"]\n";
+    let loaded = load(text).expect("valid");
+    let headers: Vec<_> = loaded.effective.sections.iter().map(|section| section.header.as_str()).collect();
+    assert!(
+        headers.windows(3).any(|three| three == ["[listen]", "[[listen.allow]]", "[[listen.allow]]"]),
+        "{headers:?}"
+    );
+    assert_eq!(accept(&loaded.effective.to_string()), loaded.config);
 }
 
 #[test]
@@ -635,6 +719,9 @@ fn every_option_of_the_example_is_shown_with_its_default() {
         username = \"u\"
         [[serial]]
         path = \"/dev/ttyUSB0\"
+        [[csv]]
+        dir = \"/srv/csv\"
+        [upload]
         [[decode]]
         [[influx]]
         org = \"plant\"

@@ -33,11 +33,12 @@ impl Config {
             && is_public(http.bind)
         {
             let bind = http.bind;
-            match http.tokens.as_slice() {
-                [] => out.push(format!("whoever reaches {bind} may use it: `http.allow_anonymous` is set")),
-                _ => {
-                    out.push(format!("tokens cross the network in the clear: put a proxy with TLS before http {bind}"))
-                }
+            if http.tokens.is_empty() {
+                out.push(format!("whoever reaches {bind} may use it: `http.allow_anonymous` is set"));
+            } else if http.tls.is_none() {
+                out.push(format!(
+                    "tokens cross the network in the clear: `http` has no `tls_cert_file` on {bind}, nor a proxy's"
+                ));
             }
         }
         out

@@ -47,6 +47,9 @@ pub fn config(data_dir: &Path, http: SocketAddr, line: &Timeline) -> Config {
         mqtt: Vec::new(),
         serial: Vec::new(),
         listen: Some(ListenConfig { bind: SocketAddr::from(([127, 0, 0, 1], 0)), ..ListenConfig::default() }),
+        frames: crate::frames::Config::default(),
+        csv: Vec::new(),
+        upload: None,
         decode: vec![Route { topic: TOPIC.into(), ..Route::default() }],
         detect: Some(detect::Config {
             window: Duration::from_millis(WINDOW_MS as u64),

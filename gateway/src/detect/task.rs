@@ -151,7 +151,13 @@ impl Running {
         let decoded = match std::str::from_utf8(&record.topic) {
             Ok(topic) => {
                 let content_type = record.content_type();
-                let message = Incoming { topic, payload: &record.payload, content_type, received_at };
+                let message = Incoming {
+                    topic,
+                    payload: &record.payload,
+                    content_type,
+                    received_at,
+                    is_replay: record.is_replay(),
+                };
                 self.task.decoder.decode(message, &mut self.measurement).map(drop)
             }
             Err(_) => Err(DecodeError::NotUtf8),
@@ -276,11 +282,13 @@ fn reason(error: &DecodeError) -> &'static str {
         DecodeError::NoDevice => "no_device",
         DecodeError::Frame(_) => "frame",
         DecodeError::Json(_) => "json",
+        DecodeError::Line(_) => "line",
         DecodeError::NotANumber => "not_a_number",
         DecodeError::NotUtf8 => "not_utf8",
         DecodeError::BadTime(_) => "bad_time",
         DecodeError::TooLarge { .. } => "too_large",
         DecodeError::NoReadings => "no_readings",
+        DecodeError::Retained => "retained",
         _ => "other",
     }
 }

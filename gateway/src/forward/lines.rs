@@ -41,7 +41,13 @@ impl Lines {
     fn push_raw(&mut self, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable> {
         let received_at = self.clock.resolve(record.received);
         let content_type = record.content_type();
-        let incoming = Incoming { topic: topic(record)?, payload: &record.payload, content_type, received_at };
+        let incoming = Incoming {
+            topic: topic(record)?,
+            payload: &record.payload,
+            content_type,
+            received_at,
+            is_replay: record.is_replay(),
+        };
         let route = self
             .decoder
             .decode(incoming, &mut self.measurement)
@@ -78,7 +84,8 @@ pub(super) fn derived(record: &Record) -> Result<Derived, Undeliverable> {
 mod tests {
     use super::*;
     use crate::clock::{ClockBoot, ClockMap};
-    use crate::forward::testing::{decoder, gap, labels, record};
+    use crate::forward::testing::{decoder, frame, gap, labels, record, retained};
+    use crate::queue::Door;
 
     fn lines() -> Lines {
         let mut map = ClockMap::default();
@@ -108,6 +115,28 @@ mod tests {
         }
         let times: Vec<_> = text(&lines).lines().map(|l| l.rsplit(' ').next().unwrap()).collect();
         assert_eq!(times, ["1700000000000000005", "1700000000000000006"]);
+    }
+
+    #[test]
+    fn a_frame_is_the_same_point_wherever_the_queue_has_it() {
+        let mut lines = lines();
+        for seq in [5, 1_000_006] {
+            lines.push(Log::Raw, QueueSeq(seq), &frame()).unwrap();
+        }
+        let line = "sensor,device=pump-7,gateway=edge-1 flow=1.5 1700000000000000000\n";
+        assert_eq!(text(&lines), [line, line].concat());
+    }
+
+    #[test]
+    fn a_retained_copy_without_a_time_of_its_own_is_no_reading_but_a_sensors_own_message_is() {
+        let mut lines = lines();
+        let timeless = retained(record("sensors/a", br#"{"x":1}"#));
+        assert_eq!(lines.push(Log::Raw, QueueSeq(0), &timeless).unwrap_err().reason, "retained");
+        assert_eq!(lines.bytes(), b"");
+        let of_sensor = Record { door: Door::Listen, ..timeless };
+        lines.push(Log::Raw, QueueSeq(0), &of_sensor).unwrap();
+        lines.push(Log::Raw, QueueSeq(0), &retained(record("sensors/a", br#"{"x":1,"ts":1700000000000}"#))).unwrap();
+        assert_eq!(text(&lines).lines().count(), 2);
     }
 
     #[test]

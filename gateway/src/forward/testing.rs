@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use firmware_protocol::decode::{Decoder, Route};
 use firmware_protocol::derived::{Derived, Gap};
+use firmware_protocol::frame::{self, BaseTime, Channel, Frame, Samples};
+use firmware_protocol::{BootId, DeviceSeq};
 
 use super::Labels;
 use crate::clock::{ClockBoot, Stamp};
@@ -19,6 +21,21 @@ pub(super) fn record(topic: &str, payload: &[u8]) -> Record {
         payload: Bytes::copy_from_slice(payload),
         content_type: Bytes::new(),
     }
+}
+
+/// Frame 9 of boot 3 of `pump-7`: one reading at a whole millisecond.
+pub(super) fn frame() -> Record {
+    let channels = [Channel { name: "flow", samples: Samples::F32(&[(0, 1.5)]) }];
+    let base = BaseTime::UnixMicros(1_700_000_000_000_000);
+    let frame = Frame { device: "pump-7", boot: BootId(3), seq: DeviceSeq(9), base, channels: &channels };
+    let mut bytes = [0; 256];
+    let length = frame::encode(&frame, &mut bytes).unwrap();
+    record("sensors/a", &bytes[..length])
+}
+
+/// As a broker sends it that had kept it.
+pub(super) fn retained(record: Record) -> Record {
+    Record { flags: Flags { retained: true, ..record.flags }, ..record }
 }
 
 pub(super) fn gap(device: &str) -> Record {

@@ -34,9 +34,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use health::Readiness;
-pub use login::Login;
+pub use login::{Login, for_files};
 pub use serve::Limits;
 
+use crate::ingest::tls;
 use crate::metrics::Metrics;
 use crate::queue::{LedgerRow, Pressure};
 use crate::shutdown::Stop;
@@ -92,8 +93,8 @@ impl Server {
     /// Answers until the stop. What goes wrong goes wrong with one connection.
     pub async fn run(self, site: Site, stop: Stop) -> Result<(), Infallible> {
         let metrics = site.sources.metrics.ingest.clone();
-        let limits = site.limits.clone();
-        serve::serve(self.listener, router(site), limits, metrics, stop).await;
+        let (limits, tls) = (site.limits.clone(), site.tls.clone());
+        serve::serve(self.listener, router(site), tls, limits, metrics, stop).await;
         Ok(())
     }
 }
@@ -104,6 +105,8 @@ pub struct Site {
     /// Of the doors, which ask for tokens themselves.
     pub doors: Router,
     pub login: Login,
+    /// `None`: connections are plain TCP.
+    pub tls: Option<Arc<tls::Server>>,
     pub limits: Limits,
 }
 
@@ -114,7 +117,7 @@ struct App {
 }
 
 fn router(site: Site) -> Router {
-    let Site { sources, doors, login, limits: _ } = site;
+    let Site { sources, doors, login, tls: _, limits: _ } = site;
     let app = Arc::new(App { sources, started_at: Instant::now() });
     Router::new()
         .merge(dashboard::routes())

@@ -31,6 +31,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
+use crate::ingest::tls;
 use crate::metrics::{DoorReason, Ingest};
 use crate::queue::Door;
 use crate::shutdown::Stop;
@@ -63,7 +64,14 @@ impl Default for Limits {
 }
 
 /// Answers by `router` until the stop.
-pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits, metrics: Ingest, mut stop: Stop) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Arc<tls::Server>>,
+    limits: Limits,
+    metrics: Ingest,
+    mut stop: Stop,
+) {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let mut connections = JoinSet::new();
     let mut is_full = false;
@@ -91,7 +99,9 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
                     "HTTP connection refused, all are taken; raise `http.connections_max` if so many are wanted.");
             }
             is_full = true;
-            refuse(&stream);
+            if tls.is_none() {
+                refuse(&stream);
+            }
             continue;
         };
         is_full = false;
@@ -106,7 +116,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
             stop: stop.clone(),
             _slot: slot,
         };
-        connections.spawn(connection.serve(stream));
+        connections.spawn(connection.open(stream, tls.clone()));
     }
     drop(listener);
     let all = async {
@@ -142,6 +152,15 @@ struct Connection {
 }
 
 impl Connection {
+    async fn open(self, stream: TcpStream, tls: Option<Arc<tls::Server>>) {
+        let Some(tls) = tls else { return self.serve(stream).await };
+        match timeout(self.head_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.serve(stream).await,
+            Ok(Err(error)) => debug!(peer = %self.peer, %error, "A TLS handshake for HTTP failed."),
+            Err(_) => debug!(peer = %self.peer, "A TLS handshake for HTTP took too long."),
+        }
+    }
+
     /// Over any stream: plain, or with TLS on it.
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S) {
         let Self { peer, head_timeout, router, mut stop, _slot } = self;

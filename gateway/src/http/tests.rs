@@ -1,9 +1,16 @@
 use firmware_protocol::derived::{Anomaly, Stats, Status, Window};
 use firmware_protocol::measurement::EventTime;
 
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::*;
+use crate::ingest::access::tokens::{TokenConfig, Tokens};
 use crate::metrics::{DoorLabel, SinkLabel};
 use crate::queue::{Cursor, Log, QueueSeq};
+use crate::secret::Secret;
 use crate::shutdown::{self, Trigger};
 use crate::view::Point;
 
@@ -18,6 +25,10 @@ struct Running {
 
 impl Running {
     async fn start() -> Self {
+        Self::with(Login::Open, Limits::default(), None).await
+    }
+
+    async fn with(login: Login, limits: Limits, tls: Option<Arc<tls::Server>>) -> Self {
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (readiness, watched) = watch::channel(Readiness::Starting);
         let (pressure, watched_pressure) = watch::channel(Pressure::None);
@@ -31,8 +42,7 @@ impl Running {
         };
         let (trigger, stop) = shutdown::channel();
         let addr = server.addr();
-        let site =
-            Site { sources: sources.clone(), doors: Router::new(), login: Login::Open, limits: Limits::default() };
+        let site = Site { sources: sources.clone(), doors: Router::new(), login, tls, limits };
         let server = tokio::spawn(server.run(site, stop));
         Self { addr, readiness, pressure, sources, trigger, server }
     }
@@ -245,6 +255,97 @@ async fn a_taken_port_is_named_with_a_hint() {
     let Err(error) = Server::bind(running.addr).await else { panic!("bound twice") };
     let text = error.to_string();
     assert!(text.contains(&running.addr.to_string()) && text.contains("hint:"), "{text}");
+}
+
+/// All until the other side closes, be it with a reset.
+async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut bytes)).await;
+    read.expect("the server closes it").map(drop).unwrap_or_default();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_and_a_connection_without_requests_are_given_up() {
+    let limits = Limits { head_timeout: Duration::from_millis(300), ..Limits::default() };
+    let running = Running::with(Login::Open, limits, None).await;
+    for (sent, answered) in
+        [("", false), ("GET /healthz HTT", false), ("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", true)]
+    {
+        let mut stream = TcpStream::connect(running.addr).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        assert_eq!(read_to_end(&mut stream).await.contains("alive"), answered, "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_told_so_and_there_is_room_again_when_another_ends() {
+    let running = Running::with(Login::Open, Limits { connections_max: 1, ..Limits::default() }, None).await;
+    let mut first = TcpStream::connect(running.addr).await.unwrap();
+    first.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let refused = read_to_end(&mut TcpStream::connect(running.addr).await.unwrap()).await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("Retry-After: 5\r\n"), "{refused}");
+    let (head, body) = refused.split_once("\r\n\r\n").unwrap();
+    assert!(head.ends_with(&format!("Content-Length: {}", body.len())) && body.contains("http.connections_max"));
+    first.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(read_to_end(&mut first).await.ends_with("alive\n"));
+    // The place is free once the server has noted that the connection ended, a moment after we have.
+    let mut attempts = 0;
+    while reqwest::get(format!("http://{}/healthz", running.addr)).await.unwrap().status() != 200 {
+        attempts += 1;
+        assert!(attempts < 10_000, "the place is never free again");
+    }
+}
+
+#[tokio::test]
+async fn where_a_token_is_needed_nothing_is_shown_without_one_but_that_the_gateway_lives() {
+    let token = TokenConfig { name: "ops".into(), secret: Secret::new("hunter2"), publish: Vec::new() };
+    let login = Login::Token(Arc::new(Tokens::new(&[token])));
+    let running = Running::with(login, Limits::default(), None).await;
+    let client = reqwest::Client::new();
+    let get = |path: &str| client.get(format!("http://{}{path}", running.addr));
+    for path in ["/", "/app.js", "/api/v1/state", "/metrics", "/readyz"] {
+        let refused = get(path).send().await.unwrap();
+        assert_eq!(refused.status(), 401, "{path}");
+        assert!(refused.headers()["www-authenticate"].to_str().unwrap().starts_with("Basic "), "a browser asks");
+        assert_eq!(get(path).basic_auth("any", Some("wrong")).send().await.unwrap().status(), 401, "{path}");
+        assert_ne!(get(path).basic_auth("any", Some("hunter2")).send().await.unwrap().status(), 401, "{path}");
+        assert_ne!(get(path).bearer_auth("hunter2").send().await.unwrap().status(), 401, "{path}");
+    }
+    assert_eq!(get("/healthz").send().await.unwrap().status(), 200);
+    let nobody = Running::with(Login::Token(Arc::new(Tokens::new(&[]))), Limits::default(), None).await;
+    assert_eq!(nobody.get("/").await.status(), 401, "without tokens nobody has one");
+}
+
+#[tokio::test]
+async fn with_a_certificate_it_speaks_https_and_a_plain_connection_gets_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert_file, key_file) = (dir.path().join("c.pem"), dir.path().join("k.pem"));
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(&cert_file, made.cert.pem()).unwrap();
+    std::fs::write(&key_file, made.signing_key.serialize_pem()).unwrap();
+    let config = tls::ServerConfig { cert_file, key_file, client_auth: tls::ClientAuth::None };
+    let server = tls::Server::new(config, "http", Metrics::default().security).unwrap();
+    let tls = Some(Arc::new(server));
+    let running = Running::with(Login::Open, Limits::default(), tls.clone()).await;
+    let impatient = Limits { head_timeout: Duration::from_millis(50), ..Limits::default() };
+    let impatient = Running::with(Login::Open, impatient, tls).await;
+
+    let client = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
+    let answer = client.get(format!("https://{}/healthz", running.addr)).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "alive\n");
+    let mut plain = TcpStream::connect(running.addr).await.unwrap();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut silent = TcpStream::connect(impatient.addr).await.unwrap();
+    for stream in [&mut plain, &mut silent] {
+        let mut bytes = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut bytes)).await;
+        read.expect("the server closes it").map(drop).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&bytes).contains("alive"));
+    }
 }
 
 #[tokio::test]

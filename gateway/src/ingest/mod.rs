@@ -10,12 +10,16 @@
 //!                        ├─ session (pure: packets in, records and packets out) ─▶ queue::Appender
 //! sensor ◀─TCP─▶ listen ─┘                  ▲── receipt: the acks that are due
 //! sensor ◀─tty─▶ serial ─── line (pure: bytes in, records out) ─▶ queue::Appender
+//! file ─▶ csv (upload, folder) ─ rows with the file's progress ─▶ queue::Appender
 //! ```
 //!
 //! # Not here
 //! Decoding of payloads: raw is stored as it came.
 
 pub mod access;
+pub mod csv;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod listen;
 pub mod mqtt;

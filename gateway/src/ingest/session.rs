@@ -23,6 +23,8 @@
 mod close;
 mod core;
 mod dialer;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod in_flight;
 mod kept;
 mod listener;
@@ -297,7 +299,7 @@ impl Session {
         }
         let chunk = take_chunk(buffer, end);
         self.core.batch.reserve(frames);
-        let mut at = 0;
+        let (mut at, mut stamp) = (0, stamp);
         while at < end && self.core.is_reading() {
             // Peeked above; the limit was checked there.
             let Ok(Some(frame)) = Frame::peek(&chunk[at..], usize::MAX) else { break };
@@ -305,6 +307,8 @@ impl Session {
                 self.close(why, now);
             }
             at += frame.bytes;
+            // Messages of one read have times of their own: those of one device would be one point otherwise.
+            stamp.since_boot_ns += 1;
         }
         self.core.spent(frames, end, now);
         match fault {

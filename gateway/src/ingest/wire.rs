@@ -14,6 +14,8 @@
 
 mod codec;
 mod cursor;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod publish;
 mod replies;
 #[cfg(test)]

@@ -109,3 +109,15 @@ fn what_cannot_be_read_has_no_device_and_an_unknown_number_says_so() {
     let open = gaps(&mut losses);
     assert_eq!((open.len(), open[0].count, open[0].at_least), (1, 3, true));
 }
+
+#[test]
+fn a_line_counts_for_the_device_that_its_tags_name_whatever_came_before_on_its_topic() {
+    let mut losses = losses(Route::defaults());
+    let content_type = Bytes::from_static(b"application/vnd.influx.line-protocol");
+    let line = |payload: &[u8]| Record { content_type: content_type.clone(), ..record("http/ingest", payload, 1) };
+    let records = [record("http/ingest", b"1", 1), line(b"m,device=a x=1"), line(b"m,device=b x=1")];
+    losses.note(Fate::Dropped, &mut records.iter());
+    let gaps = gaps(&mut losses);
+    let devices: Vec<_> = gaps.iter().map(|g| (&*g.device, g.count)).collect();
+    assert_eq!(devices, [("http/ingest", 1), ("a", 1), ("b", 1)]);
+}

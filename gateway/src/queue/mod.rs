@@ -4,6 +4,7 @@
 //! - A receipt is given only after the transaction is on disk behind an fsync that the kernel really did.
 //! - A transaction is all or nothing: appended records, cursors and state become durable together.
 //! - `QueueSeq` counts each log and is never reused; a hole means records that were lost, and is in the books.
+//! - A record that [`Admission`] knows already is acknowledged once the first one is durable, and not stored again.
 //! - A record that a consumer does not get is in its ledger with a reason. What damage took is noticed, for each block
 //!   has its own CRC, sequences have no holes, and the watermark says how far they go.
 //! - The directory stays within its budget as measured on disk; memory does not grow with the backlog.
@@ -21,6 +22,7 @@
 //! # Not here
 //! Decoding of payloads, networks, wall-clock time.
 
+mod admission;
 mod ballast;
 mod block;
 mod books;
@@ -56,6 +58,7 @@ use tokio::sync::oneshot;
 
 use crate::metrics;
 
+pub use admission::{Admission, Admit};
 pub use block::Block;
 pub use config::{Config, EngineKind, WhenFull};
 pub use cursor::{Cursor, Fate, LedgerRow};
@@ -116,7 +119,7 @@ impl Transaction {
 /// Where a transaction's records landed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// Sequence of its first raw record (meaningless if it had none).
+    /// Sequence of its first raw record that was stored (meaningless if none was).
     pub raw_first: QueueSeq,
     pub derived_first: QueueSeq,
 }
@@ -136,6 +139,13 @@ pub enum Pressure {
     DiskFull,
 }
 
+/// What the queue asks others, who know what is in a record.
+struct Seams {
+    gaps: Box<dyn Gaps>,
+    /// `None`: every record is new.
+    admission: Option<Box<dyn Admission>>,
+}
+
 /// The open queue. Closing or dropping it releases the directory.
 pub struct Queue {
     shared: Arc<Shared>,
@@ -148,18 +158,24 @@ impl Queue {
     /// # Errors
     /// The directory cannot be made, written or locked (another gateway runs on it).
     pub fn open(config: &Config, metrics: metrics::Queue) -> Result<Self, Error> {
-        Self::open_with(config, metrics, Box::new(NoGaps))
+        Self::open_with(config, metrics, Box::new(NoGaps), None)
     }
 
-    /// As [`Self::open`]; `gaps` names what is lost.
+    /// As [`Self::open`]; `gaps` names what is lost, `admission` tells what is new. Without one all is.
     ///
     /// # Errors
     /// As there.
-    pub fn open_with(config: &Config, metrics: metrics::Queue, gaps: Box<dyn Gaps>) -> Result<Self, Error> {
+    pub fn open_with(
+        config: &Config,
+        metrics: metrics::Queue,
+        gaps: Box<dyn Gaps>,
+        admission: Option<Box<dyn Admission>>,
+    ) -> Result<Self, Error> {
         files::create_dir(&config.dir)?;
         let lock = DirLock::take(&config.dir)?.ok_or_else(|| Error::InUse { dir: config.dir.clone() })?;
         let engine = engine(config.engine);
-        Self::start(config, metrics, gaps, engine, lock, Patience::default())
+        let seams = Seams { gaps, admission };
+        Self::start(config, metrics, seams, engine, lock, Patience::default())
     }
 
     /// For doors: held up while the queue has no room.

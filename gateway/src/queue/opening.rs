@@ -18,8 +18,8 @@ use super::runs::{Run, Runs};
 use super::shared::{LOSSES_MAX, Shared, report_lost};
 use super::store::Engine;
 use super::watermark::{Found, Mark, Watermark};
-use super::writer::{Patience, Usage, Writer};
-use super::{Config, Error, Gaps, Log, Monitor, Queue, QueueSeq};
+use super::writer::{Gate, Patience, Usage, Writer};
+use super::{Config, Error, Log, Monitor, Queue, QueueSeq, Seams};
 use crate::metrics;
 
 impl Queue {
@@ -27,7 +27,7 @@ impl Queue {
     pub(super) fn start(
         config: &Config,
         metrics: metrics::Queue,
-        mut gaps: Box<dyn Gaps>,
+        seams: Seams,
         engine: Arc<dyn Engine>,
         lock: DirLock,
         patience: Patience,
@@ -69,7 +69,9 @@ impl Queue {
             patience,
             metrics: metrics.clone(),
         });
+        let Seams { mut gaps, admission } = seams;
         gaps.opened(&Monitor::new(shared.clone()));
+        let gate = Gate::open(admission, &shared.view)?;
         shared.books_changed(Duration::ZERO);
         let now = Instant::now();
         let writer = Writer {
@@ -77,6 +79,7 @@ impl Queue {
             watermark,
             ballast,
             gaps,
+            gate,
             shared: shared.clone(),
             config: config.clone(),
             metrics,

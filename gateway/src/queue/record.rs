@@ -81,7 +81,7 @@ impl Door {
 pub struct Flags {
     /// 0, 1 or 2.
     pub qos: u8,
-    /// A retained replay is not a fresh reading.
+    /// From a broker: a retained replay, which is not a fresh reading. From a sensor: its wish that brokers keep it.
     pub retained: bool,
     /// MQTT's DUP flag.
     pub redelivered: bool,
@@ -118,5 +118,10 @@ impl Record {
     /// As text; one that is none says nothing.
     pub fn content_type(&self) -> &str {
         std::str::from_utf8(&self.content_type).unwrap_or_default()
+    }
+
+    /// Whether it is a copy that a broker had kept, so that its receipt says nothing about when it was measured.
+    pub fn is_replay(&self) -> bool {
+        self.flags.retained && self.door == Door::Mqtt
     }
 }

@@ -12,6 +12,7 @@ macro_rules! on_each_engine {
     };
 }
 
+mod admission;
 mod budget;
 mod damage;
 mod every_fault;

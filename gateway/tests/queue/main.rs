@@ -6,7 +6,7 @@
 //!
 //! | fault | here | short, long |
 //! |---|---|---|
-//! | kill -9 at a random moment | `kill` | 12, 200 |
+//! | kill -9 at a random moment | `kill`, `once` | 12, 200 |
 //! | the power fails, with and without a volatile cache in the disk | `power_cut` | 4, 60 |
 //! | a damaged, cut or missing file | `damage` | 40, 1000 |
 //! | a disk that is full | `full_disk` | 1, 5 of each |
@@ -18,6 +18,7 @@
 #![cfg(test)]
 
 mod kill;
+mod once;
 mod power_cut;
 mod damage;
 mod full_disk;

@@ -1,6 +1,8 @@
 //! Which tables and keys there are, their defaults and bounds, and what must hold between them.
 
+mod csv;
 mod doors;
+mod frames;
 mod http;
 mod queue;
 mod security;
@@ -15,7 +17,7 @@ use firmware_protocol::decode::{Format, Route, TimeUnit};
 use super::faults::Place;
 use super::reader::{Reader, Section};
 use super::values::Wrong;
-use super::{Config, Credentials, Directory, Gateway, Http};
+use super::{Config, Credentials, CredentialsOf, Directory, Gateway, Http};
 use crate::detect;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -43,14 +45,21 @@ pub(super) struct Named {
 pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
     let mut named = Named::default();
     let (gateway, data_place) = gateway(reader);
-    let (http, http_place) = http(reader);
+    let (http, http_place) = http(reader, &mut named);
     let mqtt = doors::mqtt(reader, &gateway.name, &mut named);
     let (listen, listen_place) = doors::listen(reader, &mut named);
     let serial = serial::read(reader);
+    let (csv, csv_directories) = csv::folders(reader, &gateway.data_dir);
+    let upload = csv::upload(reader, &gateway.data_dir);
+    if upload.is_some() && http.is_none() {
+        let hint = "take [upload] out, or let `http.enabled` be true";
+        reader.fault(http_place.clone(), "[upload] is answered by [http], which is not enabled", hint);
+    }
     let takes_http = http.as_ref().is_some_and(|http| http.ingest.is_some());
-    if !reader.has("mqtt") && !reader.has("listen") && !reader.has("serial") && !takes_http {
-        let hint = "add [listen], so that sensors can connect, [[mqtt]] with a broker to dial, or [[serial]] with a \
-                    line; or set `http.ingest`";
+    let doors = ["mqtt", "listen", "serial", "csv", "upload"];
+    if !takes_http && !doors.iter().any(|door| reader.has(door)) {
+        let hint = "add [listen], so that sensors can connect, [[mqtt]] with a broker to dial, [[serial]] with a line or \
+                    [[csv]] with a folder; or set `http.ingest`";
         reader.fault(Place::File, "has no door: nothing can come in", hint);
     }
     if let (Some(http), Some(listen)) = (&http, &listen)
@@ -61,12 +70,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
         reader.fault(http_place.max(listen_place), message, "give one of them another port");
     }
     let decode = decode(reader);
+    let frames = frames::read(reader);
     let detect = detect(reader);
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
     let (sinks, directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
     named.directories.push(Directory { path: gateway.data_dir.clone(), place: data_place });
     named.directories.extend(directories);
-    (Config { gateway, http, queue, mqtt, listen, serial, decode, detect, sinks }, named)
+    named.directories.extend(csv_directories);
+    (Config { gateway, http, queue, mqtt, listen, serial, csv, upload, decode, frames, detect, sinks }, named)
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
@@ -89,12 +100,17 @@ fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
     (Gateway { name, site, data_dir, shutdown_grace }, place)
 }
 
-fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
+fn http(reader: &mut Reader<'_>, named: &mut Named) -> (Option<Http>, Place) {
     let overrides = reader.overrides();
     let mut s = reader.table("http");
     let enabled = s.value("enabled", true);
     let default = ([127, 0, 0, 1], 8080).into();
     let bind = s.overridable("bind", default, ("--http", &overrides.http_bind), "GATEWAY_HTTP_BIND", |_| Ok(()));
+    let tls = security::server(&mut s);
+    if let Some(tls) = &tls {
+        let of = CredentialsOf::Door { door: "http", tls: tls.clone() };
+        named.credentials.push(Credentials { place: s.place("tls_cert_file"), of });
+    }
     let open_reading = s.value("open_reading", false);
     let limits = http::limits(&mut s);
     let ingest = http::ingest(&mut s);
@@ -102,7 +118,7 @@ fn http(reader: &mut Reader<'_>) -> (Option<Http>, Place) {
     security::http_is_guarded(&mut s, bind, &tokens);
     let place = s.place("bind");
     s.finish();
-    (enabled.then_some(Http { bind, tokens, open_reading, limits, ingest }), place)
+    (enabled.then_some(Http { bind, tls, tokens, open_reading, limits, ingest }), place)
 }
 
 /// Without a table: one route that takes everything.

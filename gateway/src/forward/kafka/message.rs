@@ -141,7 +141,7 @@ impl Encoder for KafkaEncoder {
             received_at: self.clock.resolve(record.received),
             topic,
             door: record.door.name(),
-            retained: record.flags.retained,
+            retained: record.is_replay(),
             identity: None,
             content_type: &content_type,
         };
@@ -170,6 +170,7 @@ impl Encoder for KafkaEncoder {
 }
 
 fn identity(payload: &[u8]) -> Option<FrameIdentity> {
-    let header = if is_frame(payload) { Header::peek(payload).ok()? } else { return None };
+    // A damaged copy must not pass for the frame: whoever tells repeats by it would drop the sound one.
+    let (header, _) = if is_frame(payload) { Header::verify(payload).ok()? } else { return None };
     Some(FrameIdentity { boot: header.boot, seq: header.seq })
 }

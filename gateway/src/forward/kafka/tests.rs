@@ -2,17 +2,20 @@
 
 use bytes::Bytes;
 use firmware_protocol::envelope::Envelope;
+use firmware_protocol::measurement::FrameIdentity;
+use firmware_protocol::{BootId, DeviceSeq};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::message::Message;
 use super::*;
 use crate::clock::SharedClockMap;
-use crate::forward::testing::{decoder, gap, labels, record};
+use crate::forward::testing::{decoder, frame, gap, labels, record, retained};
 use crate::forward::{DeliveryConfig, Encoder};
-use crate::queue::{Log, QueueSeq};
+use crate::queue::{Door, Log, QueueSeq, Record};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -74,6 +77,34 @@ async fn raw_arrives_as_it_was_received_with_key_headers_and_in_order() {
         assert_eq!((envelope.queue_seq, envelope.gateway), (seq as u64, "edge-1"));
         assert_eq!((envelope.topic, envelope.door, envelope.identity), ("sensors/a", "mqtt", None));
     }
+}
+
+/// The headers of the record's message.
+fn headers(record: &Record) -> Vec<(&'static str, Vec<u8>)> {
+    let mut encoder = encoder();
+    encoder.push(Log::Raw, QueueSeq(0), record).unwrap();
+    let batch = encoder.take().unwrap();
+    batch.messages().flat_map(Message::headers).map(|(name, value)| (name, value.to_vec())).collect()
+}
+
+fn envelope<'a>(headers: &'a [(&'static str, Vec<u8>)]) -> Envelope<'a> {
+    Envelope::from_headers(headers.iter().map(|(name, value)| (*name, value.as_slice()))).unwrap()
+}
+
+#[test]
+fn a_frames_identity_is_in_the_headers_unless_the_frame_is_damaged() {
+    let identity = FrameIdentity { boot: BootId(3), seq: DeviceSeq(9) };
+    assert_eq!(envelope(&headers(&frame())).identity, Some(identity));
+    let mut damaged = frame().payload.to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(envelope(&headers(&record("sensors/a", &damaged))).identity, None);
+}
+
+#[test]
+fn a_brokers_retained_copy_is_marked_and_a_sensors_wish_to_retain_is_not() {
+    let copy = retained(record("sensors/a", b"1"));
+    assert!(envelope(&headers(&copy)).retained);
+    assert!(!envelope(&headers(&Record { door: Door::Listen, ..copy })).retained);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

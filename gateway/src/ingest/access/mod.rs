@@ -30,10 +30,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::watched::Watched;
 use crate::metrics::{DoorOutcome, Security};
+use crate::text::in_one_line;
 
 pub use grant::Grant;
 pub use rules::Rule;
@@ -162,6 +163,10 @@ impl Access {
     /// The client is not let in.
     pub async fn admit(self: Arc<Self>, claim: Claim) -> Result<Grant, Denied> {
         let decided = self.decide(&claim).await;
+        if let Err(denied) = &decided {
+            let Claim { client_id, username, peer, .. } = &claim;
+            debug!(door = self.door, %peer, ?client_id, ?username, %denied, "A client was not let in.");
+        }
         let outcome = decided.as_ref().map_or_else(|denied| denied.label(), |_| "admitted");
         self.metrics.logins.get_or_create(&self.outcome(outcome)).inc();
         decided
@@ -201,7 +206,11 @@ impl Access {
             }
             Err(why) => {
                 self.metrics.users_reloads.get_or_create(&self.outcome("refused")).inc();
-                error!(door = self.door, %why, "New users file cannot be used; the users of the old one stay in force.");
+                error!(
+                    door = self.door,
+                    why = in_one_line(&why),
+                    "New users file cannot be used; the users of the old one stay in force."
+                );
             }
         }
     }

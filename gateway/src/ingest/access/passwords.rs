@@ -5,14 +5,15 @@
 //! - What was found out is remembered as a digest under a random key, right and wrong apart, each within a bound: a
 //!   thousand sensors that come back take no hash, and neither does one that tries the same wrong password for ever.
 //! - Passwords are compared in constant time.
+//! - The memory of a hash goes back to the system at its end.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::rand_core::OsRng;
-use argon2::password_hash::{PasswordHashString, SaltString};
-use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use argon2::password_hash::{Output, PasswordHashString, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, PasswordHasher, Version};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Semaphore;
 
@@ -29,6 +30,9 @@ const LANES: u32 = 1;
 const MEMORY_MAX_KIB: u32 = 64 * 1024;
 const PASSES_MAX: u32 = 10;
 const LANES_MAX: u32 = 4;
+/// An allocation from here on is mapped by itself and goes back to the system when freed: the C library keeps smaller
+/// ones (up to 32 MiB) for each thread that ever made a hash, some hundred MB together. What is not touched costs nothing.
+const GIVEN_BACK_FROM_BYTES: usize = 33 << 20;
 /// Right passwords remembered, some 100 bytes each: more than a gateway has sensors.
 const RIGHT_MAX: usize = 20_000;
 /// Wrong ones: enough for all sensors that were set up wrongly.
@@ -90,8 +94,22 @@ impl Hash {
 
     /// Takes its time.
     pub(super) fn is_of(&self, password: &[u8]) -> bool {
-        Argon2::default().verify_password(password, &self.0.password_hash()).is_ok()
+        let hash = self.0.password_hash();
+        // Outputs are compared in constant time.
+        output_of(&hash, password).is_some_and(|output| hash.hash == Some(output))
     }
+}
+
+/// What the password gives with the salt and the parameters of `hash`; `None` if it has none.
+fn output_of(hash: &PasswordHash<'_>, password: &[u8]) -> Option<Output> {
+    let params = Params::try_from(hash).ok()?;
+    let mut salt = [0; Salt::MAX_LENGTH];
+    let salt = hash.salt?.decode_b64(&mut salt).ok()?;
+    let mut memory = Vec::with_capacity(params.block_count().max(GIVEN_BACK_FROM_BYTES / Block::SIZE));
+    memory.resize(params.block_count(), Block::default());
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let work = |out: &mut [u8]| Ok(argon2.hash_password_into_with_memory(password, salt, out, &mut memory)?);
+    Output::init_with(hash.hash?.len(), work).ok()
 }
 
 /// What a hash takes.

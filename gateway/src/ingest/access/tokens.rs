@@ -66,6 +66,11 @@ impl Token {
         &self.name
     }
 
+    /// Whether it is held to no topics.
+    pub fn may_publish_all(&self) -> bool {
+        self.publish.is_none()
+    }
+
     pub fn may_publish(&self, topic: &[u8]) -> bool {
         self.publish.as_ref().is_none_or(|filters| filters.iter().any(|filter| filter.allows(topic)))
     }
@@ -95,6 +100,8 @@ mod tests {
     fn a_token_with_topics_is_held_to_them() {
         let tokens = Tokens::new(&[config("any", "a", &[]), config("plc", "p", &["plant/+/x", "by/{user}/#"])]);
         let may = |secret: &str, topic: &str| tokens.verify(secret).expect("known").may_publish(topic.as_bytes());
+        let may_all = |secret: &str| tokens.verify(secret).expect("known").may_publish_all();
+        assert!(may_all("a") && !may_all("p"));
         assert!(may("a", "what/ever") && may("p", "plant/3/x") && may("p", "by/plc/y"));
         assert!(!may("p", "plant/3/y") && !may("p", "by/lab/y"));
     }

@@ -57,6 +57,8 @@ pub(super) enum Refusal {
     Rate { wait: Duration },
     #[error("too many requests are under way; see `http.requests_max`")]
     TooManyRequests,
+    #[error("the client has half of all requests under way that there may be; see `http.requests_max`")]
+    TooManyOfOne,
     #[error("the bodies under way take all the memory for them; see `http.memory_max`")]
     Memory,
     #[error("{}", held_up(*.0))]
@@ -103,6 +105,7 @@ impl Refusal {
             Self::Slow(_) => "slow",
             Self::Rate { .. } => "rate",
             Self::TooManyRequests => "requests_max",
+            Self::TooManyOfOne => "client_requests",
             Self::Memory => "memory_max",
             Self::HeldUp(_) => "held_up",
             Self::Late(_) => "late",
@@ -120,7 +123,9 @@ impl Refusal {
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ContentType(_) | Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Rate { .. } | Self::TooManyRequests | Self::Memory => StatusCode::TOO_MANY_REQUESTS,
+            Self::Rate { .. } | Self::TooManyRequests | Self::TooManyOfOne | Self::Memory => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Stopping | Self::HeldUp(_) | Self::Late(_) | Self::Failed => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -129,7 +134,7 @@ impl Refusal {
         match self {
             Self::Stopping | Self::Failed => Some(STOPPING_RETRY),
             Self::HeldUp(_) | Self::Late(_) => Some(HELD_UP_RETRY),
-            Self::TooManyRequests | Self::Memory => Some(BUSY_RETRY),
+            Self::TooManyRequests | Self::TooManyOfOne | Self::Memory => Some(BUSY_RETRY),
             Self::Rate { wait } => Some(*wait),
             Self::NoToken
             | Self::WrongToken

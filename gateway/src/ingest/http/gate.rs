@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use super::Config;
 use super::answer::Refusal;
-use super::rate::{Clients, Rates};
+use super::rate::{Clients, Rates, TooMuch};
 use super::split::Format;
 use super::topic;
 use crate::ingest::access::tokens::Tokens;
@@ -63,10 +63,12 @@ struct Asked {
 impl Gate {
     pub(super) fn new(config: &Config, tokens: Arc<Tokens>, pressure: watch::Receiver<Pressure>, stop: Stop) -> Self {
         let rates = Rates { requests: config.client_requests_per_second, bytes: config.client_bytes_per_second };
-        let clients = Mutex::new(Clients::new(rates));
+        let clients = Mutex::new(Clients::new(rates, config.requests_max));
         Self { tokens, pressure, stop, body_max_bytes: config.body_max_bytes, clients }
     }
 
+    /// Who is admitted has to leave.
+    ///
     /// # Errors
     /// Why the request is refused.
     pub(super) fn admit(
@@ -108,13 +110,21 @@ impl Gate {
             pressure @ (Pressure::OverBudget | Pressure::DiskFull) => return Err(Refusal::HeldUp(pressure)),
         }
         let client = token.map_or_else(|| peer.ip().to_string(), |token| format!("token {}", token.name()));
-        self.clients().admit(&client, now).map_err(|wait| Refusal::Rate { wait })?;
+        self.clients().admit(&client, now).map_err(|too_much| match too_much {
+            TooMuch::Rate(wait) => Refusal::Rate { wait },
+            TooMuch::UnderWay => Refusal::TooManyOfOne,
+        })?;
         Ok(Admitted { client, topic, format, encoding })
     }
 
     /// Counts a body into its client's rate.
     pub(super) fn charge(&self, client: &str, bytes: usize, now: Instant) {
         self.clients().charge(client, bytes, now);
+    }
+
+    /// A request that was admitted is over.
+    pub(super) fn leave(&self, client: &str) {
+        self.clients().leave(client);
     }
 
     fn clients(&self) -> std::sync::MutexGuard<'_, Clients> {
@@ -137,7 +147,7 @@ pub fn presented_token(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 }
 
 /// A page of another site can make a browser send texts to us, and browsers say so.
-fn is_from_another_site(headers: &HeaderMap) -> bool {
+pub fn is_from_another_site(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return false };
     let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let theirs = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_scheme, host)| host);

@@ -20,6 +20,8 @@
 
 mod answer;
 mod body;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod gate;
 mod meters;
 mod rate;
@@ -41,7 +43,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
-use tracing::info;
+use tracing::{debug, info};
 
 use super::Error;
 use super::access::tokens::Tokens;
@@ -50,7 +52,7 @@ use crate::metrics;
 use crate::queue::{Appender, Pressure};
 use crate::shutdown::Stop;
 
-pub use gate::presented_token;
+pub use gate::{is_from_another_site, presented_token};
 
 use answer::Refusal;
 use body::Room;
@@ -199,10 +201,11 @@ async fn take(
 ) -> Result<Stored, Refusal> {
     let (head, body) = request.into_parts();
     let admitted = shared.gate.admit(&head, topic_in_path, peer, now())?;
+    let visit = Visit { shared: shared.clone(), client: admitted.client };
     let permit = shared.requests.clone().try_acquire_owned().map_err(|_| Refusal::TooManyRequests)?;
     let mut room = Room::new(shared.memory.clone());
     let bytes = body::read(body, admitted.encoding, &shared.config, &mut room).await?;
-    shared.gate.charge(&admitted.client, bytes.len(), now());
+    shared.gate.charge(&visit.client, bytes.len(), now());
 
     let deadline = Instant::now() + shared.config.commit_timeout;
     let batches = Batches {
@@ -216,13 +219,29 @@ async fn take(
     // gone or was told that it takes too long.
     let (told, outcome) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
-        batches.store(told).await;
-        drop((room, permit));
+        let outcome = batches.store().await;
+        // Before the answer: who sends again at once must find room.
+        drop((room, visit, permit));
+        if told.send(outcome).is_err() {
+            debug!("an HTTP client has gone, or was told that the queue takes too long");
+        }
     });
     match timeout_at(deadline, outcome).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_gone)) => Err(Refusal::Failed),
         Err(_late) => Err(Refusal::Late(shared.config.commit_timeout)),
+    }
+}
+
+/// A request that the gate has let in, until it is over.
+struct Visit {
+    shared: Arc<Shared>,
+    client: String,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.shared.gate.leave(&self.client);
     }
 }
 

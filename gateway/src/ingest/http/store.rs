@@ -9,9 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use tracing::debug;
 
 use super::Shared;
 use super::answer::Refusal;
@@ -35,13 +33,12 @@ pub(super) struct Stored {
     pub(super) faults: Vec<Fault>,
 }
 
-pub(super) type Outcome = Result<Stored, Refusal>;
-
 /// A body on its way into the queue.
 pub(super) struct Batches {
     pub(super) shared: Arc<Shared>,
     pub(super) topic: Bytes,
     pub(super) items: Items,
+    /// For the next record.
     pub(super) received: Stamp,
     pub(super) deadline: Instant,
 }
@@ -64,16 +61,8 @@ struct Found {
 }
 
 impl Batches {
-    /// Stores what can be stored and tells what became of it, if anybody still wants to know. Returns once the queue has
-    /// let go of all records.
-    pub(super) async fn store(mut self, told: oneshot::Sender<Outcome>) {
-        let outcome = self.store_all().await;
-        if told.send(outcome).is_err() {
-            debug!("an HTTP client has gone, or was told that the queue takes too long");
-        }
-    }
-
-    async fn store_all(&mut self) -> Outcome {
+    /// Stores what can be stored. Returns once the queue has let go of all records.
+    pub(super) async fn store(mut self) -> Result<Stored, Refusal> {
         let mut taken = VecDeque::new();
         let mut found = Found::default();
         let mut handed_over = Ok(());
@@ -127,11 +116,14 @@ impl Batches {
         !found.records.is_empty()
     }
 
-    fn record(&self, Item { payload, content_type }: Item) -> Record {
+    fn record(&mut self, Item { payload, content_type }: Item) -> Record {
+        let received = self.received;
+        // Each a nanosecond later: databases keep one point per time, and lines without a time of their own get this.
+        self.received.since_boot_ns += 1;
         Record {
             door: Door::Http,
             flags: Flags::default(),
-            received: self.received,
+            received,
             topic: self.topic.clone(),
             payload,
             content_type: Bytes::from_static(content_type.as_bytes()),

@@ -16,6 +16,8 @@
 //! # Not here
 //! The format: see `firmware_protocol::accumulator` and section 6 of `SPEC.md`.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod line;
 mod meters;
 mod port;

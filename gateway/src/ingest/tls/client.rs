@@ -14,6 +14,7 @@ use tokio_rustls::rustls::sign::SingleCertAndKey;
 
 use super::certificate::{self, Validity};
 use super::{BUFFER_MAX_BYTES, Error, VERSIONS, explained, files, provider};
+use crate::text::in_one_line;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientConfig {
@@ -45,12 +46,13 @@ impl Client {
     /// Reads the files, then shakes hands with `host` over `stream`.
     ///
     /// # Errors
-    /// Files that cannot be used ([`Error`] inside), or what the handshake ended with ([`super::Fault`] inside).
+    /// Files that cannot be used, or what the handshake ended with; [`super::Fault::of`] tells the latter.
     pub async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let name = server_name(self.0.server_name.as_deref().unwrap_or(host)).map_err(io::Error::other)?;
+        let unusable = |error: Error| io::Error::other(in_one_line(&error));
+        let name = server_name(self.0.server_name.as_deref().unwrap_or(host)).map_err(unusable)?;
         let config = self.0.clone();
         let loaded = tokio::task::spawn_blocking(move || load(&config)).await.map_err(io::Error::other)?;
-        let (client, _) = loaded.map_err(io::Error::other)?;
+        let (client, _) = loaded.map_err(unusable)?;
         let limit = |connection: &mut rustls::ClientConnection| connection.set_buffer_limit(Some(BUFFER_MAX_BYTES));
         TlsConnector::from(Arc::new(client)).connect_with(name, stream, limit).await.map_err(explained)
     }

@@ -17,6 +17,7 @@ use super::certificate::{self, Validity};
 use super::{BUFFER_MAX_BYTES, Error, VERSIONS, explained, files, provider};
 use crate::ingest::watched::Watched;
 use crate::metrics::{DoorLabel, DoorOutcome, Security};
+use crate::text::in_one_line;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
@@ -98,7 +99,11 @@ impl Server {
             }
             Err(why) => {
                 self.reloaded("refused");
-                error!(door = self.door, %why, "New certificates cannot be used; the old ones stay in force.");
+                error!(
+                    door = self.door,
+                    why = in_one_line(&why),
+                    "New certificates cannot be used; the old ones stay in force."
+                );
             }
         }
     }

@@ -41,12 +41,9 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA"))
     }
 
-    pub(in crate::ingest) fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    pub(in crate::ingest) fn issuer_der(&self) -> Vec<u8> {
-        self.0.der().to_vec()
+    /// Its own certificate, as if it were a host's.
+    pub(in crate::ingest) fn own(&self) -> Issued {
+        Issued { der: self.0.der().to_vec(), pem: self.0.pem(), key_pem: self.0.key().serialize_pem() }
     }
 
     pub(in crate::ingest) fn issue(&self, leaf: Leaf<'_>) -> Issued {

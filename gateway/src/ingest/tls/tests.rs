@@ -30,7 +30,7 @@ impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let authority = Authority::new();
-        fs::write(dir.path().join("ca.pem"), authority.pem()).expect("writable");
+        fs::write(dir.path().join("ca.pem"), authority.own().pem).expect("writable");
         Self { dir, authority, metrics: Security::default() }
     }
 
@@ -165,7 +165,7 @@ async fn both_versions_are_spoken_and_no_older_one() {
 
 fn plain_client(place: &Place, version: &'static SupportedProtocolVersion) -> rustls::ClientConfig {
     let mut roots = RootCertStore::empty();
-    roots.add(place.authority.issuer_der().into()).expect("a CA");
+    roots.add(place.authority.own().der.into()).expect("a CA");
     let builder = rustls::ClientConfig::builder_with_provider(provider());
     let builder = builder.with_protocol_versions(&[version]).expect("supported");
     builder.with_root_certificates(roots).with_no_client_auth()
@@ -225,7 +225,7 @@ async fn another_ca_lets_in_its_clients_and_those_of_the_former_no_more() {
     let former = place.client_as(&place.authority.issue(NAMED));
     meet(&former, &server).await.0.expect("comes in");
     let other = Authority::new();
-    fs::write(place.path("clients.pem"), other.pem()).expect("writable");
+    fs::write(place.path("clients.pem"), other.own().pem).expect("writable");
     server.refresh();
     server.refresh();
     assert_eq!(fault(meet(&former, &server).await.1), Fault::UnknownIssuer);
@@ -279,6 +279,12 @@ async fn what_is_wrong_with_a_servers_certificate_is_told() {
     assert!(text.contains("not for \"gateway.example\" but for") && text.contains("other.example"), "{text}");
     let nameless = of(Leaf { common_name: HOST, names: &[], ..NAMED }).await.to_string();
     assert!(nameless.contains("no host at all") && nameless.contains("tls_server_name"), "{nameless}");
+
+    let server = place.server(NAMED, ClientAuth::None);
+    place.write("server", &place.authority.own());
+    server.refresh();
+    server.refresh();
+    assert_eq!(fault(meet(&place.client(), &server).await.0), Fault::IsAuthority);
 
     let stranger = ClientConfig { ca_file: Some(place.path("server.pem")), ..ClientConfig::default() };
     let server = place.server(NAMED, ClientAuth::None);
@@ -361,6 +367,16 @@ async fn a_dialler_reads_its_files_for_each_connection() {
     assert_eq!(who().await.as_deref(), Some("one"));
     place.write("client", &place.authority.issue(Leaf { common_name: "two", ..NAMED }));
     assert_eq!(who().await.as_deref(), Some("two"));
+}
+
+#[tokio::test]
+async fn a_dialler_without_its_files_tells_which_in_one_line() {
+    let place = Place::new();
+    let config = ClientConfig { ca_file: Some(place.path("nowhere.pem")), ..ClientConfig::default() };
+    let (dialled, _accepted) = tcp().await;
+    let told = Client::new(config).connect(HOST, dialled).await.map(drop).expect_err("no CA").to_string();
+    assert!(told.contains("nowhere.pem cannot be read") && told.contains("; the file must"), "{told}");
+    assert!(!told.contains('\n'), "{told}");
 }
 
 #[tokio::test]

@@ -105,7 +105,7 @@ fn the_oldest_records_make_room_each_is_named_and_derived_ones_outlive_them() {
     let config = budget(dir.path(), WhenFull::DropOldest);
     let (tell, told) = mpsc::channel();
     let gaps = Box::new(Told(tell, Vec::new(), None));
-    let queue = Queue::open_with(&config, metrics::Queue::default(), gaps).unwrap();
+    let queue = Queue::open_with(&config, metrics::Queue::default(), gaps, None).unwrap();
     let (sink, slow) = (queue.reader("sink"), queue.reader("slow"));
     let derived: Vec<_> = (0..5).map(|n| record(1_000_000 + n)).collect();
     commit(&queue, Transaction { derived: derived.clone(), ..Transaction::default() }).unwrap();

@@ -5,17 +5,26 @@ use super::log_engine::LogEngine;
 use super::workload::{State, Told, judge, quick_dir, small_config, work, work_without_sink};
 use super::*;
 
-const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
+pub(super) const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
 const KINDS: [Kind; 3] = [Kind::Full, Kind::Io, Kind::Damaged];
 const PATIENCE: Patience = Patience { attempt_pause: Duration::from_micros(1), space_poll: Duration::from_micros(1) };
 
 fn start(config: &Config, engine: impl Engine + 'static) -> Result<Queue, Error> {
+    start_with(config, engine, None)
+}
+
+pub(super) fn start_with(
+    config: &Config,
+    engine: impl Engine + 'static,
+    admission: Option<Box<dyn Admission>>,
+) -> Result<Queue, Error> {
     let lock = DirLock::take(&config.dir).unwrap().expect("nobody else has it");
-    Queue::start(config, metrics::Queue::default(), Box::new(NoGaps), Arc::new(engine), lock, PATIENCE)
+    let seams = Seams { gaps: Box::new(NoGaps), admission };
+    Queue::start(config, metrics::Queue::default(), seams, Arc::new(engine), lock, PATIENCE)
 }
 
 /// Runs `case` for 0, 1, 2… until it says that nothing failed any more; on two threads, evens and odds.
-fn for_every_operation(case: impl Fn(u64) -> bool + Sync) -> u64 {
+pub(super) fn for_every_operation(case: impl Fn(u64) -> bool + Sync) -> u64 {
     let run = |first: u64| (first..).step_by(2).find(|n| !case(*n)).expect("a workload has an end");
     std::thread::scope(|scope| {
         let odds = scope.spawn(|| run(1));

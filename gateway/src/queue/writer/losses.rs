@@ -104,6 +104,7 @@ impl Writer {
         let gaps = self.gaps.take();
         block::encode_all(Log::Derived, self.next[Log::Derived as usize], &gaps, &mut batch.blocks);
         self.shared.books().take_dirty(&mut batch);
+        self.add_snapshot_if_due(&mut batch, false);
         self.persist(&batch)?;
         self.publish(batch, Vec::new());
         Ok(())

@@ -11,6 +11,7 @@
 //!   generation (`mend`). Receipts wait meanwhile; if it cannot be mended each gets the error, and nothing is taken any
 //!   more.
 
+mod gate;
 mod losses;
 mod mend;
 mod room;
@@ -29,10 +30,11 @@ use super::runs::Run;
 use super::shared::Shared;
 use super::store::StoreError;
 use super::watermark::{Mark, Watermark};
-use super::{Committed, Config, Cursor, Error, Gaps, Transaction};
+use super::{Admit, Committed, Config, Cursor, Error, Gaps, Transaction};
 use crate::metrics::{self, LogLabel};
 use crate::queue::generations::contents::Batch;
 
+pub(super) use gate::Gate;
 pub(super) use mend::Patience;
 pub(super) use room::Usage;
 
@@ -41,6 +43,7 @@ pub(super) struct Writer {
     pub(super) watermark: Watermark,
     pub(super) ballast: Ballast,
     pub(super) gaps: Box<dyn Gaps>,
+    pub(super) gate: Gate,
     pub(super) shared: Arc<Shared>,
     pub(super) config: Config,
     pub(super) metrics: metrics::Queue,
@@ -75,6 +78,7 @@ impl Writer {
     /// Works until the inbox is closed and empty, or the store cannot be mended.
     pub(super) fn run(mut self) -> Result<(), Arc<Error>> {
         let _close_on_exit = CloseOnExit(self.shared.clone());
+        self.gate.learn(&self.shared, self.next[Log::Raw as usize], self.store.newest_number());
         loop {
             let work = self.shared.inbox.take(self.config.commit_records_max, self.config.commit_interval);
             let (group, is_last) = match work {
@@ -82,17 +86,18 @@ impl Writer {
                 Work::Books => (Vec::new(), false),
                 Work::Closed => (Vec::new(), true),
             };
-            self.commit(group)?;
+            self.commit(group, is_last)?;
             if is_last {
                 return Ok(());
             }
         }
     }
 
-    fn commit(&mut self, group: Vec<Pending>) -> Result<(), Arc<Error>> {
+    fn commit(&mut self, group: Vec<Pending>, is_last: bool) -> Result<(), Arc<Error>> {
         let first_at = group.iter().map(|p| p.arrived_at).min();
         let costs: Vec<_> = group.iter().map(Pending::cost).collect();
-        let Gathered { batch, cursors, settled } = self.gather(group);
+        let Gathered { mut batch, cursors, settled } = self.gather(group);
+        self.add_snapshot_if_due(&mut batch, is_last);
         if let Err(error) = self.persist(&batch) {
             return Err(self.give_up(settled, error));
         }
@@ -108,8 +113,8 @@ impl Writer {
         self.keep_up().map_err(|error| self.give_up(Vec::new(), error))
     }
 
-    /// Gives sequences, cuts and encodes blocks, collects the rest.
-    fn gather(&self, group: Vec<Pending>) -> Gathered {
+    /// Leaves out what is there already, gives sequences, cuts and encodes blocks, collects the rest.
+    fn gather(&mut self, group: Vec<Pending>) -> Gathered {
         let count = |of: fn(&Transaction) -> &Vec<Record>| group.iter().map(|p| of(&p.transaction).len()).sum();
         let mut records = [Vec::with_capacity(count(|t| &t.raw)), Vec::with_capacity(count(|t| &t.derived))];
         let mut settled = Vec::with_capacity(group.len());
@@ -118,13 +123,16 @@ impl Writer {
         for p in group {
             let at = |log: Log| self.next[log as usize].plus(records[log as usize].len() as u64);
             settled.push((p.receipt, Committed { raw_first: at(Log::Raw), derived_first: at(Log::Derived) }));
-            let bytes: usize = p.transaction.raw.iter().map(|r| r.payload.len()).sum();
+            let raw = &mut records[Log::Raw as usize];
+            let before = raw.len();
+            raw.extend(p.transaction.raw.into_iter().filter(|record| self.gate.admit(record) == Admit::Store));
+            let bytes: usize = raw[before..].iter().map(|r| r.payload.len()).sum();
             self.metrics.payload_bytes.inc_by(bytes as u64);
-            records[Log::Raw as usize].extend(p.transaction.raw);
             records[Log::Derived as usize].extend(p.transaction.derived);
             cursors.extend(p.transaction.cursors);
             state.extend(p.transaction.state);
         }
+        records[Log::Derived as usize].extend(self.gate.take());
         let mut batch = Batch { state: state.into_iter().collect(), ..Batch::default() };
         for log in Log::ALL {
             block::encode_all(log, self.next[log as usize], &records[log as usize], &mut batch.blocks);
@@ -144,9 +152,11 @@ impl Writer {
             return Ok(());
         }
         match self.make_durable(batch) {
-            Ok(()) => Ok(()),
-            Err(error) => self.mend(error, batch),
+            Ok(()) => {}
+            Err(error) => self.mend(error, batch)?,
         }
+        self.gate.persisted(self.store.newest_number());
+        Ok(())
     }
 
     fn make_durable(&mut self, batch: &Batch) -> Result<(), StoreError> {

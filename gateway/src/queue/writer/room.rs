@@ -125,7 +125,7 @@ impl Writer {
             }
             WhenFull::DropOldest => {
                 // Delivered records that are kept for a while go first.
-                let drained = self.keep_from(true).map_or(0, |keep_from| self.store.drained(keep_from));
+                let drained = self.keep_from(true).map_or(0, |keep_from| self.drained(keep_from));
                 if drained > 0 {
                     let deleted = self.delete_oldest(drained);
                     self.mended(deleted)?;

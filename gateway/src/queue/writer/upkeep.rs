@@ -30,6 +30,7 @@ impl Writer {
         self.roll_if_due(newest)?;
         let released = self.release_drained();
         self.mended(released.map(drop))?;
+        self.keep_snapshot();
         self.feed_the_starved()?;
         self.keep_ballast()?;
         self.keep_within_budget()
@@ -46,7 +47,7 @@ impl Writer {
     pub(super) fn release_drained(&mut self) -> Result<usize, StoreError> {
         let is_tight = *self.shared.pressure.borrow() != Pressure::None;
         let Some(keep_from) = self.keep_from(is_tight) else { return Ok(0) };
-        let count = self.store.drained(keep_from);
+        let count = self.drained(keep_from);
         if count > 0 {
             self.delete_oldest(count)?;
         }

@@ -1,7 +1,9 @@
 use firmware_protocol::frame::{self, BaseTime, Channel, Frame, Samples};
 use firmware_protocol::{BootId, DeviceSeq};
+use proptest::prelude::*;
 
 use super::*;
+use crate::ingest::http::fuzzing;
 
 /// Payloads and content types of the good, places and labels of the bad.
 #[derive(Debug, Default, PartialEq)]
@@ -110,6 +112,17 @@ fn a_bare_frame_is_one_record() {
 }
 
 #[test]
+fn a_sound_frame_of_a_later_version_is_kept_for_the_day_it_can_be_read() {
+    let mut frame = encoded(7);
+    frame[2] = 9;
+    assert_eq!(split(Format::Frames, frame.clone()).bad, [(None, None, "frame")], "its crc is wrong");
+    let end = frame.len() - 4;
+    let crc = firmware_protocol::crc::crc32(&frame[..end]);
+    frame[end..].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!(split(Format::Frames, frame).good.len(), 1);
+}
+
+#[test]
 fn frames_in_a_row_are_a_record_each_and_a_damaged_one_is_told_by_its_number() {
     let mut damaged = encoded(1);
     *damaged.last_mut().unwrap() ^= 1;
@@ -139,4 +152,27 @@ fn a_record_is_never_longer_than_the_queue_takes() {
     assert_eq!(split(Format::Json, format!("[{long}]")).bad, [(Some(1), Some(1), "too_large")]);
     let split = split(Format::NdJson, format!("{{}}\n{long}\n"));
     assert_eq!((split.good.len(), split.bad), (1, vec![(Some(2), None, "too_large")]));
+}
+
+/// Bodies that are nearly right, in pieces that mean something to one of the formats.
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    let texts =
+        ["{", "}", "[", "]", ",", "\"", "\\", "\n", "\r\n", " ", "{\"a\":1}", "m f=1", "=", "#", "x", "21.5", "ä"];
+    let piece = prop_oneof![
+        8 => prop::sample::select(texts.map(|text| text.as_bytes().to_vec()).to_vec()),
+        1 => Just(vec![0]),
+        1 => Just(cobs(&encoded(1))),
+        1 => proptest::collection::vec(any::<u8>(), 0..8),
+    ];
+    proptest::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_body_brings_a_splitter_down_and_all_that_it_gives_is_of_the_body_in_order(body in body()) {
+        // Each format, unpacked.
+        for format in 0..5 {
+            fuzzing::body(&[&[format], &body[..]].concat());
+        }
+    }
 }

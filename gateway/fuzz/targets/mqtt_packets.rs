@@ -1,0 +1,4 @@
+//! See `gateway::ingest::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| gateway::ingest::fuzzing::mqtt_packets(input));

@@ -1,0 +1,106 @@
+//! Any bytes as a body of each format, packed or not.
+
+use std::cell::RefCell;
+use std::io::Read;
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use firmware_protocol::frame::FrameView;
+use firmware_protocol::line::Precision;
+use flate2::read::MultiGzDecoder;
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+
+use super::Config;
+use super::body::{Room, read};
+use super::gate::Encoding;
+use super::split::Format;
+
+/// Small, so that short inputs unpack to more.
+const BODY_MAX_BYTES: usize = 64 * 1024;
+const MEMORY_MAX_BYTES: usize = 96 * 1024;
+
+thread_local! {
+    static RUNTIME: RefCell<Runtime> =
+        RefCell::new(Builder::new_current_thread().enable_time().build().expect("a runtime can be made"));
+}
+
+/// The first byte chooses the format, and whether the rest is packed.
+pub fn body(input: &[u8]) {
+    let Some((&selector, bytes)) = input.split_first() else { return };
+    let formats =
+        [Format::Json, Format::NdJson, Format::Text(Precision::Ms), Format::Lines(Precision::Ns), Format::Frames];
+    let format = formats[usize::from(selector & 0x7f) % formats.len()];
+    if selector & 0x80 == 0 {
+        check(format, &Bytes::copy_from_slice(bytes));
+    } else if let Some(unpacked) = unpacked(bytes) {
+        check(format, &unpacked);
+    }
+}
+
+/// The body of a packed request, if it is one within the bounds.
+fn unpacked(bytes: &[u8]) -> Option<Bytes> {
+    let config = Config { body_max_bytes: BODY_MAX_BYTES, ..Config::default() };
+    let mut room = Room::new(Arc::new(Room::semaphore(MEMORY_MAX_BYTES)));
+    let body = Body::from(bytes.to_vec());
+    let outcome = RUNTIME.with_borrow(|runtime| runtime.block_on(read(body, Encoding::Gzip, &config, &mut room)));
+    let unpacked = outcome.ok()?;
+    assert!(unpacked.len() <= BODY_MAX_BYTES, "{} bytes", unpacked.len());
+    let mut expected = Vec::new();
+    MultiGzDecoder::new(bytes).take(BODY_MAX_BYTES as u64).read_to_end(&mut expected).ok()?;
+    assert_eq!(unpacked, expected);
+    Some(unpacked)
+}
+
+fn check(format: Format, body: &Bytes) {
+    let (mut taken, mut refused, mut last_line) = (Vec::new(), 0, 0);
+    for item in format.split(body.clone()) {
+        match item {
+            Ok(item) => taken.push(item.payload),
+            Err(fault) => {
+                refused += 1;
+                assert!(!fault.reason.is_empty() && !fault.label.is_empty());
+                let line = fault.line.unwrap_or(last_line);
+                assert!(line >= last_line && line <= body.len() + 1, "lines ascend: {line} after {last_line}");
+                last_line = line;
+            }
+        }
+    }
+    assert!(taken.len() + refused <= body.len() + 1, "a record takes a byte at least");
+    match format {
+        Format::Frames => assert!(taken.iter().all(|payload| FrameView::parse(payload).is_ok())),
+        Format::Json => check_json(body, &taken, refused),
+        Format::NdJson => {
+            assert!(taken.iter().all(|payload| is_object(payload) && is_within(payload, body)));
+            let lines = body.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
+            assert_eq!(taken.len() + refused, lines, "each line is taken or refused");
+        }
+        Format::Text(_) | Format::Lines(_) => {
+            assert!(taken.iter().all(|payload| std::str::from_utf8(payload).is_ok() && is_within(payload, body)));
+        }
+    }
+}
+
+/// A document is whole or broken; of an array each value is taken or refused.
+fn check_json(body: &Bytes, taken: &[Bytes], refused: usize) {
+    let objects: Vec<Value> = match serde_json::from_slice(body) {
+        Ok(Value::Array(values)) => {
+            assert_eq!(taken.len() + refused, values.len());
+            values.into_iter().filter(Value::is_object).collect()
+        }
+        Ok(value @ Value::Object(_)) => vec![value],
+        Ok(_) | Err(_) => return,
+    };
+    let read: Vec<Value> = taken.iter().map(|p| serde_json::from_slice(p).expect("what is taken is sound")).collect();
+    assert_eq!(read, objects);
+}
+
+fn is_object(payload: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok() && payload.first() == Some(&b'{')
+}
+
+/// Whether it is a part of the body, not a copy.
+fn is_within(payload: &Bytes, body: &Bytes) -> bool {
+    payload.is_empty() || body.as_ptr_range().contains(&payload.as_ptr())
+}
