@@ -27,6 +27,7 @@ const FULL: Duration = Duration::from_secs(60);
 const KEEP_ALIVES: Duration = Duration::from_secs(9);
 const BROKER_KEEP_ALIVE: &str = "keep_alive = \"5s\"";
 const SENSOR_KEEP_ALIVE_S: u16 = 2;
+const SENSOR_PINGS: Duration = Duration::from_secs(1);
 /// What memory may move by while everything waits: buffers of pings and of attempts to reach the sinks.
 const FLAT_BYTES: u64 = 8 << 20;
 /// With four fleets' worth of messages under way; the backlog alone is six times as much.
@@ -43,8 +44,8 @@ async fn waiting_sensor(target: &Target) -> Result<Connection> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_sinks_doors_wait_and_memory_is_flat_and_everything_drains_when_they_return() -> Result<()> {
-    const BY_BROKER: Plan = Plan { name: "dialled", seed: 81, devices: 8, messages: 1_500, messages_per_second: 400 };
-    const BY_LISTEN: Plan = Plan { name: "accepted", seed: 82, devices: 8, messages: 1_500, messages_per_second: 400 };
+    const BY_BROKER: Plan = Plan { name: "dialled", seed: 81, devices: 8, messages: 1_600, messages_per_second: 400 };
+    const BY_LISTEN: Plan = Plan { name: "accepted", seed: 82, devices: 8, messages: 1_600, messages_per_second: 400 };
     let (broker, kafka) = (Mosquitto::start().await?, Arc::new(Kafka::start().await?));
     let influx = stack::bucket("backpressure").await?;
     let far = influx.url().strip_prefix("http://").context("InfluxDB is reached by http")?.parse()?;
@@ -86,10 +87,11 @@ async fn without_sinks_doors_wait_and_memory_is_flat_and_everything_drains_when_
     assert!(retry_after > 0, "{retry_after}");
     println!("memory while all wait: {} to {} MiB; Retry-After: {retry_after} s", rss >> 20, rss_max >> 20);
 
+    let waiting = tokio::spawn(async move { sensor.next_ack_while_pinging(SENSOR_PINGS).await });
     kafka.start_again().await?;
     link.restore();
     let (by_broker, by_listen) = (by_broker.finish().await?, by_listen.finish().await?);
-    sensor.next_ack().await?;
+    waiting.await??;
     assert_eq!((by_broker.acked_total, by_listen.acked_total), (BY_BROKER.messages, BY_LISTEN.messages));
     assert_eq!((by_listen.acked_out_of_order, by_listen.connections_lost), (0, 0));
     let oracle = Oracle::new(&[&by_broker, &by_listen]);

@@ -76,7 +76,8 @@ async fn kill_three_times_under_load() -> Result<()> {
 async fn kill_again_and_again_loses_nothing_that_listen_acknowledged_and_repeats_nothing_of_qos_2() -> Result<()> {
     const SENSORS: u64 = 4;
     let kills = if is_long() { 100 } else { 8 };
-    let plan = Plan { name: "again", seed: 23, devices: 20, messages: 700 * (kills + 1), messages_per_second: 2_000 };
+    let plan =
+        Plan { name: "again", seed: 23, devices: 20, messages: 2_000 * (kills + 1), messages_per_second: 10_000 };
     let home = Home::new()?;
     let config = home.config().without_detection().queue(KEEP).listen();
     let mut gateway = Gateway::start(&home, &config, "").await?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use tests::certificates::{Authority, Certificate};
 use tests::eventually::{eventually, throughout};
 use tests::fleet::{Fleet, Plan};
 use tests::gateway::{Gateway, Home};
@@ -36,11 +37,30 @@ async fn connections(gateway: &Gateway) -> Result<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_connections_cost_no_more_than_20_kb_each() -> Result<()> {
     let home = Home::new()?;
-    let config = home.config().without_detection().listen().with(&format!("connections_max = {CONNECTIONS}"));
-    let gateway = Gateway::start(&home, &config, "").await?;
-    let target = home.listen();
+    let each = crowd(&home, "", &home.listen()).await?;
+    println!("{CONNECTIONS} connections: {each} bytes each");
+    assert!(each <= CONNECTION_MAX_BYTES, "{each} bytes each");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_connections_over_tls_are_held_at_a_price_that_is_told() -> Result<()> {
+    let home = Home::new()?;
+    let ca = Authority::new(&home, "ca")?;
+    let Certificate { file, key_file } = ca.sign(&home, "gateway")?;
+    let keys = format!("tls_cert_file = \"{file}\"\ntls_key_file = \"{key_file}\"\n");
+    let each = crowd(&home, &keys, &home.listen_tls(ca.client()?)).await?;
+    println!("{CONNECTIONS} connections over TLS: {each} bytes each");
+    Ok(())
+}
+
+/// Holds all connections for a while; what each costs in memory.
+async fn crowd(home: &Home, keys: &str, target: &Target) -> Result<u64> {
+    let keys = format!("connections_max = {CONNECTIONS}\n{keys}");
+    let config = home.config().without_detection().listen().with(&keys);
+    let gateway = Gateway::start(home, &config, "").await?;
     // What the first of all costs is not for each.
-    drop(client(&target, CONNECTIONS).await?);
+    drop(client(target, CONNECTIONS).await?);
     eventually("an empty door", DELIVERY, async || {
         ensure!(connections(&gateway).await? == 0, "somebody is there");
         Ok(())
@@ -49,7 +69,7 @@ async fn a_thousand_connections_cost_no_more_than_20_kb_each() -> Result<()> {
     let before = gateway.rss_bytes()?;
     let mut crowd = Vec::new();
     for n in 0..CONNECTIONS {
-        crowd.push(client(&target, n).await?);
+        crowd.push(client(target, n).await?);
     }
     throughout("all connections", HELD, async || {
         let open = connections(&gateway).await?;
@@ -58,13 +78,11 @@ async fn a_thousand_connections_cost_no_more_than_20_kb_each() -> Result<()> {
     })
     .await?;
     let each = gateway.rss_bytes()?.saturating_sub(before) / CONNECTIONS;
-    println!("{CONNECTIONS} connections: {each} bytes each");
-    assert!(each <= CONNECTION_MAX_BYTES, "{each} bytes each");
-    assert!(client(&target, CONNECTIONS).await.is_err(), "one more than `connections_max`");
+    assert!(client(target, CONNECTIONS).await.is_err(), "one more than `connections_max`");
     for connection in &mut crowd {
         connection.ping().await?;
     }
-    Ok(())
+    Ok(each)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,12 @@
 //! Certificates for one scenario: an authority of its own, and what it has signed.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::gateway::Home;
 
@@ -9,6 +14,7 @@ use crate::gateway::Home;
 pub struct Authority {
     name: &'static str,
     issuer: Issuer<'static, KeyPair>,
+    der: CertificateDer<'static>,
     pub file: String,
 }
 
@@ -26,8 +32,23 @@ impl Authority {
         let mut params = named(name)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate()?;
-        let file = home.write(&format!("{name}.pem"), &params.self_signed(&key)?.pem())?;
-        Ok(Self { name, issuer: Issuer::new(params, key), file })
+        let own = params.self_signed(&key)?;
+        let file = home.write(&format!("{name}.pem"), &own.pem())?;
+        Ok(Self { name, issuer: Issuer::new(params, key), der: own.der().clone(), file })
+    }
+
+    /// For clients that trust it alone.
+    ///
+    /// # Errors
+    /// Its certificate cannot be used.
+    pub fn client(&self) -> Result<Arc<ClientConfig>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone())?;
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Arc::new(config))
     }
 
     /// A certificate for this name, good for servers on loopback and for clients.

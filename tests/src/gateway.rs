@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::config::{GatewayConfig, TOKEN_ENV};
 use crate::eventually::eventually;
@@ -62,6 +64,11 @@ impl Home {
     /// Where sensors reach the gateway without a broker.
     pub fn listen(&self) -> Target {
         Target::Listen(self.data_dir().join("listen.addr"))
+    }
+
+    /// The same, over TLS.
+    pub fn listen_tls(&self, config: Arc<ClientConfig>) -> Target {
+        Target::ListenTls(self.data_dir().join("listen.addr"), config)
     }
 
     pub fn config(&self) -> GatewayConfig {
