@@ -9,6 +9,7 @@ pub(super) fn decode(bytes: &[u8], received_at: EventTime, out: &mut Measurement
     let view = FrameView::parse(bytes)?;
     out.set_device(view.header.device);
     out.identity = Some(FrameIdentity { boot: view.header.boot, seq: view.header.seq });
+    out.uses_received_time = matches!(view.base, BaseTime::SinceBootMicros(_));
     let zero = Zero::of(&view, received_at);
     for channel in view.channels() {
         let index = out.push_channel(channel.name);

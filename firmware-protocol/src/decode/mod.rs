@@ -17,6 +17,7 @@
 mod error;
 mod frame;
 mod route;
+mod times;
 
 use std::borrow::Cow;
 
@@ -27,6 +28,7 @@ use crate::{json, scalar};
 
 pub use error::DecodeError;
 pub use route::{Format, Route, RouteFault, TimeUnit};
+pub use times::{latest_believable, settle_times};
 
 /// Longest device name taken from a topic or a JSON field, bytes; it becomes a tag, a Kafka key and a state's key.
 pub const DEVICE_MAX_BYTES: usize = 256;
@@ -106,6 +108,7 @@ impl Decoder {
                 check_length("channel name", name, CHANNEL_NAME_MAX_BYTES)?;
                 let channel = out.push_channel(name);
                 out.readings.push(Reading { channel, at: message.received_at, value });
+                out.uses_received_time = true;
             }
         }
         if out.readings.is_empty() { Err(DecodeError::NoReadings) } else { Ok(route) }

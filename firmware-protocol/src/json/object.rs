@@ -78,7 +78,9 @@ impl<'a> Context<'a> {
             return Err(self.refuse(DecodeError::NoDevice));
         }
         let at = self.object.at.unwrap_or(self.received_at);
-        for reading in &mut self.out.readings[self.object.first..] {
+        let readings = &mut self.out.readings[self.object.first..];
+        self.out.uses_received_time |= self.object.at.is_none() && !readings.is_empty();
+        for reading in readings {
             reading.at = at;
         }
         Ok(())

@@ -40,7 +40,7 @@ use std::time::Duration;
 use firmware_protocol::decode::Route;
 use toml::de::DeTable;
 
-use crate::{detect, forward, ingest, queue};
+use crate::{clock, detect, forward, ingest, queue};
 
 pub use effective::Effective;
 pub use faults::{Fault, Faults, Place};
@@ -62,6 +62,7 @@ pub struct Config {
     pub mqtt: Vec<ingest::MqttConfig>,
     pub listen: Option<ingest::ListenConfig>,
     pub decode: Vec<Route>,
+    pub clock: clock::Config,
     /// `None`: detection is off; records are forwarded all the same.
     pub detect: Option<detect::Config>,
     pub sinks: Vec<forward::SinkConfig>,

@@ -30,6 +30,7 @@ use tokio::time::{Instant, sleep};
 
 pub use health::Readiness;
 
+use crate::clock;
 use crate::metrics::Metrics;
 use crate::queue::{LedgerRow, Pressure};
 use crate::shutdown::Stop;
@@ -53,6 +54,7 @@ pub struct Sources {
     pub ledger: Arc<dyn Fn() -> Vec<LedgerRow> + Send + Sync>,
     pub readiness: watch::Receiver<Readiness>,
     pub pressure: watch::Receiver<Pressure>,
+    pub clock: watch::Receiver<clock::Status>,
 }
 
 #[derive(Debug, thiserror::Error)]
