@@ -148,3 +148,22 @@ fn all_faults_of_a_route_are_found_and_the_decoder_names_the_first() {
     );
     assert_eq!(Route::default().faults(), []);
 }
+
+#[test]
+fn it_is_told_whether_a_reading_has_the_received_time() {
+    let decoder = Decoder::new(Route::defaults()).unwrap();
+    let mut out = Measurement::default();
+    for (payload, uses) in [
+        ("21.5", true),
+        (r#"{"x":1}"#, true),
+        (r#"{"x":1,"ts":1700000000000}"#, false),
+        (r#"{"x":1,"ts":null}"#, true),
+        (r#"[{"x":1,"ts":1700000000000},{"x":2}]"#, true),
+        (r#"[{"x":1,"ts":1700000000000},{"note":"none"}]"#, false),
+    ] {
+        let received_at = EventTime(5);
+        let message = Incoming { topic: "sensors/a/telemetry", payload: payload.as_bytes(), received_at };
+        decoder.decode(message, &mut out).unwrap();
+        assert_eq!(out.uses_received_time, uses, "{payload}");
+    }
+}

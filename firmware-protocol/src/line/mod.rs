@@ -66,15 +66,17 @@ impl Encoder {
             .collect();
         encoded.sort();
         encoded.dedup_by(|a, b| a.0 == b.0);
-        let between = |from: &str, to: &str| {
-            let tags = encoded.iter().filter(|(k, _)| k.as_str() > from && k.as_str() < to);
+        let join = |wanted: &dyn Fn(&str) -> bool| {
+            let tags = encoded.iter().filter(|(key, _)| wanted(key));
             tags.flat_map(|(_, text)| text.clone()).collect::<Vec<_>>()
         };
+        let before_clock = join(&|key| key < "clock");
+        let before_device = join(&|key| key > "clock" && key < "device");
         let before_device = ClockTrust::ALL.map(|clock| {
             let clock = clock.mark().map(|mark| tag_text("clock", mark)).unwrap_or_default();
-            [between("", "clock"), clock, between("clock", "device"), b",device=".to_vec()].concat()
+            [&*before_clock, &clock, &before_device, b",device="].concat()
         });
-        let after_device = [between("device", "\u{10ffff}"), b" ".to_vec()].concat();
+        let after_device = [join(&|key| key > "device"), b" ".to_vec()].concat();
         Self { tags: encoded, before_device, after_device, order: Vec::new() }
     }
 

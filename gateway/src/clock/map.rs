@@ -48,8 +48,6 @@ impl ClockMap {
     pub const BOOTS_MAX: usize = 64;
     /// Smaller differences between wall and monotonic clock are slewing, not setting, and are not noted.
     const MOVED_MIN: Duration = Duration::from_millis(50);
-    /// A clock that jumps by this much was set by somebody.
-    const SET_MIN: Duration = Duration::from_secs(1);
     /// A battery clock may lag behind the time service that kept it before the machine was started anew.
     const LAG_MAX: Duration = Duration::from_secs(60);
 
@@ -117,6 +115,11 @@ impl ClockMap {
         observed
     }
 
+    /// The newest wall time that was ever believed.
+    pub fn newest(&self) -> EventTime {
+        self.newest
+    }
+
     /// Whether this boot's time is believed.
     pub fn is_known(&self, boot: ClockBoot) -> bool {
         self.find(boot).is_some_and(|b| b.trust == ClockTrust::Set)
@@ -159,7 +162,7 @@ impl ClockMap {
     /// Whether the clock has been set since this boot, whose time is not known, was first looked at.
     fn was_set(&self, boot: ClockBoot, reading: &Reading) -> bool {
         let jumped_by = |b: &Boot| Duration::from_nanos(b.at_ns.abs_diff(reading.wall_at_boot_ns));
-        self.find(boot).is_some_and(|b| jumped_by(b) >= Self::SET_MIN)
+        self.find(boot).is_some_and(|b| jumped_by(b) >= Self::MOVED_MIN)
     }
 
     fn put(&mut self, id: ClockBoot, at_ns: i64, trust: ClockTrust) {

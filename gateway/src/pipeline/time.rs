@@ -101,6 +101,8 @@ impl Keeper {
         if phase == Phase::Held {
             keeper.gate.hold(keeper.from);
             keeper.tell_hold(state);
+        } else if phase == Phase::Released {
+            warn!("The clock is still not set: records go out marked, with the best time known. Set the clock.");
         } else if stored.is_some_and(|held| held.began.boot != now.boot && !held.is_released) {
             let (from, end) = (keeper.from.0, end.0);
             warn!(
@@ -216,10 +218,12 @@ impl Keeper {
 
     fn tell_hold(&self, state: State) {
         let (from, shown_at_ms) = (self.from.0, self.clock.shows().as_millis());
+        let seen_before_ms = self.map.read().newest().as_millis();
         match state {
             State::Wrong => warn!(
                 from,
                 shown_at_ms,
+                seen_before_ms,
                 "The clock is not set: records are taken in, and held until it is. Connect a time service, or set it with `date`."
             ),
             State::Unverified | State::Synchronised => {

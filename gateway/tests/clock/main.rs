@@ -12,7 +12,7 @@ use std::time::Duration;
 use firmware_protocol::measurement::EventTime;
 use gateway::clock::{Phase, State};
 
-use site::{Line, Machine, Site, WINDOWS};
+use site::{Line, Machine, Site};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Between two messages of a sensor.
@@ -20,6 +20,10 @@ const STEP: Duration = Duration::from_secs(5);
 /// 2026-03-01T12:00:00.25Z: when the first machine gets power.
 const POWER_ON: EventTime = EventTime(1_772_366_400_250_000_000);
 const NINETEEN_SEVENTY: EventTime = EventTime(0);
+/// Of each of the two channels of the two sensors: those that ended 30 s before the last message.
+const WINDOWS_OF_5_MINUTES: u64 = 4;
+const WINDOWS_OF_25_MINUTES: u64 = 24;
+const WINDOWS_OF_33_MINUTES: u64 = 32;
 
 /// What the sinks got of twenty minutes and a last message five minutes later, which closes the windows before it.
 async fn twenty_minutes(site: &Site, machine: &Machine, synchronised_at_the_end: bool) -> Vec<Line> {
@@ -33,12 +37,9 @@ async fn twenty_minutes(site: &Site, machine: &Machine, synchronised_at_the_end:
         running.status_when(|s| s.phase == Phase::Free).await;
     }
     running.live_for(5 * MINUTE).await;
-    running.ended_after_windows(WINDOWS_OF_25_MINUTES).await;
+    running.ended_after_windows(2 * 2 * WINDOWS_OF_25_MINUTES).await;
     site.lines()
 }
-
-/// Two sensors of two channels; the windows that ended 30 s before the last message.
-const WINDOWS_OF_25_MINUTES: u64 = 2 * 2 * 24;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_received_in_1970_lands_at_the_right_time_and_windows_are_those_of_a_right_clock() {
@@ -52,6 +53,33 @@ async fn what_was_received_in_1970_lands_at_the_right_time_and_windows_are_those
         assert!(line.error_ms().abs() <= 1_000 && line.mark().is_none(), "{line:?}");
     }
     let expected = twenty_minutes(&right, &always_right, false).await;
+    assert_eq!(of(&lines, Line::is_window), of(&expected, Line::is_window), "byte for byte");
+    assert_eq!(of(&lines, Line::is_reading), of(&expected, Line::is_reading));
+}
+
+/// Five minutes under a right clock, an outage of three, and a second boot whose records are held for longer than a device
+/// may be silent.
+async fn through_an_outage(second_shows_1970: bool) -> Vec<Line> {
+    let site = Site::new("");
+    let first = Machine::power_on(1, POWER_ON, POWER_ON);
+    first.synchronise();
+    let running = site.start(&first).await;
+    running.live_for(5 * MINUTE).await;
+    running.ended_after_windows(2 * 2 * WINDOWS_OF_5_MINUTES).await;
+    let power_on = first.truth_after(3 * MINUTE);
+    let second = Machine::power_on(2, power_on, if second_shows_1970 { NINETEEN_SEVENTY } else { power_on });
+    let running = site.start(&second).await;
+    running.live_for(20 * MINUTE).await;
+    second.synchronise();
+    running.status_when(|s| s.phase == Phase::Free).await;
+    running.live_for(5 * MINUTE).await;
+    running.ended_after_windows(2 * 2 * (WINDOWS_OF_33_MINUTES - WINDOWS_OF_5_MINUTES)).await;
+    site.lines()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_that_were_open_when_the_power_went_go_on_as_under_a_right_clock() {
+    let (lines, expected) = (through_an_outage(true).await, through_an_outage(false).await);
     assert_eq!(of(&lines, Line::is_window), of(&expected, Line::is_window), "byte for byte");
     assert_eq!(of(&lines, Line::is_reading), of(&expected, Line::is_reading));
 }
@@ -162,7 +190,7 @@ async fn a_reading_from_the_future_is_written_with_the_received_time_counted_and
     running.drained().await;
     assert_eq!((running.future_at_the_sink(), running.future_in_windows()), (1, 1));
     running.live_for(5 * MINUTE).await;
-    running.ended_after_windows(2 * 2 * WINDOWS).await;
+    running.ended_after_windows(2 * 2 * WINDOWS_OF_5_MINUTES).await;
     let readings = site.readings();
     assert_eq!(readings.len(), 121, "those after it are not late");
     assert!(readings.iter().all(|l| l.error_ms().abs() <= 1_000));

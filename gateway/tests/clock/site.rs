@@ -15,8 +15,6 @@ use super::STEP;
 use super::sensor::Sensor;
 
 const SENSORS: [&str; 2] = ["pump", "fan"];
-/// Windows of a channel in five minutes whose last half minute has not closed any.
-pub(crate) const WINDOWS: u64 = 4;
 /// Whatever is waited for takes some seconds at most.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
