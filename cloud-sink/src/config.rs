@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use firmware_protocol::decode::{Decoder, Route};
 use serde::Deserialize;
@@ -33,6 +34,8 @@ pub struct Config {
     pub influx: Influx,
     pub http: Option<SocketAddr>,
     pub decoder: Decoder,
+    /// A reading further ahead of the received time gets the received time.
+    pub future_max: Duration,
     pub batch: Batch,
 }
 
@@ -101,6 +104,8 @@ struct File {
     http: Option<HttpFile>,
     #[serde(default)]
     decode: Vec<Route>,
+    #[serde(default = "default_future_max_s")]
+    future_max_s: u64,
     #[serde(default)]
     batch: Batch,
 }
@@ -123,6 +128,10 @@ struct HttpFile {
 
 fn default_prefix() -> String {
     "sensors".into()
+}
+
+fn default_future_max_s() -> u64 {
+    3_600
 }
 
 fn default_group() -> String {
@@ -153,10 +162,14 @@ impl Config {
         if batch.records_max == 0 || batch.max_bytes == 0 || batch.max_age_ms == 0 {
             return Err(Fault { key: "batch", fault: "records_max, max_bytes and max_age_ms must be above 0".into() });
         }
+        if file.future_max_s == 0 {
+            return Err(Fault { key: "future_max_s", fault: "must be above 0: clocks are never quite equal".into() });
+        }
+        let future_max = Duration::from_secs(file.future_max_s);
         let routes = if file.decode.is_empty() { Route::defaults() } else { file.decode };
         let decoder = Decoder::new(routes).map_err(|fault| Fault { key: "decode", fault: fault.to_string() })?;
         let influx = Influx { url, org, bucket, token };
-        Ok(Self { kafka: file.kafka, influx, http: file.http.map(|h| h.bind), decoder, batch })
+        Ok(Self { kafka: file.kafka, influx, http: file.http.map(|h| h.bind), decoder, future_max, batch })
     }
 }
 
@@ -212,5 +225,6 @@ mod tests {
         let config = load(&text).unwrap();
         assert_eq!(config.kafka.topic_prefix, default_prefix());
         assert_eq!(config.kafka.group, default_group());
+        assert_eq!(config.future_max, Duration::from_secs(default_future_max_s()));
     }
 }

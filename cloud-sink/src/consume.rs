@@ -89,7 +89,7 @@ impl Consume {
             .context("cannot subscribe")?;
         let dead_letters = DeadLetters::new(&config.kafka.bootstrap, topics.dead_letters.clone(), metrics.clone())?;
         let delivery = Delivery { writer: Writer::new(&config.influx)?, dead_letters, metrics: metrics.clone(), ready };
-        let encoder = LineEncoder::new(config.decoder.clone());
+        let encoder = LineEncoder::new(config.decoder.clone(), config.future_max);
         Ok(Self { consumer, encoder, delivery, config, metrics })
     }
 

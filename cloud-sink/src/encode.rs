@@ -1,8 +1,9 @@
 //! From a Kafka record to line protocol, by the decoders and the encoder that the gateway uses.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use firmware_protocol::decode::{Decoder, Incoming};
+use firmware_protocol::decode::{Decoder, Incoming, settle_times};
 use firmware_protocol::derived::Derived;
 use firmware_protocol::envelope::{Envelope, Schema};
 use firmware_protocol::line;
@@ -21,14 +22,16 @@ pub struct Undeliverable {
 /// Turns records into lines. One per process; keeps what makes encoding cheap.
 pub struct LineEncoder {
     decoder: Decoder,
+    future_max: Duration,
     measurement: Measurement,
     /// The `gateway` tag is constant per encoder.
     by_gateway: HashMap<String, line::Encoder>,
 }
 
 impl LineEncoder {
-    pub fn new(decoder: Decoder) -> Self {
-        Self { decoder, measurement: Measurement::default(), by_gateway: HashMap::new() }
+    /// `future_max`: as in the gateways' configuration, so that both write the same points.
+    pub fn new(decoder: Decoder, future_max: Duration) -> Self {
+        Self { decoder, future_max, measurement: Measurement::default(), by_gateway: HashMap::new() }
     }
 
     /// Appends the record's points to `out`; returns how many, at least one.
@@ -46,7 +49,7 @@ impl LineEncoder {
         if self.by_gateway.len() >= GATEWAYS_MAX && !self.by_gateway.contains_key(envelope.gateway) {
             self.by_gateway.clear();
         }
-        let Self { decoder, measurement, by_gateway } = self;
+        let Self { decoder, future_max, measurement, by_gateway } = self;
         let lines = match by_gateway.get_mut(envelope.gateway) {
             Some(lines) => lines,
             None => {
@@ -61,11 +64,12 @@ impl LineEncoder {
             lines.derived(out, &derived);
             return Ok(1);
         }
-        let Envelope { topic, content_type, received_at, retained: is_replay, .. } = envelope;
-        let message = Incoming { topic, payload, content_type, received_at, is_replay };
+        let Envelope { topic, content_type, received, retained: is_replay, .. } = envelope;
+        let message = Incoming { topic, payload, content_type, received_at: received.at, is_replay };
         let route = decoder
             .decode(message, measurement)
             .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
+        settle_times(measurement, envelope.received, *future_max);
         match lines.measurement(out, &route.measurement, measurement, envelope.queue_seq) {
             0 => Err(Undeliverable { reason: "not_finite", detail: "no reading is a finite number".into() }),
             points => Ok(points),
@@ -77,18 +81,20 @@ impl LineEncoder {
 mod tests {
     use firmware_protocol::decode::Route;
     use firmware_protocol::frame::{self, BaseTime, Channel, Frame, Samples};
-    use firmware_protocol::measurement::EventTime;
+    use firmware_protocol::measurement::{ClockTrust, EventTime, Received};
     use firmware_protocol::{BootId, DeviceSeq};
 
     use super::*;
 
     const PAYLOAD: &[u8] = br#"{"ts":1763730000000,"temperature":21.5}"#;
 
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const RECEIVED: Received = Received::known(EventTime(1_763_730_000_000_000_000));
     const ENVELOPE: Envelope<'static> = Envelope {
         schema: Schema::Raw,
         gateway: "gw",
         queue_seq: 7,
-        received_at: EventTime(1),
+        received: RECEIVED,
         topic: "sensors/pump/telemetry",
         door: "mqtt",
         retained: false,
@@ -103,7 +109,7 @@ mod tests {
     fn encode_as(envelope: Envelope<'_>, payload: &[u8]) -> Result<String, Undeliverable> {
         let mut headers = Vec::new();
         envelope.write_headers(|key, value| headers.push((key, value.to_vec())));
-        let mut encoder = LineEncoder::new(Decoder::new(Route::defaults()).unwrap());
+        let mut encoder = LineEncoder::new(Decoder::new(Route::defaults()).unwrap(), HOUR);
         let mut out = Vec::new();
         encoder.encode(payload, headers.iter().map(|(k, v)| (*k, v.as_slice())), &mut out)?;
         Ok(String::from_utf8(out).unwrap())
@@ -145,6 +151,21 @@ mod tests {
     }
 
     #[test]
+    fn a_reading_from_the_future_gets_the_received_time_as_the_gateway_itself_would_give_it() {
+        let line = encode(Schema::Raw, "gw", br#"{"ts":1863730000000,"temperature":21.5}"#).unwrap();
+        assert_eq!(line, "sensor,device=pump,gateway=gw temperature=21.5 1763730000000000007\n");
+    }
+
+    #[test]
+    fn a_received_time_that_is_not_known_well_is_marked_on_what_depends_on_it() {
+        let received = Received { clock: ClockTrust::Unsynchronised, ..RECEIVED };
+        let line = encode_as(Envelope { received, ..ENVELOPE }, br#"{"temperature":21.5}"#).unwrap();
+        assert!(line.starts_with("sensor,clock=unsynchronised,device=pump,gateway=gw "), "{line}");
+        let line = encode_as(Envelope { received, ..ENVELOPE }, PAYLOAD).unwrap();
+        assert!(line.starts_with("sensor,device=pump,gateway=gw "), "the device gave the time: {line}");
+    }
+
+    #[test]
     fn what_no_decoder_reads_is_undeliverable_with_its_reason() {
         assert_eq!(encode(Schema::Raw, "gw", b"{\"ts\":").unwrap_err().reason, "json");
         assert_eq!(encode(Schema::Window, "gw", b"{}").unwrap_err().reason, "derived");
@@ -152,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_record_without_headers_is_undeliverable() {
-        let mut encoder = LineEncoder::new(Decoder::new(Route::defaults()).unwrap());
+        let mut encoder = LineEncoder::new(Decoder::new(Route::defaults()).unwrap(), HOUR);
         let mut out = Vec::new();
         assert_eq!(encoder.encode(PAYLOAD, std::iter::empty(), &mut out).unwrap_err().reason, "header_missing");
         assert!(out.is_empty());

@@ -11,7 +11,7 @@ use std::fmt;
 
 use crate::derived::Derived;
 use crate::digits::Digits;
-use crate::measurement::{EventTime, FrameIdentity};
+use crate::measurement::{ClockTrust, EventTime, FrameIdentity, Received};
 use crate::{BootId, DeviceSeq};
 
 /// What kind of value the message has: `raw/1`, `window/1`, `anomaly/1` or `gap/1`.
@@ -21,6 +21,8 @@ pub const GATEWAY: &str = "gateway";
 pub const QUEUE_SEQ: &str = "queue_seq";
 /// When the gateway received it, or made it, nanoseconds since 1970, decimal.
 pub const RECEIVED_AT_NS: &str = "received_at_ns";
+/// `unsynchronised` or `estimated` if the received time is no better than that (see [`ClockTrust`]); else left out.
+pub const CLOCK: &str = "clock";
 /// The MQTT topic or its like; left out if there is none.
 pub const TOPIC: &str = "topic";
 pub const DOOR: &str = "door";
@@ -110,7 +112,7 @@ pub struct Envelope<'a> {
     pub schema: Schema,
     pub gateway: &'a str,
     pub queue_seq: u64,
-    pub received_at: EventTime,
+    pub received: Received,
     /// Empty if there is none.
     pub topic: &'a str,
     /// Through which door of the gateway it came in: mqtt, listen, http, csv, serial or detect.
@@ -158,7 +160,10 @@ impl<'a> Envelope<'a> {
         put(SCHEMA, self.schema.id().as_bytes());
         put(GATEWAY, self.gateway.as_bytes());
         put(QUEUE_SEQ, Digits::unsigned(self.queue_seq).as_bytes());
-        put(RECEIVED_AT_NS, Digits::signed(self.received_at.0).as_bytes());
+        put(RECEIVED_AT_NS, Digits::signed(self.received.at.0).as_bytes());
+        if let Some(mark) = self.received.clock.mark() {
+            put(CLOCK, mark.as_bytes());
+        }
         put(DOOR, self.door.as_bytes());
         if !self.topic.is_empty() {
             put(TOPIC, self.topic.as_bytes());
@@ -187,6 +192,7 @@ impl<'a> Envelope<'a> {
                 GATEWAY => found.gateway = Some(text(GATEWAY, value)?),
                 QUEUE_SEQ => found.queue_seq = Some(number(QUEUE_SEQ, value)?),
                 RECEIVED_AT_NS => found.received_at = Some(EventTime(number(RECEIVED_AT_NS, value)?)),
+                CLOCK => found.clock = clock(value)?,
                 TOPIC => found.topic = text(TOPIC, value)?,
                 DOOR => found.door = Some(text(DOOR, value)?),
                 RETAINED => found.retained = number::<u8>(RETAINED, value)? == 1,
@@ -207,6 +213,7 @@ struct Found<'a> {
     gateway: Option<&'a str>,
     queue_seq: Option<u64>,
     received_at: Option<EventTime>,
+    clock: ClockTrust,
     topic: &'a str,
     door: Option<&'a str>,
     retained: bool,
@@ -228,7 +235,7 @@ impl<'a> Found<'a> {
             schema: self.schema.ok_or(missing(SCHEMA))?,
             gateway: self.gateway.ok_or(missing(GATEWAY))?,
             queue_seq: self.queue_seq.ok_or(missing(QUEUE_SEQ))?,
-            received_at: self.received_at.ok_or(missing(RECEIVED_AT_NS))?,
+            received: Received { at: self.received_at.ok_or(missing(RECEIVED_AT_NS))?, clock: self.clock },
             topic: self.topic,
             door: self.door.ok_or(missing(DOOR))?,
             retained: self.retained,
@@ -241,6 +248,11 @@ impl<'a> Found<'a> {
 fn schema(value: &[u8]) -> Result<Schema, EnvelopeError> {
     let known = Schema::ALL.into_iter().find(|s| s.id().as_bytes() == value);
     known.ok_or_else(|| invalid(SCHEMA, value))
+}
+
+fn clock(value: &[u8]) -> Result<ClockTrust, EnvelopeError> {
+    let known = ClockTrust::ALL.into_iter().find(|c| c.mark().is_some_and(|mark| mark.as_bytes() == value));
+    known.ok_or_else(|| invalid(CLOCK, value))
 }
 
 fn text<'a>(header: &'static str, value: &'a [u8]) -> Result<&'a str, EnvelopeError> {
@@ -264,7 +276,7 @@ mod tests {
         schema: Schema::Raw,
         gateway: "g1",
         queue_seq: u64::MAX,
-        received_at: EventTime(-1),
+        received: Received { at: EventTime(-1), clock: ClockTrust::Estimated },
         topic: "sensors/pump-7",
         door: "mqtt",
         retained: true,
@@ -285,7 +297,14 @@ mod tests {
     #[test]
     fn an_envelope_comes_back_from_its_headers() {
         assert_eq!(read(&headers(&FRAME)), Ok(FRAME));
-        let plain = Envelope { topic: "", retained: false, identity: None, content_type: "", ..FRAME };
+        let plain = Envelope {
+            received: Received::known(EventTime(-1)),
+            topic: "",
+            retained: false,
+            identity: None,
+            content_type: "",
+            ..FRAME
+        };
         assert_eq!(headers(&plain).len(), 5, "what says nothing is left out");
         assert_eq!(read(&headers(&plain)), Ok(plain));
     }

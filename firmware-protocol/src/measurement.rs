@@ -35,6 +35,46 @@ pub struct Reading {
     pub value: f64,
 }
 
+/// How far the gateway's clock is to be trusted in a time that it gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ClockTrust {
+    /// It had been set: the time is as good as the clock.
+    #[default]
+    Set,
+    /// It had not been set when the record had to go on: the true time is later.
+    Unsynchronised,
+    /// It was never set before the machine went down. The time was derived from the start after that: the true time is
+    /// not later.
+    Estimated,
+}
+
+impl ClockTrust {
+    pub const ALL: [Self; 3] = [Self::Set, Self::Unsynchronised, Self::Estimated];
+
+    /// The value of the tag, header or field `clock`, which is left out where there is nothing to be told.
+    pub const fn mark(self) -> Option<&'static str> {
+        match self {
+            Self::Set => None,
+            Self::Unsynchronised => Some("unsynchronised"),
+            Self::Estimated => Some("estimated"),
+        }
+    }
+}
+
+/// When the gateway received a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    pub at: EventTime,
+    pub clock: ClockTrust,
+}
+
+impl Received {
+    /// By a clock that was set.
+    pub const fn known(at: EventTime) -> Self {
+        Self { at, clock: ClockTrust::Set }
+    }
+}
+
 /// What one message said: a device, its channels and their readings.
 ///
 /// Meant to be reused: `clear` keeps the allocations, so decoding a stream allocates nothing in the steady state.
@@ -42,6 +82,10 @@ pub struct Reading {
 pub struct Measurement {
     device: String,
     pub identity: Option<FrameIdentity>,
+    /// Some reading has no time of its own, but the one when the message was received.
+    pub uses_received_time: bool,
+    /// How far that time is to be trusted; `Set` if no reading has it. Decoders leave it to `decode::settle_times`.
+    pub clock: ClockTrust,
     names: String,
     name_ends: Vec<u32>,
     pub readings: Vec<Reading>,
@@ -51,6 +95,8 @@ impl Measurement {
     pub fn clear(&mut self) {
         self.device.clear();
         self.identity = None;
+        self.uses_received_time = false;
+        self.clock = ClockTrust::Set;
         self.names.clear();
         self.name_ends.clear();
         self.readings.clear();

@@ -9,7 +9,7 @@ use firmware_protocol::derived::Derived;
 use firmware_protocol::envelope::{Envelope, Schema};
 use firmware_protocol::frame::{self, BaseTime, Channel, FRAME_MAX_BYTES, Frame, FrameView, Header, Samples, Value};
 use firmware_protocol::line::{Encoder, Line, next_line, point_time};
-use firmware_protocol::measurement::{EventTime, FrameIdentity, Measurement, Reading};
+use firmware_protocol::measurement::{ClockTrust, EventTime, FrameIdentity, Measurement, Reading, Received};
 use firmware_protocol::topic::Pattern;
 use firmware_protocol::{BootId, DeviceSeq, FrameError};
 use proptest::prelude::*;
@@ -389,7 +389,7 @@ proptest! {
             schema: Schema::Raw,
             gateway: &gateway,
             queue_seq,
-            received_at: EventTime(at),
+            received: Received { at: EventTime(at), clock: ClockTrust::ALL[(at.unsigned_abs() % 3) as usize] },
             topic: &topic,
             door: "mqtt",
             retained,

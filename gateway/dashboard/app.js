@@ -165,6 +165,8 @@ function present(state) {
   $("room").title = `${count(Math.round(t.room_bytes / 1e6))} MB left`;
   $("held-up").hidden = !state.held_up;
   $("held-up").textContent = state.held_up ?? "";
+  $("clock").hidden = !state.clock.note;
+  $("clock").textContent = state.clock.note ?? "";
   $("windows").textContent = count(t.windows);
   $("channels").textContent = `${count(t.channels)} channels, ${count(t.models_fitted)} models learned`;
   $("anomalies").textContent = count(t.anomalies);

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use firmware_protocol::derived::Derived;
-use firmware_protocol::measurement::{EventTime, Measurement, Reading};
+use firmware_protocol::measurement::{EventTime, Measurement, Reading, Received};
 use gateway::detect::{Changes, Config, Engine};
 use gateway::queue::{Cursor, QueueSeq};
 
@@ -130,7 +130,7 @@ impl Device {
             }
             fill(&mut measurement, signal, from);
             let received_at = EventTime::from_millis((START_S + from as i64 + MESSAGE_S as i64) * 1_000);
-            self.engine.on_measurement(QueueSeq(seq.0), &measurement, received_at, &self.store);
+            self.engine.on_measurement(QueueSeq(seq.0), &measurement, Received::known(received_at), &self.store);
             if self.engine.derived_waiting() >= 256 {
                 self.commit();
             }

@@ -79,14 +79,14 @@ impl Gaps for Losses {
     fn note(&mut self, fate: Fate, records: &mut dyn Iterator<Item = &Record>) {
         let noted = noted(&mut self.noted, fate);
         for record in records {
-            let at = self.clock_map.resolve(record.received);
+            let at = self.clock_map.resolve(record.received).at;
             noted.add(&self.decoder, record, Tally { count: 1, from: at, to: at, at_least: false });
         }
     }
 
     fn note_unread(&mut self, fate: Fate, _: Log, records: u64) {
         // When they were received nobody can tell any more; that they are gone is known from now on.
-        let now = self.clock_map.resolve(self.clock.stamp());
+        let now = self.clock_map.resolve(self.clock.stamp()).at;
         let tally = Tally { count: records, from: now, to: now, at_least: records == 0 };
         noted(&mut self.noted, fate).add_unnamed(tally);
     }

@@ -1,7 +1,7 @@
 //! Every metric by name, unit and label: dashboards and alerts are its callers.
 //!
 //! # Invariants
-//! - Labels have few values: door, line, log, sink, consumer, reason, status. Never a device.
+//! - Labels have few values: door, line, log, sink, consumer, reason, state, status. Never a device.
 //! - A handle is cheap to clone and to count with; stages get only their own group.
 
 use std::sync::atomic::AtomicU64;
@@ -65,6 +65,11 @@ pub struct OutcomeLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StateLabel {
+    pub state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SinkLabel {
     pub sink: String,
 }
@@ -93,6 +98,7 @@ pub struct Metrics {
     pub detect: Detect,
     pub forward: Forward,
     pub disk: Disk,
+    pub clock: Clock,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -234,6 +240,10 @@ pub struct Forward {
     pub quarantined: Family<SinkReason, Counter>,
     /// Records deleted from the quarantine to keep to its bound.
     pub quarantine_evicted: Family<SinkLabel, Counter>,
+    /// Readings of devices whose clock is ahead, forwarded with the received time.
+    pub future: Family<SinkLabel, Counter>,
+    /// Records forwarded with a mark: it is not known well when they were received.
+    pub unsynchronised: Family<SinkLabel, Counter>,
     pub batches: Family<SinkLabel, Counter>,
     /// Bytes sent, after compression.
     pub sent_bytes: Family<SinkLabel, Counter>,
@@ -249,6 +259,8 @@ impl Default for Forward {
             delivered: Family::default(),
             quarantined: Family::default(),
             quarantine_evicted: Family::default(),
+            future: Family::default(),
+            unsynchronised: Family::default(),
             batches: Family::default(),
             sent_bytes: Family::default(),
             retries: Family::default(),
@@ -264,6 +276,17 @@ pub struct Disk {
     pub written_bytes: Counter,
     pub written_per_day_bytes: Gauge,
     pub write_amplification: Gauge<f64, AtomicU64>,
+}
+
+/// The gateway's own wall clock.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    /// 1 for the state that it is in.
+    pub state: Family<StateLabel, Gauge>,
+    /// Raw records that wait until it is known when they were received.
+    pub held_records: Gauge,
+    /// Times that the wall clock was set while the gateway ran.
+    pub moves: Counter,
 }
 
 impl Metrics {
@@ -398,6 +421,16 @@ impl Metrics {
             "Records deleted from the quarantine, the oldest",
             m.quarantine_evicted.clone(),
         );
+        r.register(
+            "future",
+            "Readings of devices whose clock is ahead, forwarded with the received time",
+            m.future.clone(),
+        );
+        r.register(
+            "unsynchronised",
+            "Records forwarded with a mark: the gateway's clock was not set when they were received",
+            m.unsynchronised.clone(),
+        );
         r.register("batches", "Batches that the sink confirmed", m.batches.clone());
         r.register_with_unit("sent", "Sent, compressed", Unit::Bytes, m.sent_bytes.clone());
         r.register("retries", "Attempts that failed and were repeated", m.retries.clone());
@@ -423,6 +456,12 @@ impl Metrics {
             "Sent to the storage layer for each byte of payload taken in, since the start; 0 if none was",
             m.write_amplification.clone(),
         );
+
+        let r = root.sub_registry_with_prefix("clock");
+        let m = &self.clock;
+        r.register("state", "1 for the state that the gateway's wall clock is in", m.state.clone());
+        r.register("held_records", "Raw records that wait until the clock is set", m.held_records.clone());
+        r.register("moves", "Times that the wall clock was set while the gateway ran", m.moves.clone());
         root
     }
 }

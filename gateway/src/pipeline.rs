@@ -13,6 +13,7 @@ mod renewal;
 mod results;
 mod retention;
 mod stage;
+mod time;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,9 +23,9 @@ use std::time::Duration;
 use axum::Router;
 use firmware_protocol::decode::Decoder;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 
-use crate::clock::{Clock, SharedClockMap};
+use crate::clock::{self, Clock, SharedClockMap};
 use crate::config::{self, Config};
 use crate::frames::Frames;
 use crate::http::{Login, Readiness};
@@ -34,18 +35,19 @@ use crate::ingest::listen::{Doorway, Listener};
 use crate::ingest::{Guard, Results};
 use crate::losses::Losses;
 use crate::metrics::Metrics;
-use crate::queue::{self, LedgerRow, Log, Monitor, Queue, QueueSeq, Transaction};
+use crate::queue::{self, LedgerRow, Log, Monitor, Queue, QueueSeq};
 use crate::view::View;
 use crate::{detect, forward, http, ingest, wear};
 
 use stage::Stage;
+use time::Keeper;
 
 /// Name of detect's cursor in the queue.
 pub(crate) const DETECT: &str = "detect";
 /// Named state that holds the clock map.
 pub(crate) const CLOCK_STATE: &str = "clock";
-/// How often the wall clock is compared with the monotonic one.
-const CLOCK_CHECK_EVERY: Duration = Duration::from_secs(10);
+/// Named state that tells from where records are held until the clock is set.
+const HOLD_STATE: &str = "clock/hold";
 /// How often `drained` looks at the cursors.
 const DRAIN_CHECK_EVERY: Duration = Duration::from_millis(50);
 
@@ -75,6 +77,7 @@ pub enum Error {
 pub struct Pipeline {
     clock: Clock,
     clock_map: SharedClockMap,
+    clock_status: watch::Receiver<clock::Status>,
     metrics: Metrics,
     view: Arc<View>,
     listen_addr: Option<SocketAddr>,
@@ -100,13 +103,22 @@ impl Pipeline {
     ///
     /// # Errors
     /// What cannot be opened, bound or built, with what to do. Unreachable brokers and sinks are no errors: they are retried.
-    pub async fn start(mut config: Config) -> Result<Self, Error> {
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        Self::start_with(config, Clock::system()).await
+    }
+
+    /// As [`Self::start`], by another clock.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_with(mut config: Config, clock: Clock) -> Result<Self, Error> {
         let decoder = Decoder::new(config.decode.clone()).map_err(Error::Decode)?;
-        let mut pipeline = Self::open(&config, &decoder)?;
-        pipeline.keep_time(&config);
+        let (mut pipeline, mut keeper) = Self::open(&config, &decoder, clock)?;
         pipeline.watch_disk();
         pipeline.start_detect(&config, &decoder);
         pipeline.start_sinks(&config, decoder)?;
+        keeper.settle().await?;
+        pipeline.keep_time(&config, keeper);
         let imports = pipeline.open_imports(&mut config)?;
         pipeline.serve_http(&config, imports).await?;
         pipeline.open_doors(config)?;
@@ -115,17 +127,20 @@ impl Pipeline {
     }
 
     /// The queue and all that is there before any stage runs.
-    fn open(config: &Config, decoder: &Decoder) -> Result<Self, Error> {
+    fn open(config: &Config, decoder: &Decoder, clock: Clock) -> Result<(Self, Keeper), Error> {
         let metrics = Metrics::default();
-        let (clock, clock_map) = (Clock::system(), SharedClockMap::default());
-        clock_map.observe(&clock);
+        let clock_map = SharedClockMap::default();
+        clock_map.write().note(clock.boot(), clock.read().wall_at_boot_ns);
         let losses = Losses::new(decoder.clone(), clock, clock_map.clone(), CLOCK_STATE);
         let frames = Frames::new(&config.frames, clock_map.clone(), metrics.frames.clone());
         let queue = Queue::open_with(&config.queue, metrics.queue.clone(), Box::new(losses), Some(Box::new(frames)))?;
         let monitor = queue.monitor();
-        Ok(Self {
+        let (map, limits) = (clock_map.clone(), &config.queue);
+        let keeper = Keeper::start(&config.clock, clock, map, &queue, limits, metrics.clock.clone());
+        let pipeline = Self {
             clock,
             clock_map,
+            clock_status: keeper.status(),
             metrics,
             view: Arc::default(),
             listen_addr: None,
@@ -138,12 +153,12 @@ impl Pipeline {
             services: Stage::new(),
             monitor,
             queue,
-        })
+        };
+        Ok((pipeline, keeper))
     }
 
-    fn keep_time(&mut self, config: &Config) {
-        let (map, appender) = (self.clock_map.clone(), self.queue.stage_appender());
-        self.services.spawn("clock", keep_clock_map(self.clock, map, appender, self.services.stop_signal()));
+    fn keep_time(&mut self, config: &Config, keeper: Keeper) {
+        self.services.spawn("clock", keeper.run(self.services.stop_signal()));
         if retention::is_wanted(&config.queue) {
             let (map, sweeper) = (self.clock_map.clone(), self.queue.sweeper());
             self.services.spawn("retention", retention::keep(self.clock, map, sweeper, self.services.stop_signal()));
@@ -177,6 +192,7 @@ impl Pipeline {
             labels: forward::Labels { gateway: config.gateway.name.clone(), site: config.gateway.site.clone() },
             decoder: Arc::new(decoder),
             clock: self.clock_map.clone(),
+            future_max: config.clock.future_max,
             quarantine_dir: config.gateway.data_dir.join("quarantine"),
             grace: self.grace,
             metrics: self.metrics.forward.clone(),
@@ -230,6 +246,7 @@ impl Pipeline {
                 ledger: Arc::new(move || books.ledger()),
                 readiness: self.readiness.subscribe(),
                 pressure: self.monitor.pressure(),
+                clock: self.clock_status.clone(),
             };
             let login = if is_open { Login::Open } else { Login::Token(tokens) };
             let site = http::Site { sources, doors, login, tls, limits: http.limits.clone() };
@@ -305,6 +322,11 @@ impl Pipeline {
         self.http_addr
     }
 
+    /// How the clock stands, and how many records wait for it.
+    pub fn clock_status(&self) -> watch::Receiver<clock::Status> {
+        self.clock_status.clone()
+    }
+
     pub fn ledger(&self) -> Vec<LedgerRow> {
         self.monitor.ledger()
     }
@@ -366,30 +388,4 @@ impl Pipeline {
 fn note_address(config: &Config, door: &str, address: Option<SocketAddr>) -> Result<(), Error> {
     let dir = &config.gateway.data_dir;
     addresses::note(dir, door, address).map_err(|error| Error::DataDir { dir: dir.clone(), error })
-}
-
-/// Keeps the map from boots to wall time right, and durable: what was received under a wrong clock is resolved by the right one.
-async fn keep_clock_map(
-    clock: Clock,
-    map: SharedClockMap,
-    appender: queue::Appender,
-    mut stop: crate::shutdown::Stop,
-) -> Result<(), queue::Error> {
-    let mut moved = true;
-    loop {
-        if moved {
-            let state = vec![(CLOCK_STATE.to_owned(), Some(map.to_bytes()))];
-            // The receipt is not awaited: a map that is lost in a crash is observed again at the next start.
-            drop(appender.commit(Transaction { state, ..Transaction::default() }).await?);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(CLOCK_CHECK_EVERY) => {}
-            () = stop.requested() => return Ok(()),
-        }
-        let moved_by = map.observe(&clock);
-        if let Some(by) = moved_by {
-            warn!(moved_by_s = by.as_secs_f64(), "The wall clock was set; times of this boot follow it.");
-        }
-        moved = moved_by.is_some();
-    }
 }

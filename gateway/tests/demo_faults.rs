@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use firmware_protocol::decode::{Decoder, Incoming};
 use firmware_protocol::derived::{Anomaly, Derived};
-use firmware_protocol::measurement::{EventTime, Measurement};
+use firmware_protocol::measurement::{EventTime, Measurement, Received};
 use gateway::demo::device::Start;
 use gateway::demo::plan::{self, Sampling, Timeline, WINDOW_MS};
 use gateway::demo::report::Report;
@@ -55,7 +55,7 @@ fn play(seed: u64) -> Report {
                 &mut measurement,
             )
             .expect("the demo's own settings and messages are valid");
-        engine.on_measurement(QueueSeq(seq), &measurement, received_at, &store);
+        engine.on_measurement(QueueSeq(seq), &measurement, Received::known(received_at), &store);
         let Some(changes) = (engine.derived_waiting() > 0).then(|| engine.changes()).flatten() else { continue };
         for (key, value) in changes.state {
             match value {

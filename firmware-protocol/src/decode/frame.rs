@@ -9,6 +9,7 @@ pub(super) fn decode(bytes: &[u8], measured_at: Option<EventTime>, out: &mut Mea
     let view = FrameView::parse(bytes)?;
     out.set_device(view.header.device);
     out.identity = Some(FrameIdentity { boot: view.header.boot, seq: view.header.seq });
+    out.uses_received_time = matches!(view.base, BaseTime::SinceBootMicros(_));
     let zero = Zero::of(&view, measured_at)?;
     for channel in view.channels() {
         let index = out.push_channel(channel.name);

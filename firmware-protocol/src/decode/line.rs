@@ -26,6 +26,7 @@ pub(super) fn decode(
     let line = parse(payload)?;
     let own = line.at(precision).map_err(|fault| DecodeError::BadTime(fault.to_owned()))?;
     let at = own.or(measured_at).ok_or(DecodeError::Retained)?;
+    out.uses_received_time = own.is_none();
     let source = Source::of(&line, route, captures);
     set_device(&source.device(&line), out)?;
     let mut name = source.prefix(&line, route, captures);

@@ -20,6 +20,7 @@ mod error;
 mod frame;
 mod line;
 mod route;
+mod times;
 
 use std::borrow::Cow;
 
@@ -32,6 +33,7 @@ use crate::{json, scalar};
 
 pub use error::DecodeError;
 pub use route::{Format, Route, RouteFault, TimeUnit};
+pub use times::{latest_believable, settle_times};
 
 /// Longest device name taken from a topic or a JSON field, bytes; it becomes a tag, a Kafka key and a state's key.
 pub const DEVICE_MAX_BYTES: usize = 256;
@@ -127,6 +129,7 @@ impl Decoder {
                 let channel = out.push_channel(name);
                 let at = message.measured_at().ok_or(DecodeError::Retained)?;
                 out.readings.push(Reading { channel, at, value });
+                out.uses_received_time = true;
             }
         }
         if out.readings.is_empty() { Err(DecodeError::NoReadings) } else { Ok(route) }

@@ -261,3 +261,23 @@ fn a_retained_copy_makes_readings_only_of_what_says_when_it_was_measured() {
     }
     assert_eq!(DecodeError::Retained.reason(), "retained");
 }
+
+#[test]
+fn it_is_told_whether_a_reading_has_the_received_time() {
+    let decoder = Decoder::new(Route::defaults()).unwrap();
+    let mut out = Measurement::default();
+    for (payload, uses) in [
+        ("21.5", true),
+        (r#"{"x":1}"#, true),
+        (r#"{"x":1,"ts":1700000000000}"#, false),
+        (r#"{"x":1,"ts":null}"#, true),
+        (r#"[{"x":1,"ts":1700000000000},{"x":2}]"#, true),
+        (r#"[{"x":1,"ts":1700000000000},{"note":"none"}]"#, false),
+    ] {
+        let received_at = EventTime(5);
+        let (topic, payload) = ("sensors/a/telemetry", payload.as_bytes());
+        let message = Incoming { topic, payload, content_type: "", received_at, is_replay: false };
+        decoder.decode(message, &mut out).unwrap();
+        assert_eq!(out.uses_received_time, uses, "{}", String::from_utf8_lossy(payload));
+    }
+}

@@ -85,7 +85,9 @@ impl<'a> Context<'a> {
             self.out.readings.truncate(self.object.first);
             return Ok(());
         };
-        for reading in &mut self.out.readings[self.object.first..] {
+        let readings = &mut self.out.readings[self.object.first..];
+        self.out.uses_received_time |= self.object.at.is_none() && !readings.is_empty();
+        for reading in readings {
             reading.at = at;
         }
         Ok(())

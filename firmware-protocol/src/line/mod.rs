@@ -22,7 +22,7 @@ mod parse;
 use std::ops::Range;
 
 use crate::digits::Digits;
-use crate::measurement::{EventTime, FrameIdentity, Measurement};
+use crate::measurement::{ClockTrust, EventTime, FrameIdentity, Measurement};
 
 use escape::name;
 use number::float;
@@ -48,8 +48,8 @@ pub fn point_time(at: EventTime, identity: Option<FrameIdentity>, queue_seq: u64
 pub struct Encoder {
     /// Sorted by key: the key, and `,key=value` as it is written.
     tags: Vec<(String, Vec<u8>)>,
-    /// What stands before and after the device's name on the lines of readings.
-    before_device: Vec<u8>,
+    /// What stands before and after the device's name on the lines of readings; before it for each [`ClockTrust`].
+    before_device: [Vec<u8>; ClockTrust::ALL.len()],
     after_device: Vec<u8>,
     /// Readings of one message in the order of their lines: time, channel, place in the message.
     order: Vec<(EventTime, u16, u32)>,
@@ -58,26 +58,29 @@ pub struct Encoder {
 impl Encoder {
     /// Tag keys that lines bring themselves or that InfluxDB forbids; constant tags of these names are left out,
     /// because a line with one key twice would be refused.
-    pub const RESERVED_TAGS: [&str; 8] =
-        ["device", "channel", "detector", "kind", "reason", "time", "_measurement", "_field"];
+    pub const RESERVED_TAGS: [&str; 9] =
+        ["device", "channel", "clock", "detector", "kind", "reason", "time", "_measurement", "_field"];
 
     /// `tags` are written on every line, such as gateway and site; empty ones are left out.
     pub fn new(tags: &[(String, String)]) -> Self {
         let mut encoded: Vec<_> = tags
             .iter()
             .filter(|(k, v)| !k.is_empty() && !v.is_empty() && !Self::RESERVED_TAGS.contains(&k.as_str()))
-            .map(|(k, v)| {
-                let mut text = Vec::new();
-                tag(&mut text, k, v);
-                (k.clone(), text)
-            })
+            .map(|(k, v)| (k.clone(), tag_text(k, v)))
             .collect();
         encoded.sort();
         encoded.dedup_by(|a, b| a.0 == b.0);
-        let join = |tags: &[&(String, Vec<u8>)]| tags.iter().flat_map(|t| t.1.clone()).collect::<Vec<_>>();
-        let (before, after): (Vec<_>, Vec<_>) = encoded.iter().partition(|(k, _)| k.as_str() < "device");
-        let before_device = [join(&before), b",device=".to_vec()].concat();
-        let after_device = [join(&after), b" ".to_vec()].concat();
+        let join = |wanted: &dyn Fn(&str) -> bool| {
+            let tags = encoded.iter().filter(|(key, _)| wanted(key));
+            tags.flat_map(|(_, text)| text.clone()).collect::<Vec<_>>()
+        };
+        let before_clock = join(&|key| key < "clock");
+        let before_device = join(&|key| key > "clock" && key < "device");
+        let before_device = ClockTrust::ALL.map(|clock| {
+            let clock = clock.mark().map(|mark| tag_text("clock", mark)).unwrap_or_default();
+            [&*before_clock, &clock, &before_device, b",device="].concat()
+        });
+        let after_device = [join(&|key| key > "device"), b" ".to_vec()].concat();
         Self { tags: encoded, before_device, after_device, order: Vec::new() }
     }
 
@@ -90,7 +93,7 @@ impl Encoder {
         for group in self.order.chunk_by(|a, b| a.0 == b.0) {
             match series.clone() {
                 Some(written) => out.extend_from_within(written),
-                None => series = Some(self.series(out, measurement, m.device())),
+                None => series = Some(self.series(out, measurement, m)),
             }
             for (i, (_, channel, place)) in group.iter().enumerate() {
                 let repeated = group.get(i + 1).is_some_and(|next| next.1 == *channel);
@@ -119,14 +122,20 @@ impl Encoder {
     }
 
     /// Returns where in `out` the series stands, the space after it included.
-    fn series(&self, out: &mut Vec<u8>, measurement: &str, device: &str) -> Range<usize> {
+    fn series(&self, out: &mut Vec<u8>, measurement: &str, m: &Measurement) -> Range<usize> {
         let begin = out.len();
         name(out, measurement);
-        out.extend_from_slice(&self.before_device);
-        name(out, device);
+        out.extend_from_slice(&self.before_device[m.clock as usize]);
+        name(out, m.device());
         out.extend_from_slice(&self.after_device);
         begin..out.len()
     }
+}
+
+fn tag_text(key: &str, value: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    tag(&mut text, key, value);
+    text
 }
 
 fn tag(out: &mut Vec<u8>, key: &str, value: &str) {

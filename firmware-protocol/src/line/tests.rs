@@ -166,3 +166,21 @@ fn a_gap_says_how_many_are_missing() {
         "sensor_gap,device=pump-7,gateway=g1,reason=expired,site=hall\\ 2 at_least=true,count=3i,to_at_ms=2i 1000000\n"
     );
 }
+
+#[test]
+fn a_reading_whose_time_is_not_known_well_is_marked_by_a_tag_in_its_place() {
+    let tags = [("area", "a"), ("crew", "c"), ("gateway", "g")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let mut encoder = Encoder::new(&tags);
+    let mut m = Measurement::default();
+    m.set_device("d");
+    let channel = m.push_channel("x");
+    m.readings.push(Reading { channel, at: EventTime(1), value: 1.0 });
+    let marks = ClockTrust::ALL.map(|clock| {
+        let mut out = Vec::new();
+        m.clock = clock;
+        encoder.measurement(&mut out, "sensor", &m, 0);
+        String::from_utf8(out).unwrap()
+    });
+    let expected = ["", ",clock=unsynchronised", ",clock=estimated"];
+    assert_eq!(marks, expected.map(|mark| format!("sensor,area=a{mark},crew=c,device=d,gateway=g x=1 1\n")));
+}

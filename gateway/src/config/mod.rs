@@ -41,7 +41,7 @@ use std::time::Duration;
 use firmware_protocol::decode::Route;
 use toml::de::DeTable;
 
-use crate::{detect, forward, frames, http, ingest, queue};
+use crate::{clock, detect, forward, frames, http, ingest, queue};
 
 pub use effective::Effective;
 pub use faults::{Fault, Faults, Place};
@@ -68,6 +68,7 @@ pub struct Config {
     pub upload: Option<ingest::csv::UploadConfig>,
     pub decode: Vec<Route>,
     pub frames: frames::Config,
+    pub clock: clock::Config,
     /// `None`: detection is off; records are forwarded all the same.
     pub detect: Option<detect::Config>,
     pub sinks: Vec<forward::SinkConfig>,

@@ -10,7 +10,7 @@ use super::plan::{Timeline, WINDOW_MS};
 use crate::config::{Config, Gateway, Http};
 use crate::forward::{DeliveryConfig, FileConfig, FileFormat, SinkConfig};
 use crate::ingest::ListenConfig;
-use crate::{detect, queue};
+use crate::{clock, detect, queue};
 
 /// Topic of all simulated devices in the demo.
 pub const TOPIC: &str = "sensors/{device}/telemetry";
@@ -51,6 +51,8 @@ pub fn config(data_dir: &Path, http: SocketAddr, line: &Timeline) -> Config {
         csv: Vec::new(),
         upload: None,
         decode: vec![Route { topic: TOPIC.into(), ..Route::default() }],
+        // A demonstration of five minutes waits for nobody.
+        clock: clock::Config { hold_max: Duration::ZERO, wait_for_sync: Duration::ZERO, ..clock::Config::default() },
         detect: Some(detect::Config {
             window: Duration::from_millis(WINDOW_MS as u64),
             learn: Duration::from_secs(Timeline::LEARN_DAYS as u64 * 86_400),

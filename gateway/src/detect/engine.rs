@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::warn;
 
 use firmware_protocol::derived::{Anomaly, Derived, Window};
-use firmware_protocol::measurement::{EventTime, Measurement};
+use firmware_protocol::measurement::{EventTime, Measurement, Received};
 
 use super::calendar::WindowIndex;
 use super::detector::{Detector, Horizon, Verdict, WindowDetector};
@@ -140,13 +140,13 @@ impl Engine {
         &mut self,
         seq: QueueSeq,
         measurement: &Measurement,
-        received_at: EventTime,
+        received: Received,
         source: &dyn StateSource,
     ) {
         self.skip_to(seq);
         let pass = self.pass(seq);
         let mut closed = std::mem::take(&mut self.closed);
-        let (device, counts) = self.operator.accept(measurement, received_at, self.reached, pass, &mut closed);
+        let (device, counts) = self.operator.accept(measurement, received, self.reached, pass, &mut closed);
         if counts.duplicate > 0 {
             self.reached.duplicate += 1;
         } else {

@@ -61,7 +61,7 @@ pub struct Config {
     pub false_alarms_per_month: f64,
     /// Devices × channels watched; more are counted and not watched.
     pub channels_max: usize,
-    /// A reading further ahead of the received time than this is refused as `future`.
+    /// A reading further ahead of the received time than this is refused as `future`: that of `clock::Config`.
     pub future_max: Duration,
 }
 

@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! - One transaction is under way at a time; the engine goes on only once it is durable.
-//! - Ticks of the gateway's clock reach the engine only when all records have: a backlog is not silence.
+//! - Ticks of the gateway's clock reach the engine only when all records have: a backlog is not silence, and neither are
+//!   records that wait for the clock to be set.
 
 mod points;
 
@@ -21,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use firmware_protocol::decode::{DecodeError, Decoder, Incoming};
+use firmware_protocol::decode::{DecodeError, Decoder, Incoming, latest_believable};
 use firmware_protocol::derived::{Derived, Status};
 use firmware_protocol::measurement::{EventTime, Measurement};
 
@@ -122,6 +123,8 @@ impl Running {
 
     fn run(mut self) -> Result<(), Error> {
         while !self.stop.is_requested() {
+            // Asked first: what a hold sets free between this and the look at the end must not be taken for silence.
+            let is_held = self.task.reader.is_held();
             if let Some(block) = self.task.reader.read(Log::Raw, self.engine.next())? {
                 for (seq, record) in block.records_from(self.engine.next()) {
                     self.take(seq, record);
@@ -135,9 +138,11 @@ impl Running {
                 }
                 continue;
             }
-            let now = self.task.clock_map.resolve(self.task.clock.stamp());
-            self.engine.on_idle(EventTime(now.0.saturating_sub(SETTLE.as_nanos() as i64)), &self.task.reader);
-            self.report();
+            if !is_held {
+                let now = self.task.clock_map.resolve(self.task.clock.stamp()).at;
+                self.engine.on_idle(EventTime(now.0.saturating_sub(SETTLE.as_nanos() as i64)), &self.task.reader);
+                self.report();
+            }
             self.commit()?;
             self.wait()?;
         }
@@ -147,7 +152,7 @@ impl Running {
 
     fn take(&mut self, seq: QueueSeq, record: &Record) {
         self.records += 1;
-        let received_at = self.task.clock_map.resolve(record.received);
+        let received = self.task.clock_map.resolve(record.received);
         let decoded = match std::str::from_utf8(&record.topic) {
             Ok(topic) => {
                 let content_type = record.content_type();
@@ -155,7 +160,7 @@ impl Running {
                     topic,
                     payload: &record.payload,
                     content_type,
-                    received_at,
+                    received_at: received.at,
                     is_replay: record.is_replay(),
                 };
                 self.task.decoder.decode(message, &mut self.measurement).map(drop)
@@ -164,8 +169,8 @@ impl Running {
         };
         match decoded {
             Ok(()) => {
-                self.points.add(&self.measurement);
-                self.engine.on_measurement(seq, &self.measurement, received_at, &self.task.reader);
+                self.points.add(&self.measurement, latest_believable(received, self.task.config.future_max));
+                self.engine.on_measurement(seq, &self.measurement, received, &self.task.reader);
             }
             Err(error) => {
                 self.task.metrics.undecodable.get_or_create(&ReasonLabel { reason: reason(&error) }).inc();

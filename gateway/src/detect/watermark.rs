@@ -105,7 +105,7 @@ fn minus(at: EventTime, span: Duration) -> EventTime {
     EventTime(at.0.saturating_sub(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
 }
 
-pub(super) fn plus(at: EventTime, span: Duration) -> EventTime {
+fn plus(at: EventTime, span: Duration) -> EventTime {
     EventTime(at.0.saturating_add(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
 }
 

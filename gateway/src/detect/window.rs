@@ -20,12 +20,13 @@ mod tests;
 
 use std::collections::HashMap;
 
-use firmware_protocol::measurement::{ChannelIndex, EventTime, Measurement};
+use firmware_protocol::decode::latest_believable;
+use firmware_protocol::measurement::{ChannelIndex, EventTime, Measurement, Received};
 
 use super::Config;
 use super::calendar::{Calendar, WindowIndex};
 use super::features::Sample;
-use super::watermark::{SeenFrames, Watermark, plus};
+use super::watermark::{SeenFrames, Watermark};
 use crate::queue::Cursor;
 
 /// Samples kept of one window (13 Hz for ten minutes); of more, this many are drawn by hash.
@@ -36,8 +37,6 @@ pub(super) const EMPTY_WINDOWS_MAX: u32 = 288;
 pub(super) const NAME_BYTES_MAX: usize = 256;
 /// Beyond this the squares of differences leave the range of the features; no sensor does.
 const VALUE_MAX: f64 = 1e18;
-/// A gateway whose clock shows an earlier time (2020-01-01) has not set it: it cannot tell what is in the future.
-const CLOCK_IS_SET_AFTER: EventTime = EventTime::from_millis(1_577_836_800_000);
 
 /// Place of a device or channel in the order of appearance; channels count per device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -209,7 +208,7 @@ impl Operator {
     pub(super) fn accept(
         &mut self,
         measurement: &Measurement,
-        received_at: EventTime,
+        received: Received,
         mark: Cursor,
         pass: Pass,
         closed: &mut Vec<Closed>,
@@ -225,7 +224,7 @@ impl Operator {
             return (None, counts);
         };
         if pass == Pass::First {
-            self.close_if_idle(index, received_at, closed);
+            self.close_if_idle(index, received.at, closed);
         }
         let device = &mut self.devices[index.0 as usize];
         let seen = match pass {
@@ -236,7 +235,7 @@ impl Operator {
             return (Some(index), Counts { duplicate: readings, ..Counts::default() });
         }
 
-        let counts = self.take_readings(index, measurement, received_at, mark, pass);
+        let counts = self.take_readings(index, measurement, received, mark, pass);
         if pass == Pass::First {
             let device = &mut self.devices[index.0 as usize];
             if let Some(until) = device.watermark.complete_until(&self.calendar, self.config.out_of_order) {
@@ -299,16 +298,12 @@ impl Operator {
         &mut self,
         index: DeviceIndex,
         measurement: &Measurement,
-        received_at: EventTime,
+        received: Received,
         mark: Cursor,
         pass: Pass,
     ) -> Counts {
         let device = &mut self.devices[index.0 as usize];
-        let latest = if received_at > CLOCK_IS_SET_AFTER {
-            plus(received_at, self.config.future_max)
-        } else {
-            EventTime(i64::MAX)
-        };
+        let latest = latest_believable(received, self.config.future_max);
         let mut counts = Counts::default();
         // Readings of a message mostly come channel by channel: the last place found is nearly always right.
         let mut last_found = None;
@@ -351,7 +346,7 @@ impl Operator {
             };
             let sample = Sample { at: reading.at, value: reading.value };
             device.channels[place.0 as usize].take(window, sample, mark);
-            device.watermark.reached(reading.at, received_at);
+            device.watermark.reached(reading.at, received.at);
             counts.used += 1;
         }
         counts

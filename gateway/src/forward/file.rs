@@ -9,13 +9,13 @@ use std::io;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use firmware_protocol::measurement::EventTime;
+use firmware_protocol::measurement::{ClockTrust, Received};
 use serde::Serialize;
 use tracing::info;
 
 use super::lines::{Lines, topic};
 use super::rotating::{Layout, SharedRotatingFile};
-use super::{Encoder, FileConfig, FileFormat, Sink, SinkError, Undeliverable};
+use super::{Encoder, FileConfig, FileFormat, Sink, SinkError, Times, Undeliverable};
 use crate::clock::SharedClockMap;
 use crate::queue::{Log, QueueSeq, Record};
 
@@ -37,7 +37,7 @@ impl FileEncoder {
 impl Encoder for FileEncoder {
     type Batch = Bytes;
 
-    fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable> {
+    fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<Times, Undeliverable> {
         match self {
             Self::LineProtocol(lines) => lines.push(log, seq, record),
             Self::Ndjson { clock, out } => match log {
@@ -79,6 +79,8 @@ struct RawLine<'a> {
     door: &'static str,
     topic: &'a str,
     received_at_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<&'static str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     content_type: &'a str,
     /// The payload as it came, if it is text ...
@@ -89,29 +91,30 @@ struct RawLine<'a> {
     payload_base64: Option<String>,
 }
 
-fn push_raw(out: &mut Vec<u8>, seq: QueueSeq, record: &Record, received_at: EventTime) -> Result<(), Undeliverable> {
+fn push_raw(out: &mut Vec<u8>, seq: QueueSeq, record: &Record, received: Received) -> Result<Times, Undeliverable> {
     let text = std::str::from_utf8(&record.payload).ok();
     let line = RawLine {
         schema: "raw/1",
         seq: seq.0,
         door: record.door.name(),
         topic: topic(record)?,
-        received_at_ms: received_at.as_millis(),
+        received_at_ms: received.at.as_millis(),
+        clock: received.clock.mark(),
         content_type: &String::from_utf8_lossy(&record.content_type),
         payload: text,
         payload_base64: text.is_none().then(|| BASE64_STANDARD.encode(&record.payload)),
     };
     serde_json::to_writer(&mut *out, &line).expect("plain data has a JSON form, and memory takes it");
     out.push(b'\n');
-    Ok(())
+    Ok(Times { future: 0, is_marked: received.clock != ClockTrust::Set })
 }
 
 /// Derived records are JSON already; what is not would break the lines.
-fn push_derived(out: &mut Vec<u8>, record: &Record) -> Result<(), Undeliverable> {
+fn push_derived(out: &mut Vec<u8>, record: &Record) -> Result<Times, Undeliverable> {
     super::lines::derived(record)?;
     out.extend(record.payload.iter().map(|b| if *b == b'\n' { b' ' } else { *b }));
     out.push(b'\n');
-    Ok(())
+    Ok(Times::default())
 }
 
 /// Appends batches to `{dir}/{name}-{number}.{lp|ndjson}.part`, renamed once complete.
@@ -162,6 +165,7 @@ mod tests {
     use std::fs;
     use std::io::Write;
     use std::path::Path;
+    use std::time::Duration;
 
     use super::*;
     use crate::forward::DeliveryConfig;
@@ -174,7 +178,7 @@ mod tests {
 
     fn encoder(format: FileFormat) -> FileEncoder {
         let clock = SharedClockMap::default();
-        FileEncoder::new(format, Lines::new(decoder(), clock.clone(), &labels()), clock)
+        FileEncoder::new(format, Lines::new(decoder(), clock.clone(), Duration::from_secs(3_600), &labels()), clock)
     }
 
     fn batch(format: FileFormat, seqs: std::ops::Range<u64>) -> Bytes {
@@ -211,6 +215,7 @@ mod tests {
             bytes.split_inclusive(|b| *b == b'\n').map(|l| serde_json::from_slice(l).unwrap()).collect();
         assert_eq!((lines[0]["payload"].as_str(), lines[0]["seq"].as_u64()), (Some("{\"x\":\n1}"), Some(7)));
         assert_eq!(lines[1]["payload_base64"].as_str(), Some("/w=="));
+        assert_eq!(lines[0]["clock"].as_str(), Some("estimated"), "its boot is not known");
         assert_eq!(lines[2]["schema"].as_str(), Some("gap/1"));
         assert!(encoder.take().is_none(), "a batch is taken once");
     }

@@ -1,13 +1,14 @@
 //! Records to InfluxDB line protocol, for every sink that wants lines.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use firmware_protocol::decode::{Decoder, Incoming};
+use firmware_protocol::decode::{Decoder, Incoming, settle_times};
 use firmware_protocol::derived::Derived;
 use firmware_protocol::line;
-use firmware_protocol::measurement::Measurement;
+use firmware_protocol::measurement::{ClockTrust, Measurement};
 
-use super::{Labels, Undeliverable};
+use super::{Labels, Times, Undeliverable};
 use crate::clock::SharedClockMap;
 use crate::queue::{Log, QueueSeq, Record};
 
@@ -15,46 +16,48 @@ use crate::queue::{Log, QueueSeq, Record};
 pub(super) struct Lines {
     decoder: Arc<Decoder>,
     clock: SharedClockMap,
+    future_max: Duration,
     encoder: line::Encoder,
     measurement: Measurement,
     out: Vec<u8>,
 }
 
 impl Lines {
-    pub(super) fn new(decoder: Arc<Decoder>, clock: SharedClockMap, labels: &Labels) -> Self {
+    pub(super) fn new(decoder: Arc<Decoder>, clock: SharedClockMap, future_max: Duration, labels: &Labels) -> Self {
         let tags = [("gateway".to_owned(), labels.gateway.clone()), ("site".to_owned(), labels.site.clone())];
         let (encoder, measurement) = (line::Encoder::new(&tags), Measurement::default());
-        Self { decoder, clock, encoder, measurement, out: Vec::new() }
+        Self { decoder, clock, future_max, encoder, measurement, out: Vec::new() }
     }
 
-    pub(super) fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable> {
+    pub(super) fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<Times, Undeliverable> {
         match log {
             Log::Raw => self.push_raw(seq, record),
             Log::Derived => {
                 let derived = derived(record)?;
                 self.encoder.derived(&mut self.out, &derived);
-                Ok(())
+                Ok(Times::default())
             }
         }
     }
 
-    fn push_raw(&mut self, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable> {
-        let received_at = self.clock.resolve(record.received);
+    fn push_raw(&mut self, seq: QueueSeq, record: &Record) -> Result<Times, Undeliverable> {
+        let received = self.clock.resolve(record.received);
         let content_type = record.content_type();
         let incoming = Incoming {
             topic: topic(record)?,
             payload: &record.payload,
             content_type,
-            received_at,
+            received_at: received.at,
             is_replay: record.is_replay(),
         };
         let route = self
             .decoder
             .decode(incoming, &mut self.measurement)
             .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
+        let future = settle_times(&mut self.measurement, received, self.future_max);
         match self.encoder.measurement(&mut self.out, &route.measurement, &self.measurement, seq.0) {
             0 => Err(Undeliverable { reason: "not_finite", detail: "no reading is a finite number".into() }),
-            _ => Ok(()),
+            _ => Ok(Times { future, is_marked: self.measurement.clock != ClockTrust::Set }),
         }
     }
 
@@ -87,12 +90,14 @@ mod tests {
     use crate::forward::testing::{decoder, frame, gap, labels, record, retained};
     use crate::queue::Door;
 
+    const HOUR: Duration = Duration::from_secs(3_600);
+
     fn lines() -> Lines {
         let mut map = ClockMap::default();
         map.set(ClockBoot(1), 1_700_000_000_000_000_000);
         let shared = SharedClockMap::default();
         shared.restore(&map.to_bytes());
-        Lines::new(decoder(), shared, &labels())
+        Lines::new(decoder(), shared, HOUR, &labels())
     }
 
     fn text(lines: &Lines) -> &str {
@@ -137,6 +142,29 @@ mod tests {
         lines.push(Log::Raw, QueueSeq(0), &of_sensor).unwrap();
         lines.push(Log::Raw, QueueSeq(0), &retained(record("sensors/a", br#"{"x":1,"ts":1700000000000}"#))).unwrap();
         assert_eq!(text(&lines).lines().count(), 2);
+    }
+
+    #[test]
+    fn a_reading_from_the_future_is_written_with_the_time_of_receipt_and_told() {
+        let mut lines = lines();
+        let an_hour_and_a_bit_ahead = record("sensors/a", br#"{"x":1,"ts":1700003600003}"#);
+        let times = lines.push(Log::Raw, QueueSeq(0), &an_hour_and_a_bit_ahead).unwrap();
+        assert_eq!(times, Times { future: 1, is_marked: false });
+        assert_eq!(text(&lines), "sensor,device=a,gateway=edge-1 x=1 1700000000002000000\n");
+    }
+
+    #[test]
+    fn a_time_of_receipt_that_is_not_known_is_marked_and_a_time_of_the_device_is_not() {
+        let clock = SharedClockMap::default();
+        clock.write().note(ClockBoot(1), 0);
+        let mut lines = Lines::new(decoder(), clock, HOUR, &labels());
+        let times = lines.push(Log::Raw, QueueSeq(0), &record("sensors/a", br#"{"x":1}"#)).unwrap();
+        assert_eq!(times, Times { future: 0, is_marked: true });
+        assert_eq!(text(&lines), "sensor,clock=unsynchronised,device=a,gateway=edge-1 x=1 2000000\n");
+        lines.clear();
+        let times = lines.push(Log::Raw, QueueSeq(0), &record("sensors/a", br#"{"x":1,"ts":1700003600003}"#)).unwrap();
+        assert_eq!(times, Times::default(), "and nothing is known to be in the future");
+        assert_eq!(text(&lines), "sensor,device=a,gateway=edge-1 x=1 1700003600003000000\n");
     }
 
     #[test]

@@ -139,11 +139,11 @@ pub trait Encoder: Send + 'static {
     /// An encoded batch, ready to send, perhaps more than once.
     type Batch: Send + Sync + 'static;
 
-    /// Adds a record to the batch under construction.
+    /// Adds a record to the batch under construction; tells what had to be done about its times.
     ///
     /// # Errors
     /// `Undeliverable`, with a reason for the books: the record is quarantined for this sink.
-    fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable>;
+    fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<Times, Undeliverable>;
 
     /// Encoded bytes so far; the forwarder ends the batch at its limit.
     fn pending_bytes(&self) -> usize;
@@ -162,6 +162,15 @@ pub trait Sink: Send + Sync + 'static {
     /// Sends one batch and waits for the sink's confirmation. A send that is dropped half-way must leave nothing
     /// behind that could overtake a later one.
     fn send(&self, batch: &Self::Batch) -> impl Future<Output = Result<(), SinkError>> + Send;
+}
+
+/// What had to be done about the times of a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Readings from a device whose clock is ahead; they got the received time.
+    pub future: usize,
+    /// It went out marked: the gateway's clock had not been set when it was received, and is not known well enough now.
+    pub is_marked: bool,
 }
 
 /// Why a record cannot be encoded for a sink.

@@ -35,6 +35,8 @@ pub struct Context {
     pub labels: Labels,
     pub decoder: Arc<Decoder>,
     pub clock: SharedClockMap,
+    /// See `clock::Config`.
+    pub future_max: Duration,
     /// Each sink has a directory of its name in it.
     pub quarantine_dir: PathBuf,
     /// After the word to stop, the batch under way may be answered for this long.
@@ -82,7 +84,7 @@ type Ready = Box<dyn FnOnce() -> Running>;
 
 fn prepare(sink: &SinkConfig, context: &Context, reader: &impl Fn(&str) -> Reader) -> Result<Ready, Error> {
     check_name(sink.name())?;
-    let lines = || Lines::new(context.decoder.clone(), context.clock.clone(), &context.labels);
+    let lines = || Lines::new(context.decoder.clone(), context.clock.clone(), context.future_max, &context.labels);
     match sink {
         SinkConfig::Influx(c) => {
             let made = InfluxSink::new(c).map_err(|error| Error::Influx { name: c.name.clone(), error })?;
@@ -156,6 +158,7 @@ mod tests {
             labels: labels(),
             decoder: decoder(),
             clock: SharedClockMap::default(),
+            future_max: Duration::from_secs(3_600),
             quarantine_dir: dir.join("quarantine"),
             grace: Duration::from_secs(5),
             metrics: Metrics::default().forward,

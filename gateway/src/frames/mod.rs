@@ -132,7 +132,7 @@ impl Admission for Frames {
         }
         let gap = |Missing { device, count, from, to }| {
             self.metrics.missing.inc_by(count);
-            let at_ms = |stamp| self.clock_map.resolve(stamp).as_millis();
+            let at_ms = |stamp| self.clock_map.resolve(stamp).at.as_millis();
             let gap = Gap {
                 device,
                 from_at_ms: at_ms(from),

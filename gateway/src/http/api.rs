@@ -10,6 +10,7 @@ use firmware_protocol::derived::{Anomaly, Status, Window};
 use serde::{Deserialize, Serialize};
 
 use super::{App, health};
+use crate::clock::{Phase, State as ClockState, Status as ClockStatus};
 use crate::metrics::{DoorLabel, Metrics, SinkLabel};
 use crate::queue::{Door, LedgerRow};
 use crate::view;
@@ -28,6 +29,7 @@ pub(super) struct StateAnswer {
     /// Why sensors wait, if they do, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     held_up: Option<&'static str>,
+    clock: Clock,
     totals: Totals,
     ledger: Vec<Ledger>,
     devices: Vec<Device>,
@@ -36,6 +38,16 @@ pub(super) struct StateAnswer {
     /// Newest first.
     windows: Vec<Window>,
     anomalies: Vec<Anomaly>,
+}
+
+/// The gateway's own clock.
+#[derive(Serialize)]
+struct Clock {
+    state: &'static str,
+    held_records: u64,
+    /// What is wrong with it, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -99,6 +111,7 @@ pub(super) async fn state(State(app): State<Arc<App>>) -> Json<StateAnswer> {
         uptime_s: app.started_at.elapsed().as_secs_f64(),
         readiness: health::name(sources),
         held_up: health::held_up(*sources.pressure.borrow()),
+        clock: clock(*sources.clock.borrow()),
         totals: totals(&sources.metrics),
         ledger,
         devices,
@@ -106,6 +119,22 @@ pub(super) async fn state(State(app): State<Arc<App>>) -> Json<StateAnswer> {
         windows,
         anomalies,
     })
+}
+
+fn clock(ClockStatus { state, phase, held_records }: ClockStatus) -> Clock {
+    let what_to_do = "connect a time service, or set the clock";
+    let note = match (phase, state) {
+        (Phase::Held, ClockState::Wrong) => {
+            Some(format!("clock not set: {held_records} records held until it is; {what_to_do}"))
+        }
+        (Phase::Held, ClockState::Unverified | ClockState::Synchronised) => {
+            Some(format!("clock not synchronised yet: {held_records} records held for a moment"))
+        }
+        (Phase::Released, _) => Some(format!("clock not set: records go out marked as unsynchronised; {what_to_do}")),
+        (Phase::Free, ClockState::Wrong) => Some(format!("clock is wrong, times go on as before; {what_to_do}")),
+        (Phase::Free, ClockState::Unverified | ClockState::Synchronised) => None,
+    };
+    Clock { state: state.name(), held_records, note }
 }
 
 fn devices(state: &view::State) -> Vec<Device> {

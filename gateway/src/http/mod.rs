@@ -37,6 +37,7 @@ pub use health::Readiness;
 pub use login::{Login, for_files};
 pub use serve::Limits;
 
+use crate::clock;
 use crate::ingest::tls;
 use crate::metrics::Metrics;
 use crate::queue::{LedgerRow, Pressure};
@@ -58,6 +59,7 @@ pub struct Sources {
     pub ledger: Arc<dyn Fn() -> Vec<LedgerRow> + Send + Sync>,
     pub readiness: watch::Receiver<Readiness>,
     pub pressure: watch::Receiver<Pressure>,
+    pub clock: watch::Receiver<clock::Status>,
 }
 
 #[derive(Debug, thiserror::Error)]

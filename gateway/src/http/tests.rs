@@ -18,6 +18,7 @@ struct Running {
     addr: SocketAddr,
     readiness: watch::Sender<Readiness>,
     pressure: watch::Sender<Pressure>,
+    clock: watch::Sender<clock::Status>,
     sources: Sources,
     trigger: Trigger,
     server: tokio::task::JoinHandle<Result<(), Infallible>>,
@@ -32,6 +33,7 @@ impl Running {
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let (readiness, watched) = watch::channel(Readiness::Starting);
         let (pressure, watched_pressure) = watch::channel(Pressure::None);
+        let (clock, watched_clock) = watch::channel(clock::Status::default());
         let sources = Sources {
             gateway: "plant-7".into(),
             view: Arc::default(),
@@ -39,12 +41,13 @@ impl Running {
             ledger: Arc::new(|| vec![row()]),
             readiness: watched,
             pressure: watched_pressure,
+            clock: watched_clock,
         };
         let (trigger, stop) = shutdown::channel();
         let addr = server.addr();
         let site = Site { sources: sources.clone(), doors: Router::new(), login, tls, limits };
         let server = tokio::spawn(server.run(site, stop));
-        Self { addr, readiness, pressure, sources, trigger, server }
+        Self { addr, readiness, pressure, clock, sources, trigger, server }
     }
 
     async fn get(&self, path: &str) -> reqwest::Response {
@@ -356,4 +359,17 @@ async fn a_stop_ends_the_server_though_a_reader_hangs() {
     running.trigger.stop();
     assert!(running.server.await.unwrap().is_ok());
     drop(hanging);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_not_set_is_told_with_what_waits_for_it_and_the_doors_stay_ready() {
+    let running = Running::start().await;
+    running.readiness.send_replace(Readiness::Ready);
+    assert!(running.json("/api/v1/state").await["clock"]["note"].is_null());
+    let status = clock::Status { state: clock::State::Wrong, phase: clock::Phase::Held, held_records: 12 };
+    running.clock.send_replace(status);
+    let told = running.json("/api/v1/state").await["clock"].clone();
+    assert_eq!((told["state"].as_str(), told["held_records"].as_u64()), (Some("wrong"), Some(12)));
+    assert!(told["note"].as_str().unwrap().starts_with("clock not set: 12 records held"), "{told}");
+    assert_eq!(running.get("/readyz").await.text().await.unwrap(), "ready\n");
 }

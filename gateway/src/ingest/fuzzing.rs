@@ -17,11 +17,8 @@ mod tests {
     use rand_xoshiro::Xoshiro256PlusPlus;
     use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
-    const TARGETS: &[(&str, fn(&[u8]))] = &[
-        ("csv_file", super::csv_file),
-        ("mqtt_packets", super::mqtt_packets),
-        ("serial_line", super::serial_line),
-    ];
+    const TARGETS: &[(&str, fn(&[u8]))] =
+        &[("csv_file", super::csv_file), ("mqtt_packets", super::mqtt_packets), ("serial_line", super::serial_line)];
     /// Changed copies of each seed.
     const NEIGHBOURS: u64 = 300;
 

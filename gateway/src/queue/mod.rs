@@ -31,6 +31,7 @@ mod config;
 mod cursor;
 mod files;
 mod gaps;
+mod gate;
 mod generations;
 mod inbox;
 mod monitor;
@@ -63,6 +64,7 @@ pub use block::Block;
 pub use config::{Config, EngineKind, WhenFull};
 pub use cursor::{Cursor, Fate, LedgerRow};
 pub use gaps::{Gaps, NoGaps};
+pub use gate::Gate;
 pub use monitor::Monitor;
 pub use reader::Reader;
 pub use record::{Door, Flags, Log, QueueSeq, Record};
@@ -213,6 +215,11 @@ impl Queue {
     /// started again before its cursor has passed them, those records are booked as dropped for it.
     pub fn stage_reader(&self, name: &str, log: Log) -> Reader {
         self.reader_of(name, &[log]).of_a_stage()
+    }
+
+    /// To hold raw records back from their readers.
+    pub fn gate(&self) -> Gate {
+        Gate::new(self.shared.clone())
     }
 
     pub fn monitor(&self) -> Monitor {

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::block;
+use super::generations::Seen;
 use super::shared::Shared;
 use super::{Error, LedgerRow, Log, Pressure, QueueSeq};
+use crate::clock::Stamp;
 
 /// Cheap to clone; what it shows after the queue was closed is the last state.
 #[derive(Clone)]
@@ -25,6 +28,25 @@ impl Monitor {
     /// Sequence after the last durable record of the log.
     pub fn end(&self, log: Log) -> QueueSeq {
         self.shared.books().end(log)
+    }
+
+    /// When the newest raw record that is still in the queue was received.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn newest_received(&self) -> Result<Option<Stamp>, Error> {
+        let end = self.end(Log::Raw);
+        let last = QueueSeq(end.0.saturating_sub(1));
+        let Seen::Block(stored) = self.shared.view.read(Log::Raw, last)? else { return Ok(None) };
+        let block = block::decode(&stored.bytes).ok();
+        Ok(block.and_then(|block| block.records_from(block.first()).last().map(|(_, record)| record.received)))
+    }
+
+    /// Bytes that raw records at and after `from` take in older generations, as stored.
+    pub fn raw_bytes_from(&self, from: QueueSeq) -> u64 {
+        let sealed = self.shared.view.sealed();
+        let raw = sealed.iter().map(|s| &s.held[Log::Raw as usize]);
+        raw.filter(|held| held.runs.end().is_some_and(|end| end > from)).map(|held| held.bytes).sum()
     }
 
     /// Whether doors are held up, and why.

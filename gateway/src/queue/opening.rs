@@ -11,6 +11,7 @@ use super::ballast::Ballast;
 use super::books::Books;
 use super::cache::Cache;
 use super::files::{self, DirLock};
+use super::gate::HeldFrom;
 use super::generations::contents::Contents;
 use super::generations::{Generations, generation, quarantine, recovery};
 use super::inbox::Inbox;
@@ -62,6 +63,7 @@ impl Queue {
             pressure: watch::Sender::default(),
             retention: Mutex::default(),
             suspects: Mutex::default(),
+            held_from: HeldFrom::nothing(),
             losses: Mutex::new(losses),
             moves: AtomicU64::new(0),
             is_starved: AtomicBool::new(false),

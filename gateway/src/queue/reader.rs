@@ -37,9 +37,18 @@ impl Reader {
         self.shared.books().cursor(&self.name, log)
     }
 
-    /// Sequence after the last durable record of the log.
+    /// Sequence after the last durable record of the log that is not held back.
     pub fn end(&self, log: Log) -> QueueSeq {
-        self.shared.books().end(log)
+        let end = self.shared.books().end(log);
+        match log {
+            Log::Raw => self.shared.held_from.get().map_or(end, |held_from| end.min(held_from)),
+            Log::Derived => end,
+        }
+    }
+
+    /// Whether raw records are held back at the moment: that there are none to read means nothing then.
+    pub fn is_held(&self) -> bool {
+        self.shared.held_from.get().is_some()
     }
 
     /// The block that holds the durable record `from`, or the first after it (records between were lost to damage or
@@ -97,7 +106,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// Waits for a commit that this reader has not seen. Call it only after `read` gave `None` for all logs of interest.
+    /// Waits for a commit that this reader has not seen, or for the end of a hold. Call it only after `read` gave `None` for all logs of interest.
     ///
     /// # Errors
     /// `Closed` once the queue is closed.

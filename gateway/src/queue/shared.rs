@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::books::Books;
 use super::cache::Cache;
+use super::gate::HeldFrom;
 use super::generations::View;
 use super::inbox::Inbox;
 use super::retention::Retention;
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) retention: Mutex<Retention>,
     /// Older generations that could not be read, for the writer.
     pub(super) suspects: Mutex<Vec<(u32, StoreError)>>,
+    pub(super) held_from: HeldFrom,
     /// Lost since the writer last looked.
     pub(super) losses: Mutex<Vec<(Log, Run)>>,
     /// Odd while the writer opens the store anew, or brings blocks from one place to another.

@@ -17,6 +17,7 @@ mod budget;
 mod damage;
 mod every_fault;
 mod faults;
+mod gate;
 mod log_engine;
 mod model;
 mod store;

@@ -1,5 +1,6 @@
 //! Which tables and keys there are, their defaults and bounds, and what must hold between them.
 
+mod clock;
 mod csv;
 mod doors;
 mod frames;
@@ -71,13 +72,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
     }
     let decode = decode(reader);
     let frames = frames::read(reader);
-    let detect = detect(reader);
+    let clock = clock::read(reader);
+    let detect = detect(reader, &clock);
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
     let (sinks, directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
     named.directories.push(Directory { path: gateway.data_dir.clone(), place: data_place });
     named.directories.extend(directories);
     named.directories.extend(csv_directories);
-    (Config { gateway, http, queue, mqtt, listen, serial, csv, upload, decode, frames, detect, sinks }, named)
+    (Config { gateway, http, queue, mqtt, listen, serial, csv, upload, decode, frames, clock, detect, sinks }, named)
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
@@ -157,7 +159,7 @@ fn decode(reader: &mut Reader<'_>) -> Vec<Route> {
     if reader.has("decode") { routes } else { Route::defaults() }
 }
 
-fn detect(reader: &mut Reader<'_>) -> Option<detect::Config> {
+fn detect(reader: &mut Reader<'_>, clock: &crate::clock::Config) -> Option<detect::Config> {
     let default = detect::Config::default();
     let mut s = reader.table("detect");
     let enabled = s.value("enabled", true);
@@ -168,7 +170,7 @@ fn detect(reader: &mut Reader<'_>) -> Option<detect::Config> {
         learn: s.within("learn", default.learn, LEARN_MIN..=90 * DAY),
         false_alarms_per_month: s.within("false_alarms_per_month", default.false_alarms_per_month, 0.001..=1_000.0),
         channels_max: s.within("channels_max", default.channels_max as u64, 1..=CHANNELS_MAX) as usize,
-        future_max: s.within("future_max", default.future_max, SECOND..=30 * DAY),
+        future_max: clock.future_max,
     };
     s.finish();
     enabled.then_some(config)

@@ -50,7 +50,9 @@ fn record(seq: u64) -> Option<(Measurement, EventTime)> {
 
 fn feed(engine: &mut Engine, seq: u64, store: &Store) {
     match record(seq) {
-        Some((measurement, received_at)) => engine.on_measurement(QueueSeq(seq), &measurement, received_at, store),
+        Some((measurement, received_at)) => {
+            engine.on_measurement(QueueSeq(seq), &measurement, Received::known(received_at), store);
+        }
         None => engine.on_undecodable(QueueSeq(seq)),
     }
 }

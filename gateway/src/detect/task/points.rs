@@ -43,7 +43,8 @@ impl Points {
         Self { interval_ns: interval.as_nanos() as i64, devices: HashMap::new(), series: 0, waiting: 0 }
     }
 
-    pub(super) fn add(&mut self, measurement: &Measurement) {
+    /// Readings later than `latest` would drag the charts into the future.
+    pub(super) fn add(&mut self, measurement: &Measurement, latest: EventTime) {
         // The number of devices has a bound of its own: readings that are no numbers make no series.
         let full = self.series >= SERIES_MAX || self.devices.len() >= SERIES_MAX;
         let device = match self.devices.get_mut(measurement.device()) {
@@ -52,7 +53,7 @@ impl Points {
             None if measurement.device().len() > NAME_BYTES_MAX => return,
             None => self.devices.entry(measurement.device().to_owned()).or_default(),
         };
-        for reading in measurement.readings.iter().filter(|r| r.value.is_finite()) {
+        for reading in measurement.readings.iter().filter(|r| r.value.is_finite() && r.at <= latest) {
             let name = measurement.channel(reading.channel);
             let point = Point { at: reading.at, value: reading.value };
             let next_at = EventTime(reading.at.0.saturating_add(self.interval_ns));
@@ -128,7 +129,7 @@ mod tests {
             measurement.readings.clear();
             let at = EventTime::from_millis(i * 100);
             measurement.readings.push(firmware_protocol::measurement::Reading { channel, at, value: i as f64 });
-            points.add(&measurement);
+            points.add(&measurement, EventTime(i64::MAX));
         }
         points.flush(&view);
         view.with(|s| assert_eq!(s.series[&("d".to_owned(), "c".to_owned())].len(), 240));
@@ -146,7 +147,7 @@ mod tests {
                 let (at, value) = (EventTime::from_millis(second * 1_000), f64::from(name.as_bytes()[0]));
                 measurement.readings.push(firmware_protocol::measurement::Reading { channel, at, value });
             }
-            points.add(&measurement);
+            points.add(&measurement, EventTime(i64::MAX));
         }
         points.flush(&view);
         for name in ["a", "b"] {

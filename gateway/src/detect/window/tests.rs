@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use firmware_protocol::measurement::{FrameIdentity, Reading};
+use firmware_protocol::measurement::{ClockTrust, FrameIdentity, Reading};
 use firmware_protocol::{BootId, DeviceSeq};
 use proptest::prelude::*;
 
@@ -46,9 +46,13 @@ impl Run {
     }
 
     fn take_at(&mut self, m: &Measurement, received_at: EventTime) {
+        self.take_received(m, Received::known(received_at));
+    }
+
+    fn take_received(&mut self, m: &Measurement, received: Received) {
         let mark = Cursor { next: QueueSeq(self.seq), ..Cursor::default() };
         self.seq += 1;
-        let (_, counts) = self.operator.accept(m, received_at, mark, Pass::First, &mut self.closed);
+        let (_, counts) = self.operator.accept(m, received, mark, Pass::First, &mut self.closed);
         self.counts.add(counts);
     }
 
@@ -102,7 +106,8 @@ fn a_device_with_a_clock_ahead_closes_nothing() {
 #[test]
 fn nothing_is_future_to_a_gateway_whose_clock_is_not_set() {
     let mut run = Run::new(Config::default());
-    run.take_at(&message("d", 10.0, "c", 1.0), EventTime::from_millis(5_000));
+    let received = Received { at: EventTime::from_millis(5_000), clock: ClockTrust::Unsynchronised };
+    run.take_received(&message("d", 10.0, "c", 1.0), received);
     assert_eq!((run.counts.future, run.counts.used), (0, 1));
 }
 

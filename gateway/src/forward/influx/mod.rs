@@ -18,7 +18,7 @@ use reqwest::{StatusCode, Url};
 
 use super::gzip::Gzip;
 use super::lines::Lines;
-use super::{Encoder, InfluxConfig, Sink, SinkError, Undeliverable};
+use super::{Encoder, InfluxConfig, Sink, SinkError, Times, Undeliverable};
 use crate::queue::{Log, QueueSeq, Record};
 
 /// A server that does not even take the connection by then is away.
@@ -41,7 +41,7 @@ impl InfluxEncoder {
 impl Encoder for InfluxEncoder {
     type Batch = Bytes;
 
-    fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable> {
+    fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<Times, Undeliverable> {
         self.lines.push(log, seq, record)
     }
 

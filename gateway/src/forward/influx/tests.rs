@@ -72,7 +72,8 @@ fn config(url: &str) -> InfluxConfig {
 }
 
 fn batch() -> Bytes {
-    let mut encoder = InfluxEncoder::new(Lines::new(decoder(), SharedClockMap::default(), &labels()));
+    let mut encoder =
+        InfluxEncoder::new(Lines::new(decoder(), SharedClockMap::default(), Duration::from_secs(3_600), &labels()));
     let record = record("sensors/a", br#"{"x":1,"ts":1700000000123}"#);
     encoder.push(Log::Raw, QueueSeq(0), &record).unwrap();
     assert!(encoder.pending_bytes() > 0);

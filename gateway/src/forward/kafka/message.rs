@@ -7,11 +7,11 @@ use bytes::Bytes;
 use firmware_protocol::decode::Decoder;
 use firmware_protocol::envelope::{Envelope, Schema};
 use firmware_protocol::frame::{Header, is_frame};
-use firmware_protocol::measurement::FrameIdentity;
+use firmware_protocol::measurement::{ClockTrust, FrameIdentity};
 
 use crate::clock::SharedClockMap;
 use crate::forward::lines::{derived, topic};
-use crate::forward::{Encoder, Labels, Undeliverable};
+use crate::forward::{Encoder, Labels, Times, Undeliverable};
 use crate::queue::{Log, QueueSeq, Record};
 
 /// Largest message, bytes: what brokers take by default (1 048 588), less their framing.
@@ -131,32 +131,34 @@ impl KafkaEncoder {
 impl Encoder for KafkaEncoder {
     type Batch = Batch;
 
-    fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable> {
+    fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<Times, Undeliverable> {
         let topic = topic(record)?;
         let content_type = String::from_utf8_lossy(&record.content_type);
         let envelope = Envelope {
             schema: Schema::Raw,
             gateway: &self.gateway,
             queue_seq: seq.0,
-            received_at: self.clock.resolve(record.received),
+            received: self.clock.resolve(record.received),
             topic,
             door: record.door.name(),
             retained: record.is_replay(),
             identity: None,
             content_type: &content_type,
         };
+        let is_marked = envelope.received.clock != ClockTrust::Set;
         match log {
             Log::Raw => {
                 let key = self.decoder.device_of(topic, &record.payload, record.content_type());
                 let envelope = Envelope { identity: identity(&record.payload), ..envelope };
-                self.batch.push(&envelope, &key, record.payload.clone())
+                self.batch.push(&envelope, &key, record.payload.clone())?;
             }
             Log::Derived => {
                 let derived = derived(record)?;
                 let envelope = Envelope { schema: Schema::of(&derived), ..envelope };
-                self.batch.push(&envelope, derived.device(), record.payload.clone())
+                self.batch.push(&envelope, derived.device(), record.payload.clone())?;
             }
         }
+        Ok(Times { future: 0, is_marked })
     }
 
     fn pending_bytes(&self) -> usize {

@@ -16,7 +16,7 @@ use tracing::{debug, error, info, warn};
 
 use super::delivery::{Action, Aside, Books, Delivery, PerLog, Span, Verdict};
 use super::quarantine::Quarantine;
-use super::{DeliveryConfig, Encoder, Sink, SinkError, Undeliverable};
+use super::{DeliveryConfig, Encoder, Sink, SinkError, Times, Undeliverable};
 use crate::metrics::{self, SinkLabel, SinkLog, SinkReason};
 use crate::queue::{self, Block, Cursor, Log, QueueSeq, Reader, Record};
 use crate::shutdown::Stop;
@@ -200,7 +200,12 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
 
     fn push(&mut self, seq: QueueSeq, record: &Record, span: &Span, books: &mut Books) {
         match self.encoder.push(span.log, seq, record) {
-            Ok(()) => books.deliver += 1,
+            Ok(times) => {
+                books.deliver += 1;
+                if seq >= span.fresh_from {
+                    self.count(times);
+                }
+            }
             Err(why) => {
                 books.quarantined += 1;
                 if seq >= span.fresh_from {
@@ -209,6 +214,16 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
             }
         }
         books.to = seq.plus(1);
+    }
+
+    fn count(&self, Times { future, is_marked }: Times) {
+        let label = || SinkLabel { sink: self.name.clone() };
+        if future > 0 {
+            self.metrics.future.get_or_create(&label()).inc_by(future as u64);
+        }
+        if is_marked {
+            self.metrics.unsynchronised.get_or_create(&label()).inc();
+        }
     }
 
     fn keep(&mut self, log: Log, seq: QueueSeq, record: &Record, why: &Undeliverable) {

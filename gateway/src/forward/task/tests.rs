@@ -19,12 +19,12 @@ struct NameEncoder(Vec<String>);
 impl Encoder for NameEncoder {
     type Batch = Vec<String>;
 
-    fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<(), Undeliverable> {
+    fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<Times, Undeliverable> {
         if &record.payload[..] == b"?" {
             return Err(Undeliverable { reason: "test", detail: "a question mark".into() });
         }
         self.0.push(format!("{}:{}", log.name(), seq.0));
-        Ok(())
+        Ok(Times::default())
     }
 
     fn pending_bytes(&self) -> usize {

@@ -70,6 +70,7 @@ impl Running {
             ledger: Arc::new(Vec::new),
             readiness: watch::channel(Readiness::Ready).1,
             pressure: queue.monitor().pressure(),
+            clock: watch::channel(crate::clock::Status::default()).1,
         };
         let site = Site { sources, doors: door.routes(), login: Login::Open, tls: None, limits: Limits::default() };
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
