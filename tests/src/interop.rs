@@ -134,3 +134,38 @@ pub async fn set_password(users_file: &str, user: &str, password: &str) -> Resul
 pub async fn mosquitto(program: &str, args: &[&str]) -> Result<Ended> {
     Process::start_program(Path::new(program), args, &[])?.ended(PROGRAM_ENDS).await
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn stored(topic: &str, payload: &str, qos: u64) -> Stored {
+        let (topic, payload, door) = (topic.to_owned(), payload.to_owned(), "listen".to_owned());
+        Stored { topic, payload, qos, retained: false, redelivered: false, door }
+    }
+
+    #[test]
+    fn a_message_that_is_missing_repeated_changed_or_was_refused_is_noticed() {
+        let sent = [Sent::new("a", "1", 1, false), Sent::new("a", "2", 2, false)];
+        let kept = [stored("a", "2", 2), stored("a", "1", 1)];
+        assert!(expect_stored(&kept, &sent).is_ok(), "in any order");
+        let said = |stored: &[Stored]| expect_stored(stored, &sent).unwrap_err().to_string();
+        assert!(said(&kept[..1]).contains("missing: [Sent"));
+        assert!(said(&[&kept[..], &kept[..1]].concat()).contains("2 messages are stored as 3 records"));
+        assert!(said(&[&kept[..1], &[stored("a", "1", 0)]].concat()).contains("not to be stored: [Sent"));
+        assert!(said(&[&kept[..], &[stored("b", "1", 1)]].concat()).contains("not to be stored: [Sent"));
+    }
+
+    #[test]
+    fn a_promise_that_was_not_kept_is_told_with_its_reason() {
+        let line =
+            |kept| json!({ "promise": "p", "version": 5, "kept": kept, "why": "so", "stored": [["a", "1", 1, true]] });
+        let report = Report { lines: vec![line(true)] };
+        assert_eq!(report.all_kept().unwrap(), [Sent::new("a", "1", 1, true)]);
+        let report = Report { lines: vec![line(true), line(false)] };
+        assert!(report.all_kept().unwrap_err().to_string().contains("1 of 2 promises broken:\np v5: so"));
+        assert!(Report { lines: Vec::new() }.all_kept().is_err(), "nothing was put to the test");
+    }
+}

@@ -82,3 +82,25 @@ pub fn expect_once(stored: &[Stored], device: &Device, messages: u64) -> Result<
     ensure!(times.is_empty(), "{} did not send {times:?}", device.name());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(device: &Device, n: u64) -> Stored {
+        let line =
+            serde_json::json!({ "topic": device.topic(), "payload": device.payload(n), "qos": 2, "door": "listen" });
+        record(&line.to_string()).unwrap()
+    }
+
+    #[test]
+    fn a_message_of_qos_2_that_is_missing_or_repeated_is_noticed() {
+        let device = Device::new("d-0".into(), 7);
+        let stored = [0, 1, 2].map(|n| line(&device, n));
+        assert!(expect_once(&stored, &device, 3).is_ok());
+        let said = |stored: &[Stored], messages| expect_once(stored, &device, messages).unwrap_err().to_string();
+        assert!(said(&stored, 4).contains("message 3 of d-0 is there 0 times"));
+        assert!(said(&[&stored[..], &stored[..1]].concat(), 3).contains("message 0 of d-0 is there 2 times"));
+        assert!(said(&stored, 2).contains("did not send"));
+    }
+}
