@@ -3,13 +3,15 @@
 use anyhow::Result;
 use tests::fleet::{Fleet, Plan};
 use tests::gateway::{Gateway, Home};
-use tests::message::Random;
+use tests::message::{Device, Random};
+use tests::once::{OnceSensor, OnceSent};
 use tests::oracle::{Oracle, Verdict};
 use tests::stack::{self, Mosquitto};
+use tests::stored::{KEEP, entries, expect_once, stored};
 
 use crate::DELIVERY;
 
-/// `GATEWAY_TEST_LONG=1`, set by `./tests/run --long`: the full load of [`kill_three_times_under_load`].
+/// `GATEWAY_TEST_LONG=1`, set by `./tests/run --long`: the full number of messages and kills.
 const LONG_ENV: &str = "GATEWAY_TEST_LONG";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,8 +44,7 @@ async fn what_listen_acknowledged_survives_kill_9() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_three_times_under_load() -> Result<()> {
-    let long = std::env::var_os(LONG_ENV).is_some();
-    let messages = if long { 200_000 } else { 30_000 };
+    let messages = if is_long() { 200_000 } else { 30_000 };
     let plan = Plan { name: "load", seed: 22, devices: 50, messages, messages_per_second: 5_000 };
     let (broker, kafka) = (Mosquitto::start().await?, stack::kafka().await?);
     let influx = stack::bucket("load").await?;
@@ -68,6 +69,52 @@ async fn kill_three_times_under_load() -> Result<()> {
     report(&format!("{messages} messages in {:.0} s, three kills", sent.took.as_secs_f64()), &in_influx, &in_kafka);
     assert_eq!(in_kafka.out_of_order, 0, "{in_kafka}");
     Ok(())
+}
+
+/// Kills come as fast as the gateway starts: a kill may strike it while it still reads what the last one left.
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_again_and_again_loses_nothing_that_listen_acknowledged_and_repeats_nothing_of_qos_2() -> Result<()> {
+    const SENSORS: u64 = 4;
+    let kills = if is_long() { 100 } else { 8 };
+    let plan =
+        Plan { name: "again", seed: 23, devices: 20, messages: 2_000 * (kills + 1), messages_per_second: 10_000 };
+    let home = Home::new()?;
+    let config = home.config().without_detection().queue(KEEP).listen();
+    let mut gateway = Gateway::start(&home, &config, "").await?;
+
+    let device = |n| Device::new(format!("once-{n}"), plan.seed + n);
+    let sensors: Vec<OnceSensor> = (0..SENSORS).map(|n| OnceSensor::start(device(n), home.listen())).collect();
+    let fleet = Fleet::start(plan.clone(), home.listen());
+    for kill_at in kills_at(&plan, kills) {
+        fleet.acked(kill_at).await?;
+        gateway.kill()?;
+        gateway = Gateway::start(&home, &config, "").await?;
+    }
+    let sent = fleet.finish().await?;
+    let mut once = Vec::new();
+    for sensor in sensors {
+        once.push(sensor.finish().await?);
+    }
+    gateway.kill()?;
+
+    let stored = stored(&home).await?;
+    let verdict = Oracle::new(&[&sent]).judge_kafka(&entries(&stored)).complete()?;
+    let sum = |of: fn(&OnceSent) -> u64| once.iter().map(of).sum::<u64>();
+    println!(
+        "{kills} kills in {:.0} s\n  QoS 1: {verdict}\n  QoS 2: {} messages, {} packets sent again over {} connections",
+        sent.took.as_secs_f64(),
+        sum(|s| s.messages),
+        sum(|s| s.sent_again),
+        sum(|s| s.connections_lost) + SENSORS,
+    );
+    assert_eq!((sent.acked_out_of_order, verdict.out_of_order), (0, 0), "{verdict}");
+    assert!(sum(|s| s.sent_again) > 0, "kills struck messages under way");
+    assert_eq!(sum(|s| s.sessions_lost), 0, "a kept session is there again");
+    once.iter().try_for_each(|s| expect_once(&stored, &s.device, s.messages))
+}
+
+fn is_long() -> bool {
+    std::env::var_os(LONG_ENV).is_some()
 }
 
 /// Where in the stream to kill: seeded, one in each equal part, so that the gateway lives for a while between them.

@@ -5,8 +5,14 @@
 mod happy_path;
 mod derived;
 
+mod brokers;
+mod identity;
+mod interop;
+
+mod backpressure;
 mod cloud_sink;
 mod crash;
+mod crowd;
 mod full_disk;
 mod outage;
 mod poison;

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# mosquitto (Debian package) with one anonymous listener. Prints MQTT_PORT.
+# mosquitto and its clients (Debian packages); one anonymous listener. Prints MQTT_PORT. `save` returns once all that it
+# holds is in its file, which otherwise is written at its end: whatever it took in since is gone after `kill`.
 . "$(dirname "$0")/lib.sh"
 service_init mosquitto system
 PATH=$PATH:/usr/sbin
 
 fetch() {
   # The package may start a broker of its own on 1883 where an init system runs; it is in nobody's way.
-  command -v mosquitto >/dev/null || apt_install mosquitto
+  local missing=()
+  command -v mosquitto >/dev/null || missing+=(mosquitto)
+  command -v mosquitto_pub >/dev/null || missing+=(mosquitto-clients)
+  [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
 }
 
 configure() {
@@ -32,4 +36,16 @@ X
   wait_ready 10 tcp_up "$MQTT_PORT"
 }
 
-service_main "$@"
+save() {
+  local file=$RUNDIR/data/mosquitto.db before
+  before=$(stat -c %i "$file" 2>/dev/null || true)
+  send USR1 || die "is not running"
+  # A new file takes the place of the old one when it is whole.
+  for _ in $(seq 600); do
+    [ "$(stat -c %i "$file" 2>/dev/null || true)" = "$before" ] || return 0
+    sleep 0.05
+  done
+  die "has not written $file"
+}
+
+if [ "${1:-}" = save ]; then save; else service_main "$@"; fi

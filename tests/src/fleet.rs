@@ -114,6 +114,11 @@ impl Fleet {
         lock(&self.books).acked_total
     }
 
+    /// What is acknowledged by now.
+    pub fn acked_by_now(&self) -> Acked {
+        lock(&self.books).acked.clone()
+    }
+
     /// Waits until this many messages are acknowledged.
     ///
     /// # Errors

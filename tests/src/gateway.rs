@@ -1,12 +1,15 @@
 //! The programs under test with what a scenario needs of them: their files, their addresses, their metrics.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::config::{GatewayConfig, TOKEN_ENV};
 use crate::eventually::eventually;
@@ -48,9 +51,24 @@ impl Home {
         self.dir.path().join("data")
     }
 
+    /// What the file sink has written, where there is one with default settings: line protocol.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn file_sink(&self) -> Result<String> {
+        let files = std::fs::read_dir(self.data_dir().join("files"))?;
+        let paths = files.map(|file| Ok(file?.path())).collect::<std::io::Result<BTreeSet<_>>>()?;
+        Ok(paths.iter().map(std::fs::read_to_string).collect::<std::io::Result<Vec<_>>>()?.concat())
+    }
+
     /// Where sensors reach the gateway without a broker.
     pub fn listen(&self) -> Target {
         Target::Listen(self.data_dir().join("listen.addr"))
+    }
+
+    /// The same, over TLS.
+    pub fn listen_tls(&self, config: Arc<ClientConfig>) -> Target {
+        Target::ListenTls(self.data_dir().join("listen.addr"), config)
     }
 
     pub fn config(&self) -> GatewayConfig {
@@ -127,6 +145,41 @@ impl Gateway {
     pub async fn get(&self, path: &str) -> Result<(StatusCode, String)> {
         let answer = http_client()?.get(format!("http://{}{path}", self.address)).send().await?;
         Ok((answer.status(), answer.text().await?))
+    }
+
+    /// What `POST` of a body is answered.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn post(&self, path: &str, content_type: &str, body: Vec<u8>) -> Result<reqwest::Response> {
+        let request = http_client()?.post(format!("http://{}{path}", self.address)).body(body);
+        Ok(request.header("Content-Type", content_type).send().await?)
+    }
+
+    /// Waits until so many records are durable.
+    ///
+    /// # Errors
+    /// They are not in time.
+    pub async fn accepted(&self, records: u64) -> Result<()> {
+        eventually("records in the queue", READY_DEADLINE, async || {
+            let accepted = self.metrics().await?.count("gateway_queue_records_total", &["log=\"raw\""])?;
+            ensure!(accepted >= records, "{accepted} of {records}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Its log so far: JSON lines.
+    pub fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Memory that it holds now.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn rss_bytes(&self) -> Result<u64> {
+        self.process.rss_bytes()
     }
 
     /// kill -9.

@@ -24,11 +24,16 @@ pub mod process;
 
 pub mod fleet;
 pub mod message;
+pub mod once;
 pub mod publisher;
+
+pub mod certificates;
+pub mod interop;
 
 pub mod influx;
 pub mod kafka;
 pub mod oracle;
+pub mod stored;
 
 pub mod browser;
 pub mod disk;

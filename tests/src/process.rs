@@ -36,11 +36,19 @@ impl Process {
     /// # Errors
     /// It was not built.
     pub fn start(binary: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
+        Self::start_program(&Self::path_of(binary)?, args, env)
+    }
+
+    /// Where one of this workspace's binaries lies.
+    ///
+    /// # Errors
+    /// It was not built.
+    pub fn path_of(binary: &str) -> Result<PathBuf> {
         let tests = std::env::current_exe()?;
         let profile = tests.ancestors().nth(2).context("test binaries lie in target/PROFILE/deps")?;
         let path = profile.join(binary);
         ensure!(path.exists(), "{} is missing; build it with: cargo build --workspace --bins", path.display());
-        Self::start_program(&path, args, env)
+        Ok(path)
     }
 
     /// Starts any program.
@@ -109,6 +117,17 @@ impl Process {
         })
         .await?;
         Ok(Ended { status, stdout: self.stdout(), stderr: self.stderr() })
+    }
+
+    /// Memory that it holds now.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn rss_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmRSS in /proc/PID/status")?;
+        Ok(kib.parse::<u64>()? * 1024)
     }
 
     /// Start time in clock ticks since boot, as the service scripts write it beside a PID.

@@ -1,7 +1,7 @@
 //! The servers that scenarios run against, started by the scripts in `services/`.
 //!
 //! # Invariants
-//! - InfluxDB and one Kafka are started once per test process, when first asked for; scenarios keep apart by bucket and
+//! - InfluxDB, HiveMQ and one Kafka are started once per test process, when first asked for; scenarios keep apart by bucket and
 //!   topic prefix. mosquitto, and a Kafka that is to be killed, belong to one scenario.
 //! - Servers and processes of the tests write their PID under [`run_dir`]. A guard holds the read end of a pipe and
 //!   ends them all when this process is gone, even by kill -9: a test binary has no teardown of its own.
@@ -44,18 +44,30 @@ impl Service {
     }
 
     fn run(&self, verb: &str) -> Result<String> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("services").join(self.script);
-        let output = Command::new(&script)
-            .arg(verb)
-            .env("RUN", run_dir())
-            .env("INSTANCE", &self.instance)
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("run {}", script.display()))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{} {verb}: {}\n{said}", self.script, output.status);
-        Ok(String::from_utf8(output.stdout)?)
+        run_script(self.script, verb, &self.instance)
     }
+}
+
+fn run_script(script: &str, verb: &str, instance: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("services").join(script);
+    let output = Command::new(&path)
+        .arg(verb)
+        .env("RUN", run_dir())
+        .env("INSTANCE", instance)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("run {}", path.display()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{script} {verb}: {}\n{said}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The Python interpreter that knows paho.
+///
+/// # Errors
+/// It cannot be fetched.
+pub(crate) fn paho() -> Result<String> {
+    Ok(run_script("paho.sh", "python", "")?.trim().to_owned())
 }
 
 impl Drop for Service {
@@ -68,7 +80,7 @@ impl Drop for Service {
 
 /// A broker of its own.
 pub struct Mosquitto {
-    _service: Service,
+    service: Arc<Service>,
     address: SocketAddr,
 }
 
@@ -78,7 +90,7 @@ impl Mosquitto {
     pub async fn start() -> Result<Self> {
         let service = spawn_blocking(|| Service::start("mosquitto.sh")).await??;
         let address = SocketAddr::from(([127, 0, 0, 1], service.setting("MQTT_PORT")?.parse()?));
-        Ok(Self { _service: service, address })
+        Ok(Self { service: Arc::new(service), address })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -89,6 +101,54 @@ impl Mosquitto {
     pub fn target(&self) -> Target {
         Target::Broker(self.address)
     }
+
+    /// Returns once all that it holds now is in its file; unasked it writes it only at its end.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn save(&self) -> Result<()> {
+        self.run("save").await
+    }
+
+    /// kill -9.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn kill(&self) -> Result<()> {
+        self.run("kill").await
+    }
+
+    /// SIGTERM.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn stop(&self) -> Result<()> {
+        self.run("stop").await
+    }
+
+    /// Starts it again, on its file and its port.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_again(&self) -> Result<()> {
+        self.run("start").await
+    }
+
+    async fn run(&self, verb: &'static str) -> Result<()> {
+        let service = self.service.clone();
+        spawn_blocking(move || service.run(verb)).await??;
+        Ok(())
+    }
+}
+
+/// Where the HiveMQ listens that all scenarios share: they keep apart by topics and client ids.
+///
+/// # Errors
+/// It does not start.
+pub async fn hivemq() -> Result<SocketAddr> {
+    static HIVEMQ: Shared<Service> = Shared::new();
+    let service = spawn_blocking(|| HIVEMQ.get(|| Service::start("hivemq.sh"))).await??;
+    Ok(SocketAddr::from(([127, 0, 0, 1], service.setting("HIVEMQ_PORT")?.parse()?)))
 }
 
 /// A Kafka node, shared or of its own.

@@ -402,6 +402,8 @@ impl Session {
         let settled = self.core.resuming(now, |core| {
             let before = core.out.len();
             let settled = core.in_flight.settle(ticket, core.version, &mut core.out);
+            // A PUBREL of an earlier connection's message ends none of this one.
+            core.under_way = core.under_way.saturating_sub(settled.ended);
             if core.out.len() > before {
                 core.sent_at = now;
             }

@@ -48,8 +48,10 @@ pub(super) struct Core {
     pub(super) grant: Option<Grant>,
     /// v5: topics that the peer has given numbers, from 1 on. Empty: none are allowed.
     pub(super) aliases: Aliases,
-    /// v5: most messages that may wait for their acknowledgement.
+    /// v5: most messages that may be under way.
     pub(super) receive_max: usize,
+    /// Of QoS 1 and 2, as the peer counts them: from PUBLISH to PUBACK or PUBCOMP, over this connection.
+    pub(super) under_way: usize,
     pub(super) rate: Rate,
     /// The peer has sent more than its rate: nothing is read until then.
     pub(super) slowed_until: Option<Instant>,
@@ -88,6 +90,7 @@ impl Core {
             grant: None,
             aliases: Aliases::default(),
             receive_max: usize::from(u16::MAX),
+            under_way: 0,
             rate: Rate::default(),
             slowed_until: None,
             skip_bytes: 0,
@@ -169,8 +172,12 @@ impl Core {
         if !topics::is_name(&publish.topic) {
             return Err(Close::TopicInvalid);
         }
-        if publish.qos > 0 && self.unacknowledged() >= self.receive_max {
-            return Err(Close::ReceiveMaximum);
+        if publish.qos > 0 {
+            // Those of an earlier connection count for none, but take room until they are released.
+            if self.under_way.max(self.kept.taken_count()) >= self.receive_max {
+                return Err(Close::ReceiveMaximum);
+            }
+            self.under_way += 1;
         }
         if let Some(grant) = &mut self.grant
             && !grant.may_publish(&publish.topic)
@@ -247,11 +254,6 @@ impl Core {
         let bytes = self.skip_bytes.min(buffer.len());
         buffer.advance(bytes);
         self.skip_bytes -= bytes;
-    }
-
-    /// As the peer counts them.
-    fn unacknowledged(&self) -> usize {
-        self.in_flight.acks() + self.batch.acks() + self.kept.taken_count()
     }
 }
 

@@ -26,6 +26,8 @@ pub(in crate::ingest) struct Settled {
     pub(in crate::ingest) payload_bytes: u64,
     /// PUBACKs and PUBRECs written.
     pub(in crate::ingest) acks: u64,
+    /// Messages of the peer that are through.
+    pub(in crate::ingest) ended: usize,
 }
 
 /// What a session leaves behind: bytes under its name, or nothing any more.
@@ -62,10 +64,6 @@ impl Batch {
     /// In memory until it is settled.
     pub(super) fn bytes(&self) -> usize {
         self.bytes + self.preface.len() + self.replies.len() * size_of::<Reply>()
-    }
-
-    pub(super) fn acks(&self) -> usize {
-        self.replies.len()
     }
 
     /// Makes room for that many records.
@@ -116,20 +114,15 @@ pub(super) struct InFlight {
     first: u64,
     batches: VecDeque<Sent>,
     bytes: usize,
-    acks: usize,
 }
 
 impl InFlight {
     pub(super) fn new(epoch: Epoch) -> Self {
-        Self { epoch, first: 0, batches: VecDeque::new(), bytes: 0, acks: 0 }
+        Self { epoch, first: 0, batches: VecDeque::new(), bytes: 0 }
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    pub(super) fn acks(&self) -> usize {
-        self.acks
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -141,7 +134,6 @@ impl InFlight {
         let (records, state) = batch.take_for_queue();
         let bytes = batch.bytes() + size_of::<Sent>();
         self.bytes += bytes;
-        self.acks += batch.replies.len();
         self.batches.push_back(Sent { batch, records: records.len() as u64, bytes, durable: false });
         (ticket, records, state)
     }
@@ -161,10 +153,10 @@ impl InFlight {
             Reply::write_all(&batch.replies, version, out);
             self.first += 1;
             self.bytes -= bytes;
-            self.acks -= batch.replies.len();
             settled.records += records;
             settled.payload_bytes += batch.payload_bytes;
             settled.acks += batch.replies.iter().filter(|reply| reply.is_receipt()).count() as u64;
+            settled.ended += batch.replies.iter().filter(|reply| reply.ends_message()).count();
         }
         if self.batches.is_empty() {
             // Gives the memory back; an idle connection holds no buffers.

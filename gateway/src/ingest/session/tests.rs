@@ -185,7 +185,7 @@ fn puback_waits_for_the_receipt() {
         rig.hear(&qos1(7));
         assert_eq!(rig.appends.len(), 1);
         assert_eq!(rig.sent(), "");
-        assert_eq!(rig.receipt(0), Settled { records: 1, payload_bytes: 4, acks: 1 });
+        assert_eq!(rig.receipt(0), Settled { records: 1, payload_bytes: 4, acks: 1, ended: 1 });
         assert_eq!(rig.sent(), acks(&[7]));
     }
 }
@@ -247,7 +247,7 @@ fn a_record_is_what_came_in() {
 fn qos_0_is_stored_without_a_puback() {
     let mut rig = Rig::open_listener(MqttVersion::V5, 60);
     rig.hear(&publish_bytes(MqttVersion::V5, 0x30, "sensors/a", 0, b"1"));
-    assert_eq!(rig.receipt(0), Settled { records: 1, payload_bytes: 1, acks: 0 });
+    assert_eq!(rig.receipt(0), Settled { records: 1, payload_bytes: 1, acks: 0, ended: 0 });
     assert_eq!(rig.sent(), "");
 }
 

@@ -46,6 +46,11 @@ impl Reply {
         self.kind != Self::COMP && self.reason == 0
     }
 
+    /// Whether the peer may send another message instead of this one: a PUBREC that says yes is not the end of it.
+    pub(in crate::ingest) fn ends_message(self) -> bool {
+        self.kind != Self::REC || self.reason >= 0x80
+    }
+
     pub(in crate::ingest) fn write_all(replies: &[Self], version: MqttVersion, out: &mut BytesMut) {
         out.reserve(5 * replies.len());
         for reply in replies {

@@ -73,7 +73,7 @@ fn pubrec_waits_for_the_receipt_and_pubcomp_for_that_of_the_release() {
     for mut rig in [Rig::open_dialer(MqttVersion::V311), Rig::open_listener(MqttVersion::V311, 60)] {
         rig.hear(&qos2(MqttVersion::V311, 7));
         assert_eq!(rig.sent(), "");
-        assert_eq!(rig.receipt(0), Settled { records: 1, payload_bytes: 1, acks: 1 });
+        assert_eq!(rig.receipt(0), Settled { records: 1, payload_bytes: 1, acks: 1, ended: 0 });
         assert_eq!(rig.sent(), &[0x50, 2, 0, 7][..]);
         rig.hear(&rel(7));
         assert_eq!(rig.sent(), &[0x70, 2, 0, 7][..]);

@@ -33,6 +33,26 @@ fn a_v5_client_beyond_its_receive_maximum_is_told() {
 }
 
 #[test]
+fn a_message_of_qos_2_counts_once_against_the_receive_maximum_and_until_pubcomp() {
+    let limits = ListenConfig { receive_max: 10, ..ListenConfig::default() };
+    let mut rig = Rig::listener_of(&limits);
+    rig.hear(&connect_bytes(MqttVersion::V5, "sensor", true, 10));
+    let publish = |id| publish_bytes(MqttVersion::V5, 0x34, "a", id, b"1");
+    let release = |id: u16| [0x62, 2, 0, id as u8];
+    for round in 0..3 {
+        rig.hear(&(1..=10).flat_map(publish).collect::<Vec<_>>());
+        rig.receipt(round);
+        rig.hear(&(1..=10).flat_map(release).collect::<Vec<_>>());
+        assert_eq!(rig.closed, None, "round {round}");
+    }
+    rig.hear(&(1..=10).flat_map(publish).collect::<Vec<_>>());
+    rig.hear(&(1..=10).flat_map(release).collect::<Vec<_>>());
+    rig.hear(&publish(11));
+    rig.receipt(3);
+    assert_eq!(rig.closed, Some(Close::ReceiveMaximum), "not one PUBCOMP has gone out");
+}
+
+#[test]
 fn a_topic_alias_stands_for_its_topic_until_it_is_given_another() {
     let mut rig = Rig::open_listener(MqttVersion::V5, 60);
     let with = |topic: &str| {
@@ -118,7 +138,7 @@ fn a_v5_client_is_told_which_message_it_may_not_publish_and_stays() {
     let mut rig = with_rules(MqttVersion::V5);
     let publish = |first, topic, id| publish_bytes(MqttVersion::V5, first, topic, id, b"1");
     rig.hear(&[publish(0x32, "sensors/a", 1), publish(0x32, "other", 2), publish(0x34, "other", 3)].concat());
-    assert_eq!(rig.receipt(0), Settled { records: 1, payload_bytes: 1, acks: 1 });
+    assert_eq!(rig.receipt(0), Settled { records: 1, payload_bytes: 1, acks: 1, ended: 3 });
     assert_eq!(rig.sent(), [&acks(&[1])[..], &[0x40, 3, 0, 2, 0x87], &[0x50, 3, 0, 3, 0x87]].concat());
     assert_eq!(rig.refused.len(), 2);
     assert_eq!(rig.closed, None);
