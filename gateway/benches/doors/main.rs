@@ -12,7 +12,7 @@
 //! - Messages: QoS 1, 100 bytes, 10 connections that send a window of 100, wait for its acknowledgements and send the next;
 //!   they are encoded once, so that most of the machine is the gateway's. The time of a window is from its writing to
 //!   its last acknowledgement.
-//! - CPU time is the kernel's account of each thread: `door` is all threads but the queue's writer, `queue` is that one.
+//! - CPU time is the kernel's account of each thread: `queue` is the queue's writer and its engine, `door` all others.
 //! - `mosquitto`, if there is one, takes the same load as it comes: without persistence, and without a subscriber.
 //! - The `mqtt` door is fed by a broker that is played here, because real ones are slower than the door.
 //!

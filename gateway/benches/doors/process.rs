@@ -15,8 +15,8 @@ use crate::{Result, Tell};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_EVERY: Duration = Duration::from_millis(20);
-/// Name of the queue's one thread.
-const QUEUE_THREAD: &str = "queue-writer";
+/// Names of the queue's threads begin so: its writer, and those of its engine.
+const QUEUE_THREADS: [&str; 2] = ["queue-writer", "sled-io"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
@@ -83,7 +83,8 @@ impl Subject {
             // First number: nanoseconds on a processor.
             let spent = fs::read_to_string(task.join("schedstat"))?;
             let spent_ns: f64 = spent.split_whitespace().next().ok_or("schedstat is empty")?.parse()?;
-            let is_queue = fs::read_to_string(task.join("comm"))?.trim() == QUEUE_THREAD;
+            let name = fs::read_to_string(task.join("comm"))?;
+            let is_queue = QUEUE_THREADS.iter().any(|queue| name.starts_with(queue));
             *(if is_queue { &mut queue_s } else { &mut door_s }) += spent_ns / 1e9;
         }
         let status = fs::read_to_string(root.join("status"))?;

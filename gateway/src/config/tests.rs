@@ -176,7 +176,7 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[[mqtt]]\ntls_ca_file = \"ca\"\n", "1:1", "`url` is that of a plain connection", "mqtts://"),
     ("[[mqtt]]\nurl = \"mqtts://b\"\ntls_alpn = [\"\"]\n", "3:12", "names of 1 to 255 bytes", "x-amzn-mqtt-ca"),
     // Impossible values.
-    ("[[mqtt]]\nqos = 2\n", "2:7", "`qos` is 2, outside 0 to 1", "choose from 0 to 1"),
+    ("[[mqtt]]\nqos = 3\n", "2:7", "`qos` is 3, outside 0 to 2", "choose from 0 to 2"),
     ("[[mqtt]]\nversion = \"3.11\"\n", "2:11", "is \"3.11\", which is not one of", "did you mean \"3.1.1\"?"),
     ("[[mqtt]]\npacket_max = \"0KiB\"\n", "2:14", "`packet_max` is \"0B\", outside", "choose from"),
     ("[[mqtt]]\nsubscribe = []\n", "2:13", "holds 0 topic filters", "name what to subscribe to"),
@@ -330,7 +330,7 @@ data_dir = 5
 
 [[mqtt]]
 url = \"mqtt://broker\"
-qos = 2
+qos = 3
 password = \"hunter2\"
 
 [detect]
@@ -349,10 +349,10 @@ gateway.toml:3:12: `data_dir` is an integer, not a path
       |            ^
   hint: write a path in quotes
 
-gateway.toml:7:7: `qos` is 2, outside 0 to 1
-    7 | qos = 2
+gateway.toml:7:7: `qos` is 3, outside 0 to 2
+    7 | qos = 3
       |       ^
-  hint: choose from 0 to 1
+  hint: choose from 0 to 2
 
 gateway.toml:8:1: unknown key `password` in [[mqtt]]
     8 | password = ***

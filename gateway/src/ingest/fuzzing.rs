@@ -17,8 +17,14 @@ mod tests {
     use rand_xoshiro::Xoshiro256PlusPlus;
     use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
-    const TARGETS: &[(&str, fn(&[u8]))] =
-        &[("csv_file", super::csv_file), ("mqtt_packets", super::mqtt_packets), ("serial_line", super::serial_line)];
+    type Target = (&'static str, fn(&[u8]));
+    const TARGETS: &[Target] = &[
+        ("csv_file", super::csv_file),
+        ("http_bodies", super::http_bodies),
+        ("mqtt_packets", super::mqtt_packets),
+        ("mqtt_session", super::mqtt_session),
+        ("serial_line", super::serial_line),
+    ];
     /// Changed copies of each seed.
     const NEIGHBOURS: u64 = 300;
 

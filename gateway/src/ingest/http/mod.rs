@@ -20,8 +20,6 @@
 
 mod answer;
 mod body;
-#[cfg(any(test, fuzzing))]
-pub(super) mod fuzzing;
 mod gate;
 mod meters;
 mod rate;
@@ -29,6 +27,8 @@ mod split;
 mod store;
 mod topic;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 

@@ -36,7 +36,8 @@ pub fn session(input: &[u8]) {
         }
     };
     let mut peer = Peer::new(session, now);
-    while let Some((&what, behind)) = rest.split_first() {
+    // Whoever is told of the end asks no further.
+    while let (Some((&what, behind)), false) = (rest.split_first(), peer.is_closed) {
         rest = peer.step(what, behind);
         peer.take_actions();
         peer.check();
