@@ -66,6 +66,9 @@ async fn crowd(home: &Home, keys: &str, target: &Target) -> Result<u64> {
         Ok(())
     })
     .await?;
+    let closed = ["door=\"listen\"", "reason=\"peer_closed\""];
+    let closed = gateway.metrics().await?.sum("gateway_ingest_disconnects_total", &closed);
+    assert_eq!(closed, Some(1.0), "who goes without a word has closed, over TLS too");
     let before = gateway.rss_bytes()?;
     let mut crowd = Vec::new();
     for n in 0..CONNECTIONS {

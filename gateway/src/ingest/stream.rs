@@ -65,6 +65,8 @@ impl Stream {
                             buffer.extend_from_slice(record.filled());
                             total += record.filled().len();
                         }
+                        // Many clients close without TLS's goodbye; whether they meant it MQTT's own packets have told.
+                        Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => break,
                         Poll::Ready(Err(e)) if total == 0 => return Poll::Ready(Err(e)),
                         Poll::Pending if total == 0 => return Poll::Pending,
                         // What was read comes first; the error is met again.
