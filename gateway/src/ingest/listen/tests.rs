@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use rumqttc::{AsyncClient, MqttOptions, v5};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::ingest::access;
 use crate::metrics::{DoorLabel, DoorReason, Security};
 use crate::queue::{self, Log, Queue, QueueSeq, Record};
 use crate::shutdown::{self, Trigger};
