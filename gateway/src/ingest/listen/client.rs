@@ -20,6 +20,9 @@ use crate::ingest::session::{Admission, Claim, Close, Epoch, Refused, Session};
 use crate::ingest::stream::Stream;
 use crate::ingest::{Error, tls};
 
+/// A kept session's name holds it; the standard asks for 23 bytes at least.
+const CLIENT_ID_MAX_BYTES: usize = 256;
+
 /// One accepted connection.
 pub(super) struct Client {
     peer: SocketAddr,
@@ -27,12 +30,14 @@ pub(super) struct Client {
     hall: Arc<Hall>,
     /// The name in its certificate.
     certificate: Option<String>,
+    /// What it calls itself; for the log.
+    claimed_id: String,
     seat: Option<Seat>,
 }
 
 impl Client {
     pub(super) fn new(peer: SocketAddr, epoch: Epoch, hall: Arc<Hall>) -> Self {
-        Self { peer, epoch, hall, certificate: None, seat: None }
+        Self { peer, epoch, hall, certificate: None, claimed_id: String::new(), seat: None }
     }
 
     pub(super) async fn serve(mut self, tcp: TcpStream) -> Result<(), Error> {
@@ -122,6 +127,10 @@ impl Client {
     /// Lets the client in, or turns it away.
     async fn admit(&mut self, connection: &mut Connection, claim: Claim) {
         let client_id = claim.client_id.clone();
+        self.claimed_id.clone_from(&client_id);
+        if client_id.len() > CLIENT_ID_MAX_BYTES || client_id.contains(char::is_control) {
+            return connection.turn_away(Denied::IdRejected);
+        }
         let grant = match timeout(self.hall.config.connect_timeout, self.judge(claim)).await {
             Ok(Ok(grant)) => grant,
             Ok(Err(why)) => return connection.turn_away(why),
@@ -153,7 +162,7 @@ impl Client {
     }
 
     fn client_id(&self) -> &str {
-        self.seat.as_ref().map_or("", |seat| seat.client_id.as_str())
+        &self.claimed_id
     }
 
     fn note(&self, refused: &Refused) {

@@ -163,6 +163,17 @@ async fn a_new_connection_takes_over_its_client_id() {
 }
 
 #[tokio::test]
+async fn a_client_id_that_no_session_can_be_kept_under_is_refused() {
+    let door = Door::open(ListenConfig::default());
+    for id in ["x".repeat(257), "a\0b".to_owned()] {
+        let body = [&[0, 4][..], b"MQTT", &[4, 2, 0, 60], &(id.len() as u16).to_be_bytes(), id.as_bytes()].concat();
+        let length = [body.len() as u8 | 0x80, (body.len() >> 7) as u8];
+        let mut stream = door.connect(&[&[0x10][..], &length, &body].concat()).await;
+        assert_eq!(read_to_end(&mut stream).await, [0x20, 2, 0, 2], "{id:?}");
+    }
+}
+
+#[tokio::test]
 async fn connections_beyond_the_limit_are_closed_and_counted() {
     let door = Door::open(ListenConfig { connections_max: 1, ..ListenConfig::default() });
     let mut first = door.connect(&connect(4)).await;
