@@ -8,37 +8,33 @@
 //! # Not here
 //! What is kept between connections: `sessions`. Who may come in: `access`.
 
+mod client;
 mod sessions;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, info, warn};
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
 
-use super::access::{self, Denied, Grant, Password};
 use super::budget::Budget;
-use super::connection::{Connection, Event};
-use super::intake::Intake;
 use super::meters::Meters;
-use super::results::{Message, Results};
-use super::session::{Admission, Claim, Close, Epoch, Kept, Refused, Session};
-use super::stream::Stream;
-use super::{Error, Guard, ListenConfig, tls};
+use super::results::Results;
+use super::session::{Epoch, Kept};
+use super::{Error, Guard, ListenConfig};
 use crate::clock::Clock;
 use crate::metrics::Ingest;
 use crate::queue::{Appender, Door, Monitor, Record};
 use crate::shutdown::Stop;
 
-use sessions::{STATE_PREFIX, Seat, Sessions, state_name};
+use client::Client;
+use sessions::{STATE_PREFIX, Sessions};
 
 /// Connections that the kernel holds until we take them.
 const BACKLOG: u32 = 1024;
@@ -131,7 +127,7 @@ impl Listener {
             }
             full = false;
             epoch = Epoch(epoch.0 + 1);
-            tasks.spawn(Client { peer, epoch, hall: hall.clone(), certificate: None, seat: None }.serve(stream));
+            tasks.spawn(Client::new(peer, epoch, hall.clone()).serve(stream));
         }
         drop(self.socket);
         while let Some(ended) = tasks.join_next().await {
@@ -214,201 +210,6 @@ fn ended_well(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Resul
             Err(_cancelled) => Ok(()),
         },
     }
-}
-
-/// One accepted connection.
-struct Client {
-    peer: SocketAddr,
-    epoch: Epoch,
-    hall: Arc<Hall>,
-    /// The name in its certificate.
-    certificate: Option<String>,
-    seat: Option<Seat>,
-}
-
-impl Client {
-    async fn serve(mut self, tcp: TcpStream) -> Result<(), Error> {
-        let hall = self.hall.clone();
-        let mut stop = hall.stop.clone();
-        let opened = tokio::select! {
-            opened = self.open(tcp) => opened,
-            () = stop.requested() => return Ok(()),
-        };
-        let mut connection = match opened {
-            Ok(connection) => connection,
-            Err(error) => {
-                hall.meters.disconnected("handshake");
-                warn!(peer = %self.peer, %error, "connection ended before it began");
-                return Ok(());
-            }
-        };
-        let mut results: Option<broadcast::Receiver<Arc<Message>>> = None;
-        let mut stopping = false;
-        let why = loop {
-            let event = tokio::select! {
-                event = connection.next() => event?,
-                () = stop.requested(), if !stopping => {
-                    stopping = true;
-                    connection.end(Close::Stopping);
-                    continue;
-                }
-                () = wanted(&mut self.seat) => {
-                    connection.end(Close::TakenOver);
-                    continue;
-                }
-                told = heard(&mut results) => {
-                    self.tell(&mut connection, told);
-                    continue;
-                }
-            };
-            match event {
-                Event::Admit(claim) => self.admit(&mut connection, *claim).await,
-                Event::Opened(opened) => {
-                    debug!(peer = %self.peer, client_id = %opened.client_id, version = ?opened.version,
-                        session_present = opened.session_present, "client connected");
-                    // Of a kept session there may be subscriptions.
-                    results = Some(hall.doorway.results.listen()).filter(|_| opened.session_present);
-                }
-                Event::Listens => {
-                    results.get_or_insert_with(|| hall.doorway.results.listen());
-                    let status = hall.doorway.results.status();
-                    connection.tell(&status.topic, status.payload.as_bytes(), true);
-                }
-                Event::Refused(refused) => self.note(&refused),
-                // Only a dialer subscribes.
-                Event::Subscribed { .. } => {}
-                Event::Closed(why) => break why,
-            }
-        };
-        self.gone(&why);
-        let rest = connection.close().await;
-        if let Some(seat) = self.seat {
-            seat.leave(rest, now());
-        }
-        Ok(())
-    }
-
-    async fn open(&mut self, tcp: TcpStream) -> io::Result<Connection> {
-        let hall = self.hall.clone();
-        let stream = match &hall.doorway.guard.tls {
-            None => Stream::Plain(tcp),
-            Some(server) => {
-                let shaken = timeout(hall.config.connect_timeout, self.shake_hands(server, tcp)).await;
-                shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??
-            }
-        };
-        let doorway = &hall.doorway;
-        let assigned_id = format!("client-{:x}-{}", hall.boot, self.epoch.0);
-        let session = Session::accept(&hall.config, assigned_id, self.epoch, now());
-        let intake = Intake::new(doorway.appender.clone());
-        Connection::new(stream, session, intake, hall.budget.share(), doorway.clock, hall.meters.clone())
-    }
-
-    async fn shake_hands(&mut self, server: &tls::Server, tcp: TcpStream) -> io::Result<Stream> {
-        let _permit = self.hall.handshakes.acquire().await.map_err(io::Error::other)?;
-        let stream = server.accept(tcp).await?;
-        self.certificate = tls::peer_identity(&stream);
-        Ok(Stream::Tls(Box::new(stream.into())))
-    }
-
-    /// Lets the client in, or turns it away.
-    async fn admit(&mut self, connection: &mut Connection, claim: Claim) {
-        let client_id = claim.client_id.clone();
-        let grant = match timeout(self.hall.config.connect_timeout, self.judge(claim)).await {
-            Ok(Ok(grant)) => grant,
-            Ok(Err(why)) => return connection.turn_away(why),
-            Err(_elapsed) => return connection.turn_away(Denied::Unavailable),
-        };
-        let seat = self.hall.sessions.seat(client_id.clone(), self.epoch, &self.hall.meters).await;
-        let kept = seat.take_kept();
-        self.seat = Some(seat);
-        connection.admit(Admission { grant, kept }, state_name(&client_id));
-    }
-
-    async fn judge(&self, claim: Claim) -> Result<Grant, Denied> {
-        let claim = access::Claim {
-            client_id: claim.client_id,
-            username: claim.username,
-            password: claim.password.map(|password| Password::new(password.expose())),
-            certificate: self.certificate.clone(),
-            peer: self.peer,
-        };
-        self.hall.doorway.guard.access.clone().admit(claim).await
-    }
-
-    fn tell(&self, connection: &mut Connection, told: Result<Arc<Message>, u64>) {
-        let missed = match told {
-            Ok(message) => u64::from(!connection.tell(&message.topic, message.payload.as_bytes(), false)),
-            Err(lagged) => lagged,
-        };
-        self.hall.meters.results_dropped(missed);
-    }
-
-    fn client_id(&self) -> &str {
-        self.seat.as_ref().map_or("", |seat| seat.client_id.as_str())
-    }
-
-    fn note(&self, refused: &Refused) {
-        self.hall.meters.refused(refused);
-        match refused {
-            Refused::NotAllowed { topic } => {
-                warn!(peer = %self.peer, client_id = %self.client_id(), %topic, "client may not publish to this topic");
-            }
-            // Of a client the connection ends with it.
-            Refused::TooLarge { topic, bytes, max } => {
-                warn!(peer = %self.peer, client_id = %self.client_id(), %topic, bytes, max, "message is too large");
-            }
-        }
-    }
-
-    fn gone(&self, why: &Close) {
-        let (peer, client_id) = (self.peer, self.client_id());
-        self.hall.meters.closed(why);
-        match why {
-            Close::Stopping | Close::PeerClosed | Close::PeerDisconnected(_) => {
-                debug!(%peer, %client_id, %why, "client disconnected");
-            }
-            Close::Io(_)
-            | Close::Refused(_)
-            | Close::NothingGranted
-            | Close::IdMissing
-            | Close::TakenOver
-            | Close::NotOpened
-            | Close::Silent(_)
-            | Close::NoData(_)
-            | Close::TurnedAway(_)
-            | Close::NotAllowed(_)
-            | Close::Revoked
-            | Close::ReceiveMaximum
-            | Close::Stalled
-            | Close::TopicAlias
-            | Close::TopicInvalid
-            | Close::Unexpected(_)
-            | Close::Malformed(_) => {
-                warn!(%peer, %client_id, %why, "client was disconnected");
-            }
-        }
-    }
-}
-
-/// Resolves once, when another connection wants the seat.
-async fn wanted(seat: &mut Option<Seat>) {
-    match seat {
-        Some(seat) => seat.wanted().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The next result, or how many were missed.
-async fn heard(results: &mut Option<broadcast::Receiver<Arc<Message>>>) -> Result<Arc<Message>, u64> {
-    if let Some(receiver) = results {
-        match receiver.recv().await {
-            Ok(message) => return Ok(message),
-            Err(RecvError::Lagged(missed)) => return Err(missed),
-            Err(RecvError::Closed) => {}
-        }
-    }
-    std::future::pending().await
 }
 
 /// Tokio's clock, so that tests can stop it.

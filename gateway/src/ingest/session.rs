@@ -29,15 +29,16 @@ mod in_flight;
 mod kept;
 mod listener;
 mod rate;
+mod reading;
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 
 use super::access::{Denied, Grant};
-use super::wire::{self, Frame, Packet};
+use super::wire;
 use super::{ListenConfig, MqttConfig, MqttVersion};
 use crate::clock::Stamp;
 use crate::queue::{Door, Record};
@@ -48,13 +49,10 @@ pub(super) use dialer::Subscribe;
 pub(super) use in_flight::{Epoch, Settled, StateChange, Ticket};
 pub(super) use kept::Kept;
 
-use core::{Core, take_chunk};
+use core::Core;
 use dialer::Dialer;
 use listener::Listener;
 
-/// First bytes of the packets that open a connection.
-const CONNECT: u8 = 0x10;
-const CONN_ACK: u8 = 0x20;
 /// Records read and not yet durable, per connection. Enough for some 4 000 messages of 100 bytes: at a commit each 10 ms
 /// that is 400 000 a second.
 pub(super) const IN_FLIGHT_MAX_BYTES: usize = 1 << 20;
@@ -253,112 +251,6 @@ impl Session {
     /// The time by the gateway's clock, before a call that may end the connection.
     pub(super) fn observe(&mut self, stamp: Stamp) {
         self.stamp = stamp;
-    }
-
-    /// Takes whole packets off the buffer, as many as one batch holds.
-    pub(super) fn on_bytes(&mut self, buffer: &mut BytesMut, stamp: Stamp, now: Instant) -> Decoded {
-        self.core.heard_at = now;
-        self.stamp = stamp;
-        if self.core.grant.as_ref().is_some_and(Grant::is_revoked) {
-            self.close(Close::Revoked, now);
-            return Decoded::NeedsBytes;
-        }
-        self.core.skip(buffer);
-        let opening = match &mut self.role {
-            Role::Dialer(dialer) => {
-                dialer.heard();
-                CONN_ACK
-            }
-            Role::Listener(_) => CONNECT,
-        };
-        // Noise is known by its first byte: what it takes for a length may keep us waiting.
-        if let (State::Opening { .. }, Some(&first)) = (&self.core.state, buffer.first())
-            && first != opening
-        {
-            self.close(Close::Unexpected(wire::name(first)), now);
-        }
-        // Frames first, so that the buffer is frozen once and not per packet.
-        let (mut end, mut frames, mut fault) = (0, 0, None);
-        // What follows CONNECT waits until the client is let in.
-        let frames_max = match self.core.state {
-            State::Opening { .. } => 1,
-            State::Admitting { .. } | State::Open | State::Draining { .. } | State::Closed { .. } => {
-                BATCH_RECORDS_MAX.saturating_sub(self.core.batch.len())
-            }
-        };
-        while frames < frames_max && end < IN_FLIGHT_MAX_BYTES {
-            match Frame::peek(&buffer[end..], self.core.packet_max_bytes) {
-                Ok(Some(frame)) => end += frame.bytes,
-                Ok(None) => break,
-                Err(e) => {
-                    fault = Some(e);
-                    break;
-                }
-            }
-            frames += 1;
-        }
-        let chunk = take_chunk(buffer, end);
-        self.core.batch.reserve(frames);
-        let (mut at, mut stamp) = (0, stamp);
-        while at < end && self.core.is_reading() {
-            // Peeked above; the limit was checked there.
-            let Ok(Some(frame)) = Frame::peek(&chunk[at..], usize::MAX) else { break };
-            if let Err(why) = self.on_frame(&chunk, at, frame, stamp, now) {
-                self.close(why, now);
-            }
-            at += frame.bytes;
-            // Messages of one read have times of their own: those of one device would be one point otherwise.
-            stamp.since_boot_ns += 1;
-        }
-        self.core.spent(frames, end, now);
-        match fault {
-            Some(wire::Error::TooLarge { bytes, .. }) if self.may_skip(buffer) => {
-                match self.core.begin_skip(buffer, bytes) {
-                    Ok(true) => self.core.skip(buffer),
-                    Ok(false) => return Decoded::NeedsBytes,
-                    Err(why) => self.close(why, now),
-                }
-            }
-            Some(fault) => self.close(Close::Malformed(fault), now),
-            None => {}
-        }
-        let more = matches!(Frame::peek(buffer, self.core.packet_max_bytes), Ok(Some(_)) | Err(_));
-        if more && self.core.is_reading() { Decoded::HasRest } else { Decoded::NeedsBytes }
-    }
-
-    /// A broker would send it again and again; a client is told by the end of its connection.
-    fn may_skip(&self, buffer: &BytesMut) -> bool {
-        let is_publish = buffer.first().is_some_and(|first| first >> 4 == 3);
-        matches!(self.role, Role::Dialer(_)) && self.core.state == State::Open && is_publish
-    }
-
-    fn on_frame(&mut self, chunk: &Bytes, at: usize, frame: Frame, stamp: Stamp, now: Instant) -> Result<(), Close> {
-        if frame.is_publish() {
-            if self.core.state != State::Open {
-                return Err(Close::Unexpected("PUBLISH"));
-            }
-            let publish = wire::decode_publish(self.core.version, chunk, at, frame)?;
-            return self.core.on_publish(publish, stamp);
-        }
-        let packet = match wire::decode(self.core.version, &chunk[at..at + frame.bytes], frame) {
-            Ok(packet) => packet,
-            Err(e) => {
-                if let Role::Listener(listener) = &self.role {
-                    listener.on_undecodable(&mut self.core, &e, now);
-                }
-                return Err(e.into());
-            }
-        };
-        if let Packet::Disconnect { reason, session_expiry_s } = packet {
-            return Err(match &mut self.role {
-                Role::Dialer(_) => Close::PeerDisconnected(reason),
-                Role::Listener(listener) => listener.on_disconnect(&mut self.core, reason, session_expiry_s),
-            });
-        }
-        match &mut self.role {
-            Role::Dialer(dialer) => dialer.on_packet(&mut self.core, packet, now),
-            Role::Listener(listener) => listener.on_packet(&mut self.core, packet, now),
-        }
     }
 
     /// What the caller has to do next; call until `None`.

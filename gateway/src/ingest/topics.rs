@@ -17,17 +17,22 @@ pub(super) fn is_filter(filter: &str) -> bool {
     well_formed
 }
 
-/// Whether messages of `topic` go to subscribers of `filter`; both are well-formed.
-pub(super) fn matches(filter: &str, topic: &str) -> bool {
-    let (mut filters, mut levels) = (filter.split('/'), topic.split('/'));
-    loop {
-        match (filters.next(), levels.next()) {
-            // Also its parent: "a/#" takes "a".
-            (Some("#"), _) | (None, None) => return true,
-            (Some(wanted), Some(level)) if wanted == "+" || wanted == level => {}
-            (Some(_) | None, Some(_) | None) => return false,
+/// Whether a filter takes a topic, or reaches as far as another filter. Wildcards at the start leave out `$…` topics.
+pub(super) fn allows(filter: &[u8], wanted: &[u8]) -> bool {
+    if wanted.first() == Some(&b'$') && matches!(filter.first(), Some(b'+' | b'#')) {
+        return false;
+    }
+    let mut wanted = wanted.split(|byte| *byte == b'/');
+    for level in filter.split(|byte| *byte == b'/') {
+        match (level, wanted.next()) {
+            // Matches the parent, too.
+            (b"#", _) => return true,
+            (b"+", Some(other)) if other != b"#" => {}
+            (level, Some(other)) if level == other => {}
+            (_, Some(_) | None) => return false,
         }
     }
+    wanted.next().is_none()
 }
 
 #[cfg(test)]
@@ -39,10 +44,10 @@ mod tests {
         for (filter, topic) in
             [("a/#", "a"), ("a/#", "a/b/c"), ("a/+", "a/b"), ("+/b", "a/b"), ("#", "a"), ("a", "a"), ("a/+/c", "a//c")]
         {
-            assert!(matches(filter, topic), "{filter} {topic}");
+            assert!(allows(filter.as_bytes(), topic.as_bytes()), "{filter} {topic}");
         }
         for (filter, topic) in [("a/+", "a"), ("a/+", "a/b/c"), ("a", "a/b"), ("a/b", "a"), ("b/#", "a/b")] {
-            assert!(!matches(filter, topic), "{filter} {topic}");
+            assert!(!allows(filter.as_bytes(), topic.as_bytes()), "{filter} {topic}");
         }
     }
 

@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::ingest::topics;
+
 /// Stands for the name that the client has proven.
 const USER: &str = "{user}";
 /// Stands for the client id of its CONNECT.
@@ -24,21 +26,7 @@ impl Filter {
 
     /// Whether it allows a topic, or a topic filter that someone wants to read.
     pub fn allows(&self, wanted: &[u8]) -> bool {
-        let own = self.0.as_bytes();
-        if wanted.first() == Some(&b'$') && matches!(own.first(), Some(b'+' | b'#')) {
-            return false;
-        }
-        let mut wanted = wanted.split(|byte| *byte == b'/');
-        for level in own.split(|byte| *byte == b'/') {
-            match (level, wanted.next()) {
-                // Matches the parent, too.
-                (b"#", _) => return true,
-                (b"+", Some(other)) if other != b"#" => {}
-                (level, Some(other)) if level == other => {}
-                (_, Some(_) | None) => return false,
-            }
-        }
-        wanted.next().is_none()
+        topics::allows(self.0.as_bytes(), wanted)
     }
 
     /// The filter of one client; `None` if it needs a name that the client has not, or one that would reach further than

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use rumqttc::{AsyncClient, MqttOptions, v5};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::ingest::access;
 use crate::metrics::{DoorLabel, DoorReason, Security};
 use crate::queue::{self, Log, Queue, QueueSeq, Record};
 use crate::shutdown::{self, Trigger};
@@ -158,6 +160,17 @@ async fn a_new_connection_takes_over_its_client_id() {
     assert_eq!(read_to_end(&mut old).await, [0xe0, 1, 0x8e]);
     new.write_all(&[0xc0, 0]).await.unwrap();
     assert_eq!(read(&mut new, 2).await, [0xd0, 0]);
+}
+
+#[tokio::test]
+async fn a_client_id_that_no_session_can_be_kept_under_is_refused() {
+    let door = Door::open(ListenConfig::default());
+    for id in ["x".repeat(257), "a\0b".to_owned()] {
+        let body = [&[0, 4][..], b"MQTT", &[4, 2, 0, 60], &(id.len() as u16).to_be_bytes(), id.as_bytes()].concat();
+        let length = [body.len() as u8 | 0x80, (body.len() >> 7) as u8];
+        let mut stream = door.connect(&[&[0x10][..], &length, &body].concat()).await;
+        assert_eq!(read_to_end(&mut stream).await, [0x20, 2, 0, 2], "{id:?}");
+    }
 }
 
 #[tokio::test]

@@ -252,7 +252,9 @@ impl Listener {
 
     /// A result of the gateway, with QoS 0. `false`: the client takes none of it now, or never one so long.
     pub(super) fn tell(&self, core: &mut Core, topic: &str, payload: &[u8], retained: bool, now: Instant) -> bool {
-        if core.state != State::Open || !core.kept.filters.iter().any(|filter| topics::matches(filter, topic)) {
+        if core.state != State::Open
+            || !core.kept.filters.iter().any(|filter| topics::allows(filter.as_bytes(), topic.as_bytes()))
+        {
             return true;
         }
         // Acknowledgements come first: results get half of the room.

@@ -1,5 +1,6 @@
 //! The promises of a connection, with time and receipts in the test's hand.
 
+use bytes::Bytes;
 use rumqttc::mqttbytes::v4;
 use rumqttc::v5::mqttbytes::v5;
 
@@ -8,6 +9,7 @@ mod limits;
 
 use super::*;
 use crate::clock::ClockBoot;
+use crate::ingest::wire::{Frame, Packet};
 use crate::queue::Flags;
 
 const SECOND: Duration = Duration::from_secs(1);
