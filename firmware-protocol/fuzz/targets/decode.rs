@@ -24,6 +24,10 @@ static DECODER: LazyLock<Decoder> = LazyLock::new(|| {
     ])
     .expect("the routes are valid")
 });
+/// As senders name what a payload is: nothing, or what the decoders know.
+const CONTENT_TYPES: [&str; 4] =
+    ["", "application/json", "application/vnd.sensor-frame", "application/vnd.influx.line-protocol; precision=ms"];
+const RECEIVED_AT: EventTime = EventTime(1_772_366_400_000_000_000);
 const TOPICS: [&str; 8] = ["a/pump-7/temperature", "b/flow", "b/x/y", "c", "d", "e/1", "", "sensors/x"];
 
 fuzz_target!(|input: &[u8]| {
@@ -33,9 +37,13 @@ fuzz_target!(|input: &[u8]| {
     let sealed = [bytes, &crc32(bytes).to_le_bytes()].concat();
     frame_as_it_is(&sealed);
     ack(&sealed);
-    let topic = TOPICS[usize::from(selector) % TOPICS.len()];
-    payload(topic, bytes);
-    payload(topic, &sealed);
+    // Three bits for the topic, two for the content type, one for a broker's retained copy.
+    let topic = TOPICS[usize::from(selector & 7)];
+    let content_type = CONTENT_TYPES[usize::from(selector >> 3 & 3)];
+    let is_replay = selector & 0x20 != 0;
+    for payload in [bytes, &sealed] {
+        decode(Incoming { topic, payload, content_type, received_at: RECEIVED_AT, is_replay });
+    }
 });
 
 fn frame_as_it_is(bytes: &[u8]) {
@@ -108,12 +116,11 @@ fn ack(bytes: &[u8]) {
     }
 }
 
-fn payload(topic: &str, payload: &[u8]) {
-    let received_at = EventTime(1_772_366_400_000_000_000);
+fn decode(message: Incoming<'_>) {
     let mut out = Measurement::default();
-    let decoded = DECODER.decode(Incoming { topic, payload, received_at }, &mut out);
-    let device = DECODER.device_of(topic, payload);
-    assert!(device.len() <= DEVICE_MAX_BYTES || device == topic);
+    let decoded = DECODER.decode(message, &mut out);
+    let device = DECODER.device_of(message.topic, message.payload, message.content_type);
+    assert!(device.len() <= DEVICE_MAX_BYTES || device == message.topic);
     if decoded.is_ok() {
         assert_eq!(device, out.device(), "the key is the device");
         assert!(!out.readings.is_empty() && out.readings.len() <= READINGS_MAX);
