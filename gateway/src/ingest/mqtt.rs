@@ -6,6 +6,7 @@
 //!   not acknowledged. What a session keeps goes from one connection to the next, and is durable.
 //! - A source that has fallen silent is subscribed anew once, and told of, until it sends again.
 
+mod silence;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +23,7 @@ use super::budget::Budget;
 use super::connection::{Connection, Event};
 use super::intake::Intake;
 use super::meters::{Connected, Meters};
-use super::session::{Close, Epoch, Kept, Opened, Refused, Session, Subscribe};
+use super::session::{Close, Epoch, Kept, Kind, Opened, Refused, Session, Subscribe};
 use super::stream::Stream;
 use super::{Error, MqttConfig};
 use crate::backoff::Backoff;
@@ -30,6 +31,8 @@ use crate::clock::Clock;
 use crate::metrics::Ingest;
 use crate::queue::{Appender, Door, Monitor};
 use crate::shutdown::Stop;
+
+use silence::Silence;
 
 /// An attempt to reach the broker by TCP takes no longer.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -120,7 +123,7 @@ impl Dial {
 
     fn connection(&mut self, stream: Stream) -> io::Result<Connection> {
         self.epoch = Epoch(self.epoch.0 + 1);
-        let subscribe = if self.silence.is_told { Subscribe::Always } else { Subscribe::IfNeeded };
+        let subscribe = if self.silence.is_told() { Subscribe::Always } else { Subscribe::IfNeeded };
         // Written back when the connection ends: only it changes what is kept.
         let kept = self.kept.clone();
         let session = Session::dial(&self.config, subscribe, kept, self.epoch, Instant::now().into_std())
@@ -164,27 +167,11 @@ impl Dial {
         }
         let held_for = opened.as_ref().map_or(Duration::ZERO, |(at, _)| at.elapsed());
         self.meters.closed(&why);
-        match why {
-            Close::Stopping => info!(broker = %self.config.name, ?held_for, "disconnected from the broker"),
-            Close::PeerClosed | Close::PeerDisconnected(_) | Close::Io(_) | Close::Silent(_) | Close::NoData(_) => {
-                warn!(broker = %self.config.name, ?held_for, %why, "connection to the broker was lost");
-            }
-            Close::Refused(_)
-            | Close::NothingGranted
-            | Close::IdMissing
-            | Close::TakenOver
-            | Close::NotOpened
-            | Close::TurnedAway(_)
-            | Close::NotAllowed(_)
-            | Close::Revoked
-            | Close::ReceiveMaximum
-            | Close::Stalled
-            | Close::TopicAlias
-            | Close::TopicInvalid
-            | Close::Unexpected(_)
-            | Close::Malformed(_) => {
-                error!(broker = %self.config.name, ?held_for, %why, "connection to the broker was given up");
-            }
+        let broker = &self.config.name;
+        match why.kind() {
+            Kind::Stop => info!(%broker, ?held_for, "disconnected from the broker"),
+            Kind::Departure | Kind::Loss => warn!(%broker, ?held_for, %why, "connection to the broker was lost"),
+            Kind::Fault => error!(%broker, ?held_for, %why, "connection to the broker was given up"),
         }
         Ok(held_for)
     }
@@ -193,7 +180,7 @@ impl Dial {
         if let Some(silent_for) = self.silence.look(connection.messages(), Instant::now()) {
             connection.end(Close::NoData(silent_for));
         }
-        self.meters.silent(&self.config.name, self.silence.is_told);
+        self.meters.silent(&self.config.name, self.silence.is_told());
     }
 
     fn on_opened(&self, opened: &Opened) {
@@ -234,49 +221,6 @@ impl Dial {
         self.meters.disconnected("not_reached");
         let config = &self.config;
         warn!(broker = %config.name, host = %config.host, port = config.port, %error, "broker cannot be reached");
-    }
-}
-
-/// Watches whether a source still sends: a broker may have forgotten what we subscribed to, and all looks well.
-struct Silence {
-    /// Zero: nobody minds.
-    after: Duration,
-    /// Messages of this connection when it last looked.
-    messages: u64,
-    /// Since when there are no more.
-    since: Instant,
-    looked_at: Instant,
-    is_told: bool,
-}
-
-impl Silence {
-    fn new(after: Duration, now: Instant) -> Self {
-        Self { after, messages: 0, since: now, looked_at: now, is_told: false }
-    }
-
-    /// A connection begins.
-    fn begin(&mut self, now: Instant) {
-        (self.messages, self.since, self.looked_at) = (0, now, now);
-    }
-
-    /// When to look again; `None`: never.
-    fn look_at(&self) -> Option<Instant> {
-        (!self.after.is_zero()).then(|| self.looked_at + self.after / 4)
-    }
-
-    /// The connection has brought so many messages by now. For how long there were none, the first time that it is too
-    /// long.
-    fn look(&mut self, messages: u64, now: Instant) -> Option<Duration> {
-        self.looked_at = now;
-        if messages != self.messages {
-            (self.messages, self.since, self.is_told) = (messages, now, false);
-        }
-        let silent_for = now.duration_since(self.since);
-        if self.is_told || silent_for < self.after {
-            return None;
-        }
-        self.is_told = true;
-        Some(silent_for)
     }
 }
 

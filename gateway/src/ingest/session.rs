@@ -44,7 +44,7 @@ use crate::clock::Stamp;
 use crate::queue::{Door, Record};
 use crate::secret::Secret;
 
-pub(super) use close::Close;
+pub(super) use close::{Close, Kind};
 pub(super) use dialer::Subscribe;
 pub(super) use in_flight::{Epoch, Settled, StateChange, Ticket};
 pub(super) use kept::Kept;

@@ -16,7 +16,7 @@ use crate::ingest::access::{self, Denied, Grant, Password};
 use crate::ingest::connection::{Connection, Event};
 use crate::ingest::intake::Intake;
 use crate::ingest::results::Message;
-use crate::ingest::session::{Admission, Claim, Close, Epoch, Refused, Session};
+use crate::ingest::session::{Admission, Claim, Close, Epoch, Kind, Refused, Session};
 use crate::ingest::stream::Stream;
 use crate::ingest::{Error, tls};
 
@@ -181,29 +181,9 @@ impl Client {
     fn gone(&self, why: &Close) {
         let (peer, client_id) = (self.peer, self.client_id());
         self.hall.meters.closed(why);
-        match why {
-            Close::Stopping | Close::PeerClosed | Close::PeerDisconnected(_) => {
-                debug!(%peer, %client_id, %why, "client disconnected");
-            }
-            Close::Io(_)
-            | Close::Refused(_)
-            | Close::NothingGranted
-            | Close::IdMissing
-            | Close::TakenOver
-            | Close::NotOpened
-            | Close::Silent(_)
-            | Close::NoData(_)
-            | Close::TurnedAway(_)
-            | Close::NotAllowed(_)
-            | Close::Revoked
-            | Close::ReceiveMaximum
-            | Close::Stalled
-            | Close::TopicAlias
-            | Close::TopicInvalid
-            | Close::Unexpected(_)
-            | Close::Malformed(_) => {
-                warn!(%peer, %client_id, %why, "client was disconnected");
-            }
+        match why.kind() {
+            Kind::Stop | Kind::Departure => debug!(%peer, %client_id, %why, "client disconnected"),
+            Kind::Loss | Kind::Fault => warn!(%peer, %client_id, %why, "client was disconnected"),
         }
     }
 }

@@ -63,7 +63,42 @@ pub(in crate::ingest) enum Close {
     Malformed(#[from] wire::Error),
 }
 
+/// What kind of end it is, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ingest) enum Kind {
+    /// The gateway is stopping.
+    Stop,
+    /// The peer wanted it so.
+    Departure,
+    /// The line, or the peer's silence.
+    Loss,
+    /// Something was not as it should be.
+    Fault,
+}
+
 impl Close {
+    pub(in crate::ingest) fn kind(&self) -> Kind {
+        match self {
+            Self::Stopping => Kind::Stop,
+            Self::PeerClosed | Self::PeerDisconnected(_) => Kind::Departure,
+            Self::Io(_) | Self::Silent(_) | Self::NoData(_) => Kind::Loss,
+            Self::Refused(_)
+            | Self::NothingGranted
+            | Self::IdMissing
+            | Self::TakenOver
+            | Self::NotOpened
+            | Self::TurnedAway(_)
+            | Self::NotAllowed(_)
+            | Self::Revoked
+            | Self::ReceiveMaximum
+            | Self::Stalled
+            | Self::TopicAlias
+            | Self::TopicInvalid
+            | Self::Unexpected(_)
+            | Self::Malformed(_) => Kind::Fault,
+        }
+    }
+
     /// For metrics: few values.
     pub(in crate::ingest) fn label(&self) -> &'static str {
         match self {
