@@ -9,7 +9,7 @@ use crate::line::Precision;
 pub const JSON: &str = "application/json";
 /// Takes a parameter `precision`: `ns` (the default), `us`, `ms` or `s`.
 pub const LINE_PROTOCOL: &str = "application/vnd.influx.line-protocol";
-pub const FRAME: &str = "application/vnd.sensor-frame";
+pub const FRAME: &str = crate::frame::CONTENT_TYPE;
 
 /// [`LINE_PROTOCOL`] with the parameter; none for the default.
 pub fn line_protocol(precision: Precision) -> &'static str {
