@@ -4,8 +4,7 @@
 //! - A directory without the file `complete` was never used and holds nothing.
 //! - Blocks outside `held` do not count: they are of a commit that failed, or were carried to a newer generation.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Instant;
@@ -17,7 +16,7 @@ use crate::queue::block;
 use crate::queue::files;
 use crate::queue::record::{Log, QueueSeq};
 use crate::queue::runs::{Run, Runs};
-use crate::queue::store::engines::MARKER;
+use crate::queue::store::engines::{self, MARKER};
 use crate::queue::store::{Engine, Entries, Store, StoreError, Visit};
 
 /// Whether the path's name is that of a generation.
@@ -94,9 +93,7 @@ impl Generation {
     /// Makes the directory's files and names durable, then the marker, which names the engine.
     pub(in crate::queue) fn complete(&self) -> Result<(), StoreError> {
         files::sync_tree(&self.dir)?;
-        let marker = self.dir.join(MARKER);
-        let write = |mut file: File| file.write_all(self.engine.name().as_bytes()).and_then(|()| file.sync_all());
-        File::create(&marker).and_then(write).map_err(StoreError::io(&marker))?;
+        engines::mark(&self.dir, self.engine.name()).map_err(StoreError::io(self.dir.join(MARKER)))?;
         files::sync_dir(&self.dir)?;
         files::sync_dir(self.dir.parent().unwrap_or(&self.dir))
     }

@@ -19,7 +19,7 @@ fn append_rounds(queue: &Queue, rounds: std::ops::Range<u64>) {
 
 fn markers(dir: &Path) -> Vec<String> {
     let markers = generations(dir).into_iter().map(|name| dir.join(name).join(engines::MARKER));
-    markers.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    markers.map(|path| engines::marked(&std::fs::read(path).unwrap()).unwrap().to_owned()).collect()
 }
 
 /// A queue of 2000 records of 4 kB in several generations, with a consumer at 0.
@@ -85,11 +85,32 @@ fn a_marker_that_is_gone_or_says_nothing_leaves_it_to_the_files() {
 }
 
 #[test]
+fn a_marker_that_was_cut_beside_a_store_that_is_gone_is_damage_and_no_unknown_engine() {
+    for engine in EngineKind::ALL {
+        let dir = tempfile::tempdir().unwrap();
+        let config = backlog(dir.path(), engine);
+        let generation = dir.path().join(&generations(dir.path())[0]);
+        std::fs::remove_dir_all(&generation).unwrap();
+        std::fs::create_dir(&generation).unwrap();
+        std::fs::write(generation.join(engines::MARKER), "red").unwrap();
+        let queue = open(&config);
+        let mut reader = queue.reader("sink");
+        let runtime = runtime();
+        while reader.read(Log::Raw, QueueSeq(0)).unwrap().is_none() && row(&queue, "sink", Log::Raw).lost == 0 {
+            runtime.block_on(reader.changed()).unwrap();
+        }
+        let found = read_all(&reader, Log::Raw, QueueSeq(0)).len() as u64;
+        let row = row(&queue, "sink", Log::Raw);
+        assert!(row.lost > 0 && row.lost + found == 2_000, "{found} found, {row:?}");
+    }
+}
+
+#[test]
 fn a_generation_of_an_unknown_engine_is_left_alone_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let generation = dir.path().join("gen-00000001");
     std::fs::create_dir(&generation).unwrap();
-    std::fs::write(generation.join(engines::MARKER), "rocks").unwrap();
+    engines::mark(&generation, "rocks").unwrap();
     std::fs::write(generation.join("CURRENT"), "MANIFEST-1").unwrap();
     for _ in 0..2 {
         let error = Queue::open(&config(dir.path()), metrics::Queue::default()).err().unwrap().to_string();
