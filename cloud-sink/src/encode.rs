@@ -65,7 +65,7 @@ impl LineEncoder {
             return Ok(1);
         }
         let Envelope { topic, content_type, received, retained: is_replay, .. } = envelope;
-        let message = Incoming { topic, payload, content_type, received_at: received.at, is_replay };
+        let message = Incoming { topic, payload, content_type, received_at: received.at, is_replay, table: "" };
         let route = decoder
             .decode(message, measurement)
             .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;

@@ -82,24 +82,70 @@ impl Received {
 pub struct Measurement {
     device: String,
     pub identity: Option<FrameIdentity>,
+    /// It says what the device is and measures, or that it came or went: nothing to be written, and nothing amiss.
+    pub is_announcement: bool,
     /// Some reading has no time of its own, but the one when the message was received.
     pub uses_received_time: bool,
     /// How far that time is to be trusted; `Set` if no reading has it. Decoders leave it to `decode::settle_times`.
     pub clock: ClockTrust,
     names: String,
     name_ends: Vec<u32>,
+    /// In the order of the channels; channels without one may be left out at the end.
+    units: Vec<Unit>,
     pub readings: Vec<Reading>,
+    texts: Vec<TextReading>,
+    /// All texts, one after the other.
+    text: String,
+    /// Keys and values in turn, one after the other.
+    tags: String,
+    tag_ends: Vec<u32>,
+    pub dropped: Dropped,
 }
+
+/// Readings that a message had and that make none here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Infinite, or not a number.
+    pub not_finite: u32,
+    /// Outside what its channel's rule calls possible.
+    pub out_of_bounds: u32,
+}
+
+/// A channel's value at one event time that is text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TextReading {
+    channel: ChannelIndex,
+    at: EventTime,
+    start: u32,
+    end: u32,
+}
+
+/// A unit's name, as the sender or a rule gives it; 16 bytes hold all that are in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Unit {
+    text: [u8; UNIT_MAX_BYTES],
+    length: u8,
+}
+
+/// Longest name of a unit, bytes.
+pub const UNIT_MAX_BYTES: usize = 16;
 
 impl Measurement {
     pub fn clear(&mut self) {
         self.device.clear();
         self.identity = None;
+        self.is_announcement = false;
         self.uses_received_time = false;
         self.clock = ClockTrust::Set;
         self.names.clear();
         self.name_ends.clear();
+        self.units.clear();
         self.readings.clear();
+        self.texts.clear();
+        self.text.clear();
+        self.tags.clear();
+        self.tag_ends.clear();
+        self.dropped = Dropped::default();
     }
 
     pub fn set_device(&mut self, device: &str) {
@@ -134,6 +180,63 @@ impl Measurement {
         let i = usize::from(index.0);
         let start = if i == 0 { 0 } else { self.name_ends[i - 1] as usize };
         &self.names[start..self.name_ends[i] as usize]
+    }
+
+    /// The unit of a channel's readings; empty if nothing tells it.
+    pub fn unit(&self, index: ChannelIndex) -> &str {
+        let unit = self.units.get(usize::from(index.0)).and_then(|unit| unit.text.get(..usize::from(unit.length)));
+        unit.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    }
+
+    /// A name longer than [`UNIT_MAX_BYTES`] tells nothing.
+    pub fn set_unit(&mut self, index: ChannelIndex, name: &str) {
+        let i = usize::from(index.0);
+        if self.units.len() <= i {
+            self.units.resize(i + 1, Unit::default());
+        }
+        let mut unit = Unit::default();
+        if let Some(text) = unit.text.get_mut(..name.len()) {
+            text.copy_from_slice(name.as_bytes());
+            unit.length = name.len() as u8;
+        }
+        if let Some(known) = self.units.get_mut(i) {
+            *known = unit;
+        }
+    }
+
+    pub fn push_text(&mut self, channel: ChannelIndex, at: EventTime, text: &str) {
+        let start = self.text.len() as u32;
+        self.text.push_str(text);
+        self.texts.push(TextReading { channel, at, start, end: self.text.len() as u32 });
+    }
+
+    /// Readings that are text: channel, event time and text, in the order in which they were sent.
+    pub fn texts(&self) -> impl Iterator<Item = (ChannelIndex, EventTime, &str)> {
+        self.texts
+            .iter()
+            .map(|t| (t.channel, t.at, self.text.get(t.start as usize..t.end as usize).unwrap_or_default()))
+    }
+
+    /// Neither a reading nor a text.
+    pub fn is_empty(&self) -> bool {
+        self.readings.is_empty() && self.texts.is_empty()
+    }
+
+    /// What tells this message's series from others, beside the device; set by the route.
+    pub fn push_tag(&mut self, key: &str, value: &str) {
+        for text in [key, value] {
+            self.tags.push_str(text);
+            self.tag_ends.push(self.tags.len() as u32);
+        }
+    }
+
+    pub fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
+        let text = |start: u32, end: u32| self.tags.get(start as usize..end as usize).unwrap_or_default();
+        let mut start = 0;
+        self.tag_ends.chunks_exact(2).map(move |ends| match *ends {
+            [key, value] => (text(std::mem::replace(&mut start, value), key), text(key, value)),
+            _ => Default::default(),
+        })
     }
 
     pub fn channels(&self) -> impl Iterator<Item = (ChannelIndex, &str)> {

@@ -173,7 +173,8 @@ fn decode_all_ways(payload: &[u8]) {
         ["application/json", "application/vnd.sensor-frame", "application/vnd.influx.line-protocol;precision=s"];
     let topics = ["f/a", "j/a/b", "j/a", "s/a", "else", ""].map(|topic| (topic, ""));
     for (topic, content_type) in topics.into_iter().chain(named.map(|named| ("j/a", named))) {
-        let message = Incoming { topic, payload, content_type, received_at: EventTime(i64::MAX), is_replay: false };
+        let message =
+            Incoming { topic, payload, content_type, received_at: EventTime(i64::MAX), is_replay: false, table: "" };
         if let Ok(route) = decoder.decode(message, &mut out) {
             assert!(!out.device().is_empty());
             assert!(out.readings.iter().all(|r| r.value.is_finite() && !out.channel(r.channel).is_empty()));

@@ -51,7 +51,14 @@ fn play(seed: u64) -> Report {
         let message = device.next_message();
         decoder
             .decode(
-                Incoming { topic: &topic, payload: &message.payload, content_type: "", received_at, is_replay: false },
+                Incoming {
+                    topic: &topic,
+                    payload: &message.payload,
+                    content_type: "",
+                    received_at,
+                    is_replay: false,
+                    table: "",
+                },
                 &mut measurement,
             )
             .expect("the demo's own settings and messages are valid");

@@ -42,7 +42,7 @@ fuzz_target!(|input: &[u8]| {
     let content_type = CONTENT_TYPES[usize::from(selector >> 3 & 3)];
     let is_replay = selector & 0x20 != 0;
     for payload in [bytes, &sealed] {
-        decode(Incoming { topic, payload, content_type, received_at: RECEIVED_AT, is_replay });
+        decode(Incoming { topic, payload, content_type, received_at: RECEIVED_AT, is_replay, table: "" });
     }
 });
 

@@ -16,6 +16,21 @@ pub enum DecodeError {
     Json(String),
     /// Line protocol.
     Line(LineFault),
+    /// A payload of the format named, one of few words, and what is wrong with it where.
+    Broken {
+        format: &'static str,
+        detail: String,
+    },
+    /// Channels by numbers, whose names the record does not bring: no table, or one without this number.
+    NoTable {
+        number: u64,
+    },
+    /// A channel twice where it may be there once.
+    DuplicateChannel(String),
+    /// Objects or arrays within each other.
+    TooDeep {
+        limit: usize,
+    },
     NotANumber,
     NotUtf8,
     BadTime(String),
@@ -25,6 +40,10 @@ pub enum DecodeError {
     },
     /// Nothing numeric in it.
     NoReadings,
+    /// Readings, but none of them finite.
+    NotFinite,
+    /// Readings, but all of them outside what the route calls possible.
+    OutOfBounds,
     /// A retained copy that does not say when it was measured.
     Retained,
 }
@@ -40,6 +59,12 @@ impl DecodeError {
             Self::Frame(_) => "frame",
             Self::Json(_) => "json",
             Self::Line(_) => "line",
+            Self::Broken { format, .. } => format,
+            Self::NoTable { .. } => "no_table",
+            Self::DuplicateChannel(_) => "duplicate_channel",
+            Self::TooDeep { .. } => "too_deep",
+            Self::NotFinite => "not_finite",
+            Self::OutOfBounds => "out_of_bounds",
             Self::NotANumber => "not_a_number",
             Self::NotUtf8 => "not_utf8",
             Self::BadTime(_) => "bad_time",
@@ -60,6 +85,15 @@ impl fmt::Display for DecodeError {
             Self::Frame(e) => e.fmt(f),
             Self::Json(text) => write!(f, "json: {text}"),
             Self::Line(fault) => write!(f, "line protocol: {fault}"),
+            Self::Broken { format, detail } => write!(f, "{format}: {detail}"),
+            Self::NoTable { number } => write!(
+                f,
+                "channel number {number} has no name here: the hello or birth that tells it has not come, or came too late"
+            ),
+            Self::DuplicateChannel(name) => write!(f, "channel `{name}` is there twice: which one counts is not known"),
+            Self::TooDeep { limit } => write!(f, "objects and arrays are nested deeper than the limit of {limit}"),
+            Self::NotFinite => f.write_str("no reading is a finite number"),
+            Self::OutOfBounds => f.write_str("all readings are outside the bounds that the route gives their channels"),
             Self::NotANumber => f.write_str("expected a frame, a json object, a number, true or false"),
             Self::NotUtf8 => f.write_str("payload is not utf-8"),
             Self::BadTime(text) => f.write_str(text),

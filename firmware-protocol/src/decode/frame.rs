@@ -19,6 +19,8 @@ pub(super) fn decode(bytes: &[u8], measured_at: Option<EventTime>, out: &mut Mea
             if value.is_finite() {
                 let at = zero.plus(offset).ok_or_else(|| out_of_range(view.base, offset))?;
                 out.readings.push(Reading { channel: index, at, value });
+            } else {
+                out.dropped.not_finite += 1;
             }
         }
     }

@@ -27,7 +27,7 @@ use std::borrow::Cow;
 use crate::content_type::ContentType;
 use crate::frame::{Header, is_frame};
 use crate::line::Precision;
-use crate::measurement::{EventTime, Measurement, Reading};
+use crate::measurement::{Dropped, EventTime, Measurement, Reading};
 use crate::topic::{Captures, Pattern};
 use crate::{json, scalar};
 
@@ -54,6 +54,8 @@ pub struct Incoming<'a> {
     pub received_at: EventTime,
     /// A broker's retained copy: its receipt says nothing about when it was measured.
     pub is_replay: bool,
+    /// What the channel numbers in the payload mean (see [`crate::table`]); empty for all that names its channels.
+    pub table: &'a str,
 }
 
 impl Incoming<'_> {
@@ -132,7 +134,13 @@ impl Decoder {
                 out.uses_received_time = true;
             }
         }
-        if out.readings.is_empty() { Err(DecodeError::NoReadings) } else { Ok(route) }
+        match out {
+            Measurement { is_announcement: true, .. } => Ok(route),
+            out if !out.is_empty() => Ok(route),
+            Measurement { dropped: Dropped { out_of_bounds: 1.., .. }, .. } => Err(DecodeError::OutOfBounds),
+            Measurement { dropped: Dropped { not_finite: 1.., .. }, .. } => Err(DecodeError::NotFinite),
+            _ => Err(DecodeError::NoReadings),
+        }
     }
 
     /// The name of the device that a message is from, without decoding the rest: the key under which it is sent on.

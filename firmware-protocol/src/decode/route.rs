@@ -11,6 +11,10 @@ use crate::topic::Pattern;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Route {
+    /// Names the decoder wherever its records go; empty: the topic pattern does.
+    pub id: String,
+    /// Of the decoder's meaning: a reader that knows an earlier one alone keeps the record aside.
+    pub version: u32,
     /// Topic pattern: MQTT wildcards `+` and `#`, and `{device}` or `{channel}` for a level that names one.
     pub topic: String,
     pub format: Format,
@@ -29,6 +33,8 @@ pub struct Route {
 impl Default for Route {
     fn default() -> Self {
         Self {
+            id: String::new(),
+            version: 1,
             topic: "#".into(),
             format: Format::Auto,
             device_field: None,

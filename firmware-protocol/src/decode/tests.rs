@@ -16,8 +16,10 @@ fn route(topic: &str) -> Route {
 
 fn decode(routes: &[Route], topic: &str, payload: &[u8]) -> Result<Measurement, DecodeError> {
     let mut out = Measurement::default();
-    decoder(routes)
-        .decode(Incoming { topic, payload, content_type: "", received_at: RECEIVED_AT, is_replay: false }, &mut out)?;
+    decoder(routes).decode(
+        Incoming { topic, payload, content_type: "", received_at: RECEIVED_AT, is_replay: false, table: "" },
+        &mut out,
+    )?;
     Ok(out)
 }
 
@@ -84,7 +86,10 @@ fn the_key_of_a_message_is_the_device_that_decode_finds() {
     let mut out = Measurement::default();
     for (topic, payload) in cases {
         routes
-            .decode(Incoming { topic, payload, content_type: "", received_at: RECEIVED_AT, is_replay: false }, &mut out)
+            .decode(
+                Incoming { topic, payload, content_type: "", received_at: RECEIVED_AT, is_replay: false, table: "" },
+                &mut out,
+            )
             .unwrap();
         assert_eq!(routes.device_of(topic, payload, ""), out.device(), "{topic}");
     }
@@ -123,7 +128,14 @@ fn a_reused_measurement_keeps_nothing_of_the_message_before() {
     let frame = frame(BaseTime::UnixMicros(0), &[(0, 1.0); 20]);
     routes
         .decode(
-            Incoming { topic: "a", payload: &frame, content_type: "", received_at: RECEIVED_AT, is_replay: false },
+            Incoming {
+                topic: "a",
+                payload: &frame,
+                content_type: "",
+                received_at: RECEIVED_AT,
+                is_replay: false,
+                table: "",
+            },
             &mut out,
         )
         .unwrap();
@@ -136,6 +148,7 @@ fn a_reused_measurement_keeps_nothing_of_the_message_before() {
                 content_type: "",
                 received_at: RECEIVED_AT,
                 is_replay: false,
+                table: "",
             },
             &mut out,
         )
@@ -171,7 +184,10 @@ fn all_faults_of_a_route_are_found_and_the_decoder_names_the_first() {
 fn line(routes: &[Route], topic: &str, payload: &str) -> Result<Measurement, DecodeError> {
     let (decoder, mut out) = (decoder(routes), Measurement::default());
     let (payload, content_type) = (payload.as_bytes(), "application/vnd.influx.line-protocol; precision=ms");
-    decoder.decode(Incoming { topic, payload, content_type, received_at: RECEIVED_AT, is_replay: false }, &mut out)?;
+    decoder.decode(
+        Incoming { topic, payload, content_type, received_at: RECEIVED_AT, is_replay: false, table: "" },
+        &mut out,
+    )?;
     assert_eq!(decoder.device_of(topic, payload, content_type), out.device());
     Ok(out)
 }
@@ -236,12 +252,19 @@ fn what_the_sender_says_counts_more_than_what_the_route_expects() {
         (b"21.5", "application/json", "value"),
         (b"sensor,device=d x=1", "application/vnd.influx.line-protocol", "x"),
     ] {
-        let message = Incoming { topic: "a", payload, content_type, received_at: RECEIVED_AT, is_replay: false };
+        let message =
+            Incoming { topic: "a", payload, content_type, received_at: RECEIVED_AT, is_replay: false, table: "" };
         decoder.decode(message, &mut out).unwrap();
         assert_eq!(readings(&out)[0].0, channel);
     }
-    let message =
-        Incoming { topic: "a", payload: b"1", content_type: "text/plain", received_at: RECEIVED_AT, is_replay: false };
+    let message = Incoming {
+        topic: "a",
+        payload: b"1",
+        content_type: "text/plain",
+        received_at: RECEIVED_AT,
+        is_replay: false,
+        table: "",
+    };
     assert_eq!(decoder.decode(message, &mut out).unwrap_err().reason(), "frame");
 }
 
@@ -249,7 +272,8 @@ fn what_the_sender_says_counts_more_than_what_the_route_expects() {
 fn a_retained_copy_makes_readings_only_of_what_says_when_it_was_measured() {
     let replay = |payload: &[u8]| {
         let mut out = Measurement::default();
-        let message = Incoming { topic: "a", payload, content_type: "", received_at: RECEIVED_AT, is_replay: true };
+        let message =
+            Incoming { topic: "a", payload, content_type: "", received_at: RECEIVED_AT, is_replay: true, table: "" };
         let result = decoder(&Route::defaults()).decode(message, &mut out).map(drop);
         result.map(|()| readings(&out).into_iter().map(|(_, at, _)| at).collect::<Vec<_>>())
     };
@@ -276,7 +300,7 @@ fn it_is_told_whether_a_reading_has_the_received_time() {
     ] {
         let received_at = EventTime(5);
         let (topic, payload) = ("sensors/a/telemetry", payload.as_bytes());
-        let message = Incoming { topic, payload, content_type: "", received_at, is_replay: false };
+        let message = Incoming { topic, payload, content_type: "", received_at, is_replay: false, table: "" };
         decoder.decode(message, &mut out).unwrap();
         assert_eq!(out.uses_received_time, uses, "{}", String::from_utf8_lossy(payload));
     }

@@ -162,6 +162,7 @@ impl Running {
                     content_type,
                     received_at: received.at,
                     is_replay: record.is_replay(),
+                    table: "",
                 };
                 self.task.decoder.decode(message, &mut self.measurement).map(drop)
             }
@@ -173,7 +174,7 @@ impl Running {
                 self.engine.on_measurement(seq, &self.measurement, received, &self.task.reader);
             }
             Err(error) => {
-                self.task.metrics.undecodable.get_or_create(&ReasonLabel { reason: reason(&error) }).inc();
+                self.task.metrics.undecodable.get_or_create(&ReasonLabel { reason: error.reason() }).inc();
                 self.engine.on_undecodable(seq);
             }
         }
@@ -278,22 +279,5 @@ fn topic(record: &Derived) -> &'static str {
         Derived::Window(_) => "window",
         Derived::Anomaly(_) => "anomaly",
         Derived::Gap(_) => "gap",
-    }
-}
-
-fn reason(error: &DecodeError) -> &'static str {
-    match error {
-        DecodeError::NoRoute => "no_route",
-        DecodeError::NoDevice => "no_device",
-        DecodeError::Frame(_) => "frame",
-        DecodeError::Json(_) => "json",
-        DecodeError::Line(_) => "line",
-        DecodeError::NotANumber => "not_a_number",
-        DecodeError::NotUtf8 => "not_utf8",
-        DecodeError::BadTime(_) => "bad_time",
-        DecodeError::TooLarge { .. } => "too_large",
-        DecodeError::NoReadings => "no_readings",
-        DecodeError::Retained => "retained",
-        _ => "other",
     }
 }

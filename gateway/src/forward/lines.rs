@@ -49,6 +49,7 @@ impl Lines {
             content_type,
             received_at: received.at,
             is_replay: record.is_replay(),
+            table: "",
         };
         let route = self
             .decoder

@@ -144,6 +144,7 @@ fn the_default_decode_routes_read_what_is_written() {
         content_type: "application/json",
         received_at: EventTime(0),
         is_replay: false,
+        table: "",
     };
     decoder.decode(message, &mut out).unwrap();
     assert_eq!(out.device(), "motor-1");
