@@ -140,7 +140,7 @@ fn decode(reader: &mut Reader<'_>) -> Vec<Route> {
         let none_if_empty = |text: String| (!text.is_empty()).then_some(text);
         let route = Route {
             id: s.value("id", default.id),
-            version: s.value("version", default.version),
+            version: s.within("version", u64::from(default.version), 1..=u64::from(u32::MAX)) as u32,
             topic: s.value("topic", default.topic),
             format: s.choice("format", default.format, &formats),
             device_field: none_if_empty(s.value("device_field", default.device_field.unwrap_or_default())),
