@@ -33,6 +33,8 @@ pub const FRAME_BOOT: &str = "frame_boot";
 pub const FRAME_SEQ: &str = "frame_seq";
 /// As the sender gave it; left out if it gave none.
 pub const CONTENT_TYPE: &str = "content_type";
+/// What the channel numbers in the value mean, in the text of [`crate::table`]; left out if it has none.
+pub const TABLE: &str = "table";
 /// On dead letters, beside the headers that they came with: why they could not be used, in one of few words ...
 pub const ERROR_REASON: &str = "error_reason";
 /// ... and in full.
@@ -121,6 +123,8 @@ pub struct Envelope<'a> {
     pub identity: Option<FrameIdentity>,
     /// Empty if the sender named none.
     pub content_type: &'a str,
+    /// Empty if the payload numbers no channels.
+    pub table: &'a str,
 }
 
 /// Why headers are not an envelope.
@@ -178,6 +182,9 @@ impl<'a> Envelope<'a> {
         if !self.content_type.is_empty() {
             put(CONTENT_TYPE, self.content_type.as_bytes());
         }
+        if !self.table.is_empty() {
+            put(TABLE, self.table.as_bytes());
+        }
     }
 
     /// Unknown headers are passed over: a later version may add some.
@@ -199,6 +206,7 @@ impl<'a> Envelope<'a> {
                 FRAME_BOOT => found.boot = Some(BootId(number(FRAME_BOOT, value)?)),
                 FRAME_SEQ => found.seq = Some(DeviceSeq(number(FRAME_SEQ, value)?)),
                 CONTENT_TYPE => found.content_type = text(CONTENT_TYPE, value)?,
+                TABLE => found.table = text(TABLE, value)?,
                 _ => {}
             }
         }
@@ -220,6 +228,7 @@ struct Found<'a> {
     boot: Option<BootId>,
     seq: Option<DeviceSeq>,
     content_type: &'a str,
+    table: &'a str,
 }
 
 impl<'a> Found<'a> {
@@ -241,6 +250,7 @@ impl<'a> Found<'a> {
             retained: self.retained,
             identity,
             content_type: self.content_type,
+            table: self.table,
         })
     }
 }
@@ -282,6 +292,7 @@ mod tests {
         retained: true,
         identity: Some(FrameIdentity { boot: BootId(3), seq: DeviceSeq(u32::MAX) }),
         content_type: "application/octet-stream",
+        table: "0\tflow\tl/min\n3\tlevel\n",
     };
 
     fn headers(envelope: &Envelope<'_>) -> Vec<(&'static str, Vec<u8>)> {
@@ -303,6 +314,7 @@ mod tests {
             retained: false,
             identity: None,
             content_type: "",
+            table: "",
             ..FRAME
         };
         assert_eq!(headers(&plain).len(), 5, "what says nothing is left out");

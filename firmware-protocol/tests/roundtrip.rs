@@ -207,6 +207,7 @@ proptest! {
         gateway in ".{1,8}",
         topic in ".{0,12}",
         content_type in ".{0,8}",
+        table in ".{0,8}",
         (queue_seq, at, retained) in any::<(u64, i64, bool)>(),
         identity in any::<Option<(u32, u32)>>(),
     ) {
@@ -220,6 +221,7 @@ proptest! {
             retained,
             identity: identity.map(|(boot, seq)| FrameIdentity { boot: BootId(boot), seq: DeviceSeq(seq) }),
             content_type: &content_type,
+            table: &table,
         };
         let mut headers = Vec::new();
         envelope.write_headers(|name, value| headers.push((name, value.to_vec())));

@@ -35,6 +35,9 @@ struct Line<'a> {
     door: &'static str,
     topic: &'a str,
     content_type: &'a str,
+    /// What the channel numbers of the payload mean.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    table: &'a str,
     received_boot: u64,
     received_since_boot_ns: u64,
     payload_base64: String,
@@ -73,6 +76,7 @@ impl Quarantine {
             door: record.door.name(),
             topic: &String::from_utf8_lossy(&record.topic),
             content_type: &String::from_utf8_lossy(&record.content_type),
+            table: record.table(),
             received_boot: record.received.boot.0,
             received_since_boot_ns: record.received.since_boot_ns,
             payload_base64: BASE64_STANDARD.encode(&record.payload),

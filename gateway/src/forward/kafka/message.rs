@@ -144,6 +144,7 @@ impl Encoder for KafkaEncoder {
             retained: record.is_replay(),
             identity: None,
             content_type: &content_type,
+            table: record.table(),
         };
         let is_marked = envelope.received.clock != ClockTrust::Set;
         match log {
