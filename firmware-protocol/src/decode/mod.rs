@@ -20,6 +20,9 @@ mod error;
 mod frame;
 mod line;
 mod route;
+mod samples;
+mod senml;
+mod sparkplug;
 mod times;
 
 use std::borrow::Cow;
