@@ -16,7 +16,7 @@ mod number;
 mod reader;
 mod skip;
 
-use serde::de::DeserializeSeed;
+use serde::de::{DeserializeSeed, Deserializer, Visitor};
 
 pub(crate) use fault::Fault;
 use reader::Reader;
@@ -31,6 +31,17 @@ pub(crate) const DEPTH_MAX: usize = 32;
 pub(crate) fn read<'de, S: DeserializeSeed<'de>>(payload: &'de [u8], seed: S) -> Result<S::Value, Fault> {
     let mut reader = Reader::new(payload);
     let value = seed.deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(value)
+}
+
+/// As [`read`], for a visitor that takes any value.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn visit<'de, V: Visitor<'de>>(payload: &'de [u8], visitor: V) -> Result<V::Value, Fault> {
+    let mut reader = Reader::new(payload);
+    let value = reader.deserialize_any(visitor)?;
     reader.end()?;
     Ok(value)
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::samples::Samples;
-use super::{CHANNELS_MAX, DecodeError, Route, TimeUnit, set_device};
+use super::{CHANNELS_MAX, DecodeError, Route, TEXT_MAX_BYTES, TimeUnit, set_device};
 use crate::measurement::{ChannelIndex, EventTime, Measurement};
 use crate::senml::{self, Record, Value};
 use crate::time;
@@ -105,8 +105,8 @@ impl<'p> Pack<'_, 'p> {
         };
         let sum = record.sum.map(|sum| self.base.sum + sum);
         let text = match &record.value {
-            Some(Value::Text(text)) => Some(text),
-            Some(Value::Number(_) | Value::Bool(_) | Value::Data) | None => None,
+            Some(Value::Text(text)) if text.len() <= TEXT_MAX_BYTES => Some(text),
+            Some(Value::Text(_) | Value::Number(_) | Value::Bool(_) | Value::Data) | None => None,
         };
         if number.is_none() && sum.is_none() && text.is_none() {
             return Ok(());

@@ -5,10 +5,12 @@
 //! announcements, and so is a message of which nothing becomes a reading, such as the birth of a node without metrics of
 //! its own.
 
+use std::borrow::Cow;
+
 use super::samples::Samples;
-use super::{DecodeError, set_device};
+use super::{DecodeError, TEXT_MAX_BYTES, set_device};
 use crate::measurement::{ChannelIndex, EventTime, Measurement};
-use crate::sparkplug::{Birth, Label, Message, Metric, Payload, Topic, Value, is_control};
+use crate::sparkplug::{Birth, Fault, Label, Message, Metric, Payload, Topic, Value, is_control};
 use crate::table::Lookup;
 
 /// Most channels of one message. More than other formats may have, for a birth tells all that a node has.
@@ -20,7 +22,7 @@ pub(super) fn decode(
     measured_at: Option<EventTime>,
     out: &mut Measurement,
 ) -> Result<(), DecodeError> {
-    let topic = Topic::parse(topic).ok_or(crate::sparkplug::Fault::Topic)?;
+    let topic = Topic::parse(topic).ok_or(Fault::Topic)?;
     match device {
         Some(device) => set_device(device, out)?,
         None => set_device(&topic.source(), out)?,
@@ -60,6 +62,11 @@ pub(super) fn decode(
     }
     out.is_announcement = out.is_empty() && out.dropped.not_finite == 0;
     Ok(())
+}
+
+/// The device that the topic names.
+pub(super) fn device(topic: &str) -> Option<Cow<'_, str>> {
+    Topic::parse(topic).map(|topic| Cow::Owned(topic.source()))
 }
 
 struct Reader<'a> {
@@ -133,7 +140,7 @@ impl Reader<'_> {
                 let channel = channel(&mut self.samples)?;
                 self.samples.number(channel, at, number)?;
             }
-            (Value::Text(text), None) => {
+            (Value::Text(text), None) if text.len() <= TEXT_MAX_BYTES => {
                 let channel = channel(&mut self.samples)?;
                 self.samples.text(channel, at, text)?;
             }

@@ -2,43 +2,43 @@
 //! bytes here.
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Payload {
+pub(crate) struct Payload {
     #[prost(uint64, optional, tag = "1")]
-    pub timestamp: Option<u64>,
+    pub(crate) timestamp: Option<u64>,
     #[prost(message, repeated, tag = "2")]
-    pub metrics: Vec<Metric>,
+    pub(crate) metrics: Vec<Metric>,
     #[prost(uint64, optional, tag = "3")]
-    pub seq: Option<u64>,
+    pub(crate) seq: Option<u64>,
     #[prost(string, optional, tag = "4")]
-    pub uuid: Option<String>,
+    pub(crate) uuid: Option<String>,
     #[prost(bytes = "vec", optional, tag = "5")]
-    pub body: Option<Vec<u8>>,
+    pub(crate) body: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Metric {
+pub(crate) struct Metric {
     #[prost(string, optional, tag = "1")]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     #[prost(uint64, optional, tag = "2")]
-    pub alias: Option<u64>,
+    pub(crate) alias: Option<u64>,
     #[prost(uint64, optional, tag = "3")]
-    pub timestamp: Option<u64>,
+    pub(crate) timestamp: Option<u64>,
     #[prost(uint32, optional, tag = "4")]
-    pub datatype: Option<u32>,
+    pub(crate) datatype: Option<u32>,
     #[prost(bool, optional, tag = "5")]
-    pub is_historical: Option<bool>,
+    pub(crate) is_historical: Option<bool>,
     #[prost(bool, optional, tag = "6")]
-    pub is_transient: Option<bool>,
+    pub(crate) is_transient: Option<bool>,
     #[prost(bool, optional, tag = "7")]
-    pub is_null: Option<bool>,
+    pub(crate) is_null: Option<bool>,
     #[prost(message, optional, tag = "9")]
-    pub properties: Option<PropertySet>,
+    pub(crate) properties: Option<PropertySet>,
     #[prost(oneof = "Value", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18")]
-    pub value: Option<Value>,
+    pub(crate) value: Option<Value>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
-pub enum Value {
+pub(crate) enum Value {
     #[prost(uint32, tag = "10")]
     Int(u32),
     #[prost(uint64, tag = "11")]
@@ -60,26 +60,26 @@ pub enum Value {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct PropertySet {
+pub(crate) struct PropertySet {
     #[prost(string, repeated, tag = "1")]
-    pub keys: Vec<String>,
+    pub(crate) keys: Vec<String>,
     #[prost(message, repeated, tag = "2")]
-    pub values: Vec<PropertyValue>,
+    pub(crate) values: Vec<PropertyValue>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct PropertyValue {
+pub(crate) struct PropertyValue {
     #[prost(uint32, optional, tag = "1")]
-    pub r#type: Option<u32>,
+    pub(crate) r#type: Option<u32>,
     #[prost(bool, optional, tag = "2")]
-    pub is_null: Option<bool>,
+    pub(crate) is_null: Option<bool>,
     #[prost(oneof = "property_value::Value", tags = "8")]
-    pub value: Option<property_value::Value>,
+    pub(crate) value: Option<property_value::Value>,
 }
 
-pub mod property_value {
+pub(crate) mod property_value {
     #[derive(Clone, PartialEq, prost::Oneof)]
-    pub enum Value {
+    pub(crate) enum Value {
         #[prost(string, tag = "8")]
         String(String),
     }
