@@ -9,7 +9,7 @@ use crate::crc::crc32;
 /// A metric as it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Metric<'a> {
-    /// Not empty.
+    /// Not empty, no control characters.
     pub name: Option<&'a str>,
     pub alias: Option<u64>,
     /// When it was measured, milliseconds since 1970.
@@ -110,6 +110,9 @@ impl<'a> Metric<'a> {
             match (number, value) {
                 (1, Wire::Bytes(name)) => {
                     let name = str::from_utf8(name).map_err(|_| Fault::NotUtf8 { what: "a metric's name" })?;
+                    if name.chars().any(char::is_control) {
+                        return Err(Fault::ControlCharacters);
+                    }
                     metric.name = Some(name).filter(|name| !name.is_empty());
                 }
                 (2, Wire::Varint(alias)) => metric.alias = Some(alias),
@@ -153,7 +156,8 @@ impl<'a> Metric<'a> {
         is_readable && !self.is_null && !self.is_transient
     }
 
-    /// The property `engUnit`, by which edge nodes tell a metric's unit; empty if there is none.
+    /// The property `engUnit`, by which edge nodes tell a metric's unit; empty if there is none, or one with control
+    /// characters.
     ///
     /// # Errors
     /// The properties are broken.
@@ -166,7 +170,9 @@ impl<'a> Metric<'a> {
         while let Some((number, value)) = fields.next()? {
             let (2, Wire::Bytes(value)) = (number, value) else { continue };
             if values == place {
-                return text_property(value);
+                return Ok(Some(text_property(value)?)
+                    .filter(|unit| !unit.contains(char::is_control))
+                    .unwrap_or_default());
             }
             values += 1;
         }
