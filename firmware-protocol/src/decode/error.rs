@@ -54,9 +54,7 @@ impl DecodeError {
         match self {
             Self::NoRoute => "no_route",
             Self::NoDevice => "no_device",
-            Self::Frame(FrameError::WrongCrc) => "frame_crc",
-            Self::Frame(FrameError::UnknownVersion) => "frame_version",
-            Self::Frame(_) => "frame",
+            Self::Frame(fault) => fault.reason(),
             Self::Json(_) => "json",
             Self::Line(_) => "line",
             Self::Broken { format, .. } => format,
