@@ -214,9 +214,12 @@ impl Route {
         if self.measurement.starts_with(['_', '#']) {
             note("measurement", Err(format!("`{}` may not begin with `_` or `#` in InfluxDB", self.measurement)));
         }
-        for (field, path) in [("device_field", &self.device_field), ("time_field", &self.time_field)] {
-            let Some(path) = path else { continue };
-            note(field, check_name(path).and_then(|()| Path::new(path)).and_then(|path| path.one("a single value")));
+        if let Some(path) = &self.device_field {
+            let path = check_name(path).and_then(|()| Path::new(path));
+            note("device_field", path.and_then(|path| path.one("a single value")));
+        }
+        if let Some(path) = &self.time_field {
+            note("time_field", check_name(path).and_then(|()| Path::new(path)).map(drop));
         }
         if !self.each.is_empty() {
             note("each", Path::new(&self.each).and_then(|path| path.one("an array by its own path, without [*]")));
@@ -236,6 +239,13 @@ impl Route {
         if let Some(path) = repeated(&self.channels.iter().map(|c| c.path.clone()).collect::<Vec<_>>()) {
             note("channels", Err(format!("path `{path}` is there twice")));
         }
+        for channel in &self.channels {
+            note("channels", self.elements_have_times(channel));
+            let is = |field: &Option<String>| field.as_ref() == Some(&channel.path);
+            if is(&self.time_field) || is(&self.device_field) {
+                note("channels", Err(format!("path `{}` is that of the time or the device already", channel.path)));
+            }
+        }
         if self.fields == Fields::Listed && self.channels.is_empty() {
             note("fields", Err("is \"listed\", and no [[decode.channels]] lists any".into()));
         }
@@ -247,6 +257,20 @@ impl Route {
             }
         }
         faults
+    }
+
+    /// Objects in an array are samples of different times: each must have its own.
+    fn elements_have_times(&self, channel: &Channel) -> Result<(), String> {
+        let Ok(path) = Path::new(&channel.path) else { return Ok(()) };
+        let Some(objects) = path.objects() else { return Ok(()) };
+        let time = self.time_field.as_deref().and_then(|path| Path::new(path).ok());
+        if time.is_some_and(|time| time.objects() == Some(objects)) {
+            return Ok(());
+        }
+        Err(format!(
+            "path `{}` is of objects in an array, so `time_field` has to be in them, too: see `each`",
+            channel.path
+        ))
     }
 
     pub(super) fn pattern(&self) -> Result<Pattern, RouteFault> {
