@@ -1,7 +1,7 @@
 //! A frame's samples as readings; a hello as an announcement.
 
 use super::{CHANNEL_NAME_MAX_BYTES, DecodeError, Incoming, check_length};
-use crate::frame::{self, BaseTime, ChannelView, FrameView, HelloView, Label, Parsed, Value};
+use crate::frame::{self, BaseTime, ChannelView, FrameView, HelloView, Kind, Label, Parsed, Value};
 use crate::measurement::{ChannelIndex, EventTime, FrameIdentity, Measurement, Reading};
 use crate::table::Lookup;
 
@@ -36,15 +36,20 @@ fn samples(view: &FrameView<'_>, message: &Incoming<'_>, out: &mut Measurement) 
     for channel in view.channels() {
         let index = push_channel(&channel, &mut table, out)?;
         out.readings.reserve(channel.sample_count());
-        for (offset, value) in channel.samples() {
-            let at = || zero.plus(offset).ok_or_else(|| out_of_range(view.base, offset));
-            match (value, value.number()) {
-                (_, Some(value)) if value.is_finite() => {
-                    out.readings.push(Reading { channel: index, at: at()?, value });
-                }
-                (Value::Text(text), _) => out.push_text(index, at()?, text),
-                (Value::F32(_) | Value::F64(_) | Value::I32(_) | Value::Bool(_), _) => out.dropped.not_finite += 1,
+        let mut out_of_range = None;
+        channel.for_each_number(|offset, value| match zero.plus(offset) {
+            _ if !value.is_finite() => out.dropped.not_finite += 1,
+            Some(at) => out.readings.push(Reading { channel: index, at, value }),
+            None => out_of_range = Some(offset),
+        });
+        for (offset, value) in channel.samples().take_while(|_| channel.kind == Kind::Text) {
+            if let Value::Text(text) = value {
+                let at = zero.plus(offset).ok_or_else(|| bad_time(view.base, offset))?;
+                out.push_text(index, at, text);
             }
+        }
+        if let Some(offset) = out_of_range {
+            return Err(bad_time(view.base, offset));
         }
     }
     Ok(())
@@ -94,6 +99,6 @@ impl Zero {
     }
 }
 
-fn out_of_range(base: BaseTime, offset: i64) -> DecodeError {
+fn bad_time(base: BaseTime, offset: i64) -> DecodeError {
     DecodeError::BadTime(format!("frame's {base:?} with offset {offset} us lies before 1677 or after 2262"))
 }
