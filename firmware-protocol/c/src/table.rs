@@ -3,8 +3,7 @@
 use core::ffi::c_char;
 
 use firmware_protocol::frame::{
-    CHANNEL_NAME_MAX_BYTES, CHANNELS_MAX, ChannelInfo, ChannelTable, FRAME_MAX_BYTES, Hello, Kind, UNIT_MAX_BYTES,
-    encode, encode_signed,
+    Builder, CHANNEL_NAME_MAX_BYTES, CHANNELS_MAX, ChannelInfo, FRAME_MAX_BYTES, Kind, TableId, UNIT_MAX_BYTES,
 };
 
 use crate::error::{Result, SensorFrameError, code};
@@ -58,11 +57,11 @@ pub unsafe extern "C" fn sensor_frame_table(
     count: usize,
 ) -> i32 {
     // SAFETY: promised by the caller.
-    let id = unsafe { with_channels(channels, count, |table| Ok(table.id().0)) };
+    let id = unsafe { read_channels(channels, count) }.and_then(|infos| Ok(TableId::of(infos)?));
     // SAFETY: promised by the caller.
     let table = unsafe { object_mut(table) };
     let outcome = table.and_then(|table| {
-        *table = SensorFrameTable { channels, count, id: id? };
+        *table = SensorFrameTable { channels, count, id: id?.0 };
         Ok(0)
     });
     code(outcome)
@@ -78,7 +77,7 @@ pub unsafe extern "C" fn sensor_frame_hello(
     size: usize,
 ) -> i32 {
     // SAFETY: promised by the caller.
-    code(unsafe { hello(header, table, out, size, |hello, out| Ok(encode(hello, out)?)) })
+    code(unsafe { hello(header, table, out, size, |hello| Ok(hello.finish()?)) })
 }
 
 /// `sensor_frame_hello`, signed: a gateway that knows a key of this device takes no hello without.
@@ -93,7 +92,7 @@ pub unsafe extern "C" fn sensor_frame_hello_signed(
     // SAFETY: promised by the caller.
     let key = unsafe { read_key(key) };
     // SAFETY: promised by the caller.
-    code(unsafe { hello(header, table, out, size, |hello, out| Ok(encode_signed(hello, &key?, out)?)) })
+    code(unsafe { hello(header, table, out, size, |hello| Ok(hello.finish_signed(&key?)?)) })
 }
 
 /// # Safety
@@ -103,36 +102,37 @@ unsafe fn hello(
     table: *const SensorFrameTable,
     out: *mut u8,
     size: usize,
-    encode: impl FnOnce(&Hello<'_>, &mut [u8]) -> Result<usize>,
+    finish: impl FnOnce(Builder<'_>) -> Result<usize>,
 ) -> Result<usize> {
     // SAFETY: promised by the caller.
     let (header, base) = unsafe { read_header(header) }?;
     // SAFETY: promised by the caller.
-    let SensorFrameTable { channels, count, .. } = unsafe { object(table) }?;
+    let table: &SensorFrameTable = unsafe { object(table) }?;
+    // SAFETY: promised by the caller.
+    let channels = unsafe { read_channels(table.channels, table.count) }?;
     // SAFETY: promised by the caller.
     let out = unsafe { buffer(out, size, FRAME_MAX_BYTES) }?;
-    let firmware_protocol::frame::Header { device, boot, seq } = header;
-    let encode = |table: ChannelTable<'_>| encode(&Hello { device, boot, seq, base, table }, out);
-    // SAFETY: promised by the caller.
-    unsafe { with_channels(*channels, *count, encode) }
+    finish(Builder::hello(&header, base, channels, out))
 }
 
+/// Each is read when its turn comes: a list of all would take a kilobyte of stack.
+///
 /// # Safety
 /// As all functions of this crate.
-unsafe fn with_channels<T>(
+unsafe fn read_channels<'a>(
     channels: *const SensorFrameChannel,
     count: usize,
-    then: impl FnOnce(ChannelTable<'_>) -> Result<T>,
-) -> Result<T> {
+) -> Result<impl ExactSizeIterator<Item = ChannelInfo<'a>> + Clone> {
+    const REFUSED: ChannelInfo<'_> =
+        ChannelInfo { name: "", unit: "", kind: Kind::F32, range: None, interval_micros: 0 };
     // SAFETY: promised by the caller.
-    let channels = unsafe { array(channels, count, CHANNELS_MAX) }?;
-    let none = ChannelInfo { name: "", unit: "", kind: Kind::F32, range: None, interval_micros: 0 };
-    let mut infos = [none; CHANNELS_MAX];
-    for (info, channel) in infos.iter_mut().zip(channels) {
+    let channels: &[SensorFrameChannel] = unsafe { array(channels, count, CHANNELS_MAX) }?;
+    for channel in channels {
         // SAFETY: promised by the caller.
-        *info = unsafe { read_channel(channel) }?;
+        unsafe { read_channel(channel) }?;
     }
-    then(ChannelTable::new(infos.get(..count).unwrap_or_default())?)
+    // SAFETY: promised by the caller. That all can be read was seen above.
+    Ok(channels.iter().map(|channel| unsafe { read_channel(channel) }.unwrap_or(REFUSED)))
 }
 
 /// # Safety

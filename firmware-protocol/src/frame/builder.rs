@@ -6,8 +6,8 @@
 use super::encode::check_number;
 use super::write::Writer;
 use super::{
-    BaseTime, CHANNEL_NAME_MAX_BYTES, CHANNELS_MAX, Flags, Header, Label, MAGIC, RegularSample, Sample, TableId,
-    VERSION,
+    BaseTime, Body, CHANNEL_NAME_MAX_BYTES, CHANNELS_MAX, ChannelInfo, Flags, Header, Label, MAGIC, RegularSample,
+    Sample, TableId, VERSION,
 };
 use crate::FrameError;
 
@@ -53,6 +53,27 @@ impl<'o> Builder<'o> {
     /// Channels are called by [`Label::Number`], in ascending order.
     pub fn numbered(header: &Header<'_>, base: BaseTime, table: TableId, out: &'o mut [u8]) -> Self {
         Self::begin(Flags(Flags::TABLE), header, base, Some(table), out)
+    }
+
+    /// A hello, which is whole with this: it takes no samples. See [`super::Hello`].
+    pub fn hello<'c>(
+        header: &Header<'_>,
+        base: BaseTime,
+        channels: impl ExactSizeIterator<Item = ChannelInfo<'c>> + Clone,
+        out: &'o mut [u8],
+    ) -> Self {
+        let table = TableId::of(channels.clone());
+        let mut builder = Self::begin(Flags(Flags::HELLO), header, base, table.ok(), out);
+        if builder.fault.is_ok() {
+            builder.fault = table.and_then(|_| builder.tell(channels));
+        }
+        builder
+    }
+
+    fn tell<'c>(&mut self, mut channels: impl ExactSizeIterator<Item = ChannelInfo<'c>>) -> Result<(), FrameError> {
+        // A table has no more than `CHANNELS_MAX`.
+        self.count = channels.len() as u8;
+        channels.try_for_each(|channel| self.w.channel_info(&channel))
     }
 
     fn begin(flags: Flags, header: &Header<'_>, base: BaseTime, table: Option<TableId>, out: &'o mut [u8]) -> Self {
@@ -149,19 +170,21 @@ impl<'o> Builder<'o> {
     fn label(&mut self, label: Label<'_>) -> Result<(), FrameError> {
         let at = self.w.written().len();
         *self.begins.get_mut(usize::from(self.count)).ok_or(FrameError::TooLarge)? = at as u16;
-        match label {
-            Label::Name(name) if !self.flags.has(Flags::TABLE) => {
+        match (label, self.flags.body()) {
+            (Label::Name(name), Body::Named) => {
                 if self.has(name) {
                     return Err(FrameError::DuplicateChannel);
                 }
                 self.w.name(name, CHANNEL_NAME_MAX_BYTES)?;
             }
-            Label::Number(number) if self.flags.has(Flags::TABLE) => {
+            (Label::Number(number), Body::Numbered) => {
                 check_number(number, self.number_before)?;
                 self.number_before = Some(number);
                 self.w.bytes(&[number])?;
             }
-            Label::Name(_) | Label::Number(_) => return Err(FrameError::OtherBody),
+            (Label::Name(_), Body::Numbered | Body::Hello) | (Label::Number(_), Body::Named | Body::Hello) => {
+                return Err(FrameError::OtherBody);
+            }
         }
         self.count += 1;
         Ok(())
@@ -180,7 +203,8 @@ impl<'o> Builder<'o> {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        Channel, Every, FRAME_MAX_BYTES, Frame, Numbered, NumberedFrame, SAMPLES_MAX, Samples, encode, encode_signed,
+        Channel, ChannelTable, Every, FRAME_MAX_BYTES, Frame, Hello, Kind, Numbered, NumberedFrame, SAMPLES_MAX,
+        Samples, encode, encode_signed,
     };
     use super::*;
     use crate::{BootId, DeviceSeq};
@@ -235,6 +259,33 @@ mod tests {
             frame.finish_signed(&key)
         };
         assert_eq!(built(channel_by_channel), built(|out| encode_signed(&frame, &key, out)));
+    }
+
+    #[test]
+    fn channels_give_the_bytes_of_the_hello_encoded_at_once() {
+        let infos = [
+            ChannelInfo {
+                name: "flow",
+                unit: "l/min",
+                kind: Kind::F32,
+                range: Some((0.0, 80.0)),
+                interval_micros: 100,
+            },
+            ChannelInfo { name: "door", unit: "", kind: Kind::Bool, range: None, interval_micros: 0 },
+        ];
+        let Header { device, boot, seq } = HEADER;
+        let table = ChannelTable::new(&infos).unwrap();
+        assert_eq!(TableId::of(infos.iter().copied()), Ok(table.id()));
+        let hello = Hello { device, boot, seq, base: BASE, table };
+        let of_channels = |out: &mut [u8]| Builder::hello(&HEADER, BASE, infos.iter().copied(), out).finish();
+        assert_eq!(built(of_channels), built(|out| encode(&hello, out)));
+        let twice = [infos[1], infos[0], infos[1]];
+        assert_eq!(TableId::of(twice.into_iter()), ChannelTable::new(&twice).map(|table| table.id()));
+        let mut out = [0; FRAME_MAX_BYTES];
+        let refused = Builder::hello(&HEADER, BASE, twice.into_iter(), &mut out).finish();
+        assert_eq!(refused, Err(FrameError::DuplicateChannel));
+        let mut hello = Builder::hello(&HEADER, BASE, infos.into_iter(), &mut out);
+        assert_eq!(hello.samples(Label::Name("flow"), FLOW), Err(FrameError::OtherBody));
     }
 
     #[test]
