@@ -5,7 +5,7 @@
 use core::fmt;
 
 use super::whole::check_prefix;
-use super::{CRC_BYTES, Flags, KEY_MAX_BYTES, KEY_MIN_BYTES, MAC_BYTES};
+use super::{CRC_BYTES, Flags, KEY_MAX_BYTES, KEY_MIN_BYTES, MAC_BYTES, SIGNATURE_BYTES};
 use crate::FrameError;
 
 #[cfg(feature = "mac")]
@@ -81,13 +81,13 @@ pub struct Signature<'a> {
 impl<'a> Signature<'a> {
     /// `None`: not a frame of this version, or not signed. The CRC is not looked at.
     pub fn of(bytes: &'a [u8]) -> Option<Self> {
-        let (flags, _) = check_prefix(bytes).ok()?;
+        let (flags, behind) = check_prefix(bytes).ok()?;
         if !flags.has(Flags::SIGNED) {
             return None;
         }
-        let (signed, _) = bytes.split_last_chunk::<CRC_BYTES>()?;
-        let (covered, mac) = signed.split_last_chunk::<MAC_BYTES>()?;
-        let (key_id, _) = covered.split_last()?;
+        let (signed, _) = behind.split_last_chunk::<CRC_BYTES>()?;
+        let (_, [key_id, mac @ ..]) = signed.split_last_chunk::<SIGNATURE_BYTES>()?;
+        let covered = bytes.get(..bytes.len().checked_sub(MAC_BYTES + CRC_BYTES)?)?;
         Some(Self { key_id: *key_id, mac, covered })
     }
 
