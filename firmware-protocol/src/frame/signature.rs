@@ -55,11 +55,19 @@ impl fmt::Debug for Key<'_> {
 #[cfg(feature = "mac")]
 pub fn encode_signed<F: super::Encode>(frame: &F, key: &Key<'_>, out: &mut [u8]) -> Result<usize, FrameError> {
     let mut w = super::encode::write(frame, Flags::SIGNED, out)?;
-    w.bytes(&[key.id])?;
-    let mac: [u8; 32] = key.hmac(w.written())?.finalize().into_bytes().into();
-    let (mac, _) = mac.split_first_chunk::<MAC_BYTES>().ok_or(FrameError::KeyLength)?;
-    w.bytes(mac)?;
+    w.sign(key)?;
     w.finish()
+}
+
+#[cfg(feature = "mac")]
+impl super::write::Writer<'_> {
+    /// Puts key id and MAC behind what has been written.
+    pub(super) fn sign(&mut self, key: &Key<'_>) -> Result<(), FrameError> {
+        self.bytes(&[key.id])?;
+        let mac: [u8; 32] = key.hmac(self.written())?.finalize().into_bytes().into();
+        let (mac, _) = mac.split_first_chunk::<MAC_BYTES>().ok_or(FrameError::KeyLength)?;
+        self.bytes(mac)
+    }
 }
 
 /// What a signed frame carries, not yet believed.
