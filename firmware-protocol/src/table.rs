@@ -195,7 +195,7 @@ mod tests {
     fn it_is_told_whether_an_entry_is_come_to_for_the_first_time() {
         let table = table();
         let mut lookup = Lookup::new(&table);
-        let mut first = |i: usize| lookup.find(ENTRIES[i].number).map(|_| lookup.is_first());
+        let first = |i: usize| lookup.find(ENTRIES[i].number).map(|_| lookup.is_first());
         // The search for the first line again has passed all others.
         assert_eq!([0, 0, 1, 3, 0, 2].map(first), [true, false, true, true, false, false].map(Some));
     }

@@ -8,7 +8,7 @@ const NOW: EventTime = EventTime(1_772_366_400_000_000_000);
 const TOPIC: &str = "in/field";
 
 fn decode_on(route: Route, content_type: &str, payload: &[u8]) -> Result<Measurement, DecodeError> {
-    let decoder = Decoder::new(vec![route]).unwrap();
+    let decoder = Decoder::new(vec![route]).expect("the route is valid");
     let mut out = Measurement::default();
     let message = Incoming { topic: TOPIC, payload, content_type, received_at: NOW, is_replay: false, table: "" };
     decoder.decode(message, &mut out)?;

@@ -8,7 +8,7 @@ const NOW: EventTime = EventTime(1_772_366_400_000_000_000);
 const TOPIC: &str = "in/field";
 
 fn decode_on(route: Route, payload: &[u8], is_replay: bool) -> Result<Measurement, DecodeError> {
-    let decoder = Decoder::new(vec![Route { format: Format::Senml, ..route }]).unwrap();
+    let decoder = Decoder::new(vec![Route { format: Format::Senml, ..route }]).expect("the route is valid");
     let mut out = Measurement::default();
     let message = Incoming { topic: TOPIC, payload, content_type: "", received_at: NOW, is_replay, table: "" };
     decoder.decode(message, &mut out)?;
@@ -67,7 +67,7 @@ mod examples_of_the_rfc {
         33 33 33";
 
     pub(super) fn series_in_cbor() -> Vec<u8> {
-        SERIES_IN_CBOR.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+        SERIES_IN_CBOR.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).expect("hex digits")).collect()
     }
 
     #[test]

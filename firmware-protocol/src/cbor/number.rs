@@ -44,16 +44,14 @@ impl Reader<'_> {
         }
         // No `f64` is anywhere near such an exponent.
         let exponent = self.step(Decoder::i64)?.clamp(-100_000, 100_000) as i32;
-        let mantissa = match self.datatype()? {
-            Type::Tag => {
-                let tag = self.step(Decoder::tag)?.as_u64();
-                match tag {
-                    2 => self.big()?,
-                    3 => -1.0 - self.big()?,
-                    _ => return Err(self.malformed("a fraction's mantissa is no integer")),
-                }
+        let mantissa = if self.datatype()? == Type::Tag {
+            match self.step(Decoder::tag)?.as_u64() {
+                2 => self.big()?,
+                3 => -1.0 - self.big()?,
+                _ => return Err(self.malformed("a fraction's mantissa is no integer")),
             }
-            _ => i128::from(self.step(Decoder::int)?) as f64,
+        } else {
+            i128::from(self.step(Decoder::int)?) as f64
         };
         Ok((exponent, mantissa))
     }

@@ -49,9 +49,10 @@ impl<'de> Reader<'de> {
 
     /// Text that may stand in the payload as a whole.
     fn text<V: Visitor<'de>>(&mut self, datatype: Type, visitor: V) -> Result<V::Value, Fault> {
-        match datatype {
-            Type::String => visitor.visit_borrowed_str(self.step(Decoder::str)?),
-            _ => visitor.visit_string(self.pieces()?),
+        if datatype == Type::String {
+            visitor.visit_borrowed_str(self.step(Decoder::str)?)
+        } else {
+            visitor.visit_string(self.pieces()?)
         }
     }
 
@@ -191,12 +192,16 @@ enum KeyKind {
 
 impl Key<'_, '_> {
     fn kind(&mut self) -> Result<KeyKind, Fault> {
-        Ok(match self.0.datatype()? {
-            datatype @ (Type::String | Type::StringIndef) => KeyKind::Text(datatype),
-            Type::U8 | Type::U16 | Type::U32 | Type::U64 => KeyKind::Unsigned(self.0.step(Decoder::u64)?),
-            Type::I8 | Type::I16 | Type::I32 | Type::I64 => KeyKind::Negative(self.0.step(Decoder::i64)?),
-            _ => return Err(self.0.malformed("a key is neither text nor a whole number of 64 bits")),
-        })
+        let datatype = self.0.datatype()?;
+        if matches!(datatype, Type::String | Type::StringIndef) {
+            Ok(KeyKind::Text(datatype))
+        } else if matches!(datatype, Type::U8 | Type::U16 | Type::U32 | Type::U64) {
+            self.0.step(Decoder::u64).map(KeyKind::Unsigned)
+        } else if matches!(datatype, Type::I8 | Type::I16 | Type::I32 | Type::I64) {
+            self.0.step(Decoder::i64).map(KeyKind::Negative)
+        } else {
+            Err(self.0.malformed("a key is neither text nor a whole number of 64 bits"))
+        }
     }
 }
 

@@ -16,33 +16,17 @@ impl Reader<'_> {
         let mut open: Vec<u64> = Vec::new();
         let mut items = 1_u64;
         loop {
-            let datatype = match (items, open.last()) {
-                (0, None) => return Ok(()),
-                (0, Some(&before)) => match self.datatype()? {
-                    Type::Break => {
-                        self.take_break()?;
-                        open.pop();
-                        items = before;
-                        continue;
-                    }
-                    datatype => datatype,
-                },
-                _ => {
-                    items -= 1;
-                    self.datatype()?
+            if items == 0 {
+                let Some(&before) = open.last() else { return Ok(()) };
+                if self.datatype()? == Type::Break {
+                    self.take_break()?;
+                    open.pop();
+                    items = before;
+                    continue;
                 }
-            };
-            let inside = match datatype {
-                Type::Array | Type::ArrayIndef => self.step(Decoder::array)?,
-                // More than that would not fit into any payload.
-                Type::Map | Type::MapIndef => self.step(Decoder::map)?.map(|pairs| pairs.saturating_mul(2)),
-                Type::Tag => self.step(Decoder::tag).map(|_| Some(1))?,
-                Type::Break => return Err(self.malformed("an end without a beginning")),
-                _ => {
-                    self.step(scalar)?;
-                    Some(0)
-                }
-            };
+            }
+            items = items.saturating_sub(1);
+            let inside = self.head()?;
             match inside {
                 Some(more) => items = items.saturating_add(more),
                 None if open.len() == OPEN_MAX => return Err(Fault::TooDeep { limit: OPEN_MAX }),
@@ -53,12 +37,28 @@ impl Reader<'_> {
             }
         }
     }
-}
 
-fn scalar(input: &mut Decoder<'_>) -> Result<(), minicbor::decode::Error> {
-    match input.datatype()? {
-        Type::Bytes | Type::BytesIndef => input.bytes_iter()?.try_for_each(|piece| piece.map(drop)),
-        Type::String | Type::StringIndef => input.str_iter()?.try_for_each(|piece| piece.map(drop)),
-        _ => input.skip(),
+    /// Passes over a scalar, or the beginning of what has items inside; `None` if only its end tells how many.
+    fn head(&mut self) -> Result<Option<u64>, Fault> {
+        let datatype = self.datatype()?;
+        if matches!(datatype, Type::Array | Type::ArrayIndef) {
+            self.step(Decoder::array)
+        } else if matches!(datatype, Type::Map | Type::MapIndef) {
+            // More than that would not fit into any payload.
+            Ok(self.step(Decoder::map)?.map(|pairs| pairs.saturating_mul(2)))
+        } else if datatype == Type::Tag {
+            self.step(Decoder::tag).map(|_| Some(1))
+        } else if matches!(datatype, Type::Bytes | Type::BytesIndef) {
+            self.step(|input| input.bytes_iter()?.try_for_each(|piece| piece.map(drop)))?;
+            Ok(Some(0))
+        } else if matches!(datatype, Type::String | Type::StringIndef) {
+            self.step(|input| input.str_iter()?.try_for_each(|piece| piece.map(drop)))?;
+            Ok(Some(0))
+        } else if datatype == Type::Break {
+            Err(self.malformed("an end without a beginning"))
+        } else {
+            self.step(Decoder::skip)?;
+            Ok(Some(0))
+        }
     }
 }

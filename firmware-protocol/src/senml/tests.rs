@@ -41,7 +41,7 @@ fn a_record_has_its_fields_in_either_form() {
             Ok(())
         })
         .unwrap();
-        assert_eq!(seen, [expected.clone()]);
+        assert_eq!(seen, std::slice::from_ref(&expected));
     }
 }
 

@@ -17,7 +17,7 @@ const NDATA: &str = "spBv1.0/plant/NDATA/press";
 const NBIRTH: &str = "spBv1.0/plant/NBIRTH/press";
 
 fn decode_at(topic: &str, payload: &[u8], table: &str, is_replay: bool) -> Result<Measurement, DecodeError> {
-    let decoder = Decoder::new(Route::defaults()).unwrap();
+    let decoder = Decoder::new(Route::defaults()).expect("the routes are valid");
     let mut out = Measurement::default();
     let message = Incoming { topic, payload, content_type: "", received_at: RECEIVED_AT, is_replay, table };
     decoder.decode(message, &mut out)?;
@@ -31,9 +31,9 @@ fn decode(topic: &str, payload: &[u8], table: &str) -> Result<Measurement, Decod
 
 /// What a receiver of the birth puts beside a record of data: just the entries that it needs.
 fn table(birth: &[u8], data: &[u8]) -> String {
-    let birth = Birth::parse(birth).unwrap();
+    let birth = Birth::parse(birth).expect("a valid birth");
     let mut text = String::new();
-    for number in Payload::parse(data).unwrap().numbers() {
+    for number in Payload::parse(data).expect("valid data").numbers() {
         if let Some(entry) = birth.entries().iter().find(|entry| entry.number == number) {
             table::push(&mut text, entry);
         }
