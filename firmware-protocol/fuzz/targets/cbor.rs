@@ -14,7 +14,7 @@ static DECODER: LazyLock<Decoder> = LazyLock::new(|| {
     Decoder::new(vec![
         route("a/{device}/{channel}"),
         Route { device_field: Some("id".into()), ..route("b") },
-        Route { fields: Fields::Listed, channels: listed, ..route("c") },
+        Route { fields: Fields::Listed, channels: listed, time_field: Some("d[*].ts".into()), ..route("c") },
         Route { each: "e".into(), ..route("d") },
         route("#"),
     ])
