@@ -133,7 +133,7 @@ fn routes() -> Vec<Route> {
     vec![
         Route::default(),
         Route { device_field: Some("id".into()), ..Route::default() },
-        Route { fields: Fields::Listed, channels: listed, ..Route::default() },
+        Route { fields: Fields::Listed, channels: listed, time_field: None, ..Route::default() },
         Route { each: "a".into(), ..Route::default() },
     ]
 }

@@ -29,7 +29,7 @@ pub(crate) fn frame() -> Vec<u8> {
 }
 
 pub(crate) fn json_lines() -> String {
-    let line = |i| format!("{{\"ts\":{},\"temperature\":{}.53,\"humidity\":41.25}}\n", AT_MS + i * 1_000, 20 + i);
+    let line = |i: u64| format!("{{\"ts\":{},\"temperature\":{}.53,\"humidity\":41.25}}\n", AT_MS + i * 1_000, 20 + i);
     (0..10).map(line).collect()
 }
 

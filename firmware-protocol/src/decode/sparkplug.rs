@@ -43,6 +43,7 @@ pub(super) fn decode(
         sent_at,
         measured_at,
         table: Lookup::new(table),
+        is_all_from_table: true,
         samples: Samples::new(out, SPARKPLUG_CHANNELS_MAX),
         is_timeless: false,
     };
@@ -73,6 +74,8 @@ struct Reader<'a> {
     sent_at: Option<EventTime>,
     measured_at: Option<EventTime>,
     table: Lookup<'a>,
+    /// So far, the channels' names are all from the table.
+    is_all_from_table: bool,
     samples: Samples<'a>,
     /// A metric was passed over, for nothing tells its time.
     is_timeless: bool,
@@ -110,8 +113,11 @@ impl Reader<'_> {
             (0, None) if is_integer => return Err(DecodeError::NoTable { number }),
             (kind, _) => kind,
         };
+        // Names are unique in a table, so a new entry's need not be looked for.
+        let is_new = entry.is_some() && self.table.is_first() && self.is_all_from_table;
+        self.is_all_from_table &= entry.is_some();
         self.sample(metric, kind, |samples| {
-            if let Some(known) = samples.find(name) {
+            if let Some(known) = (!is_new).then(|| samples.find(name)).flatten() {
                 return Ok(known);
             }
             let told = entry.map(|entry| entry.unit).filter(|unit| !unit.is_empty());

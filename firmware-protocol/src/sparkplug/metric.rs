@@ -98,11 +98,13 @@ impl DataType {
             Self::Int64 | Self::Plain => 64,
         };
         let is_extended = |bits: u32| bits >= width && value == signed as u64 & (u64::MAX >> (64 - bits));
-        [8, 16, 32, 64].into_iter().any(is_extended).then_some(signed as f64)
+        // As most senders do it first.
+        [32, 64, 16, 8].into_iter().any(is_extended).then_some(signed as f64)
     }
 }
 
 impl<'a> Metric<'a> {
+    #[inline]
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
         let mut metric = Self::default();
         let mut fields = Fields::of(bytes);
@@ -214,7 +216,12 @@ impl Wire<'_> {
 /// Whether a metric is about the session rather than of the plant (sections 4.2.1 and 6.4.19): `bdSeq`, and what hosts
 /// set to control a node or device.
 pub(crate) fn is_control(name: &str) -> bool {
-    name == "bdSeq" || name.starts_with("Node Control/") || name.starts_with("Device Control/")
+    match name.as_bytes() {
+        [b'b', ..] => name == "bdSeq",
+        [b'N', ..] => name.starts_with("Node Control/"),
+        [b'D', ..] => name.starts_with("Device Control/"),
+        _ => false,
+    }
 }
 
 const UNIT_PROPERTY: &[u8] = b"engUnit";
