@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+use crate::decode::DecoderName;
 use crate::derived::Derived;
 use crate::digits::Digits;
 use crate::measurement::{ClockTrust, EventTime, FrameIdentity, Received};
@@ -33,6 +34,8 @@ pub const FRAME_BOOT: &str = "frame_boot";
 pub const FRAME_SEQ: &str = "frame_seq";
 /// As the sender gave it; left out if it gave none.
 pub const CONTENT_TYPE: &str = "content_type";
+/// Name of the decoder that the gateway would take for a raw record, `ID/VERSION`; left out where no table takes its topic.
+pub const DECODER: &str = "decoder";
 /// On dead letters, beside the headers that they came with: why they could not be used, in one of few words ...
 pub const ERROR_REASON: &str = "error_reason";
 /// ... and in full.
@@ -121,6 +124,8 @@ pub struct Envelope<'a> {
     pub identity: Option<FrameIdentity>,
     /// Empty if the sender named none.
     pub content_type: &'a str,
+    /// Which decoder reads it; `None`: whichever takes the topic.
+    pub decoder: Option<DecoderName<'a>>,
 }
 
 /// Why headers are not an envelope.
@@ -178,6 +183,9 @@ impl<'a> Envelope<'a> {
         if !self.content_type.is_empty() {
             put(CONTENT_TYPE, self.content_type.as_bytes());
         }
+        if let Some(decoder) = self.decoder {
+            put(DECODER, decoder.as_str().as_bytes());
+        }
     }
 
     /// Unknown headers are passed over: a later version may add some.
@@ -199,6 +207,7 @@ impl<'a> Envelope<'a> {
                 FRAME_BOOT => found.boot = Some(BootId(number(FRAME_BOOT, value)?)),
                 FRAME_SEQ => found.seq = Some(DeviceSeq(number(FRAME_SEQ, value)?)),
                 CONTENT_TYPE => found.content_type = text(CONTENT_TYPE, value)?,
+                DECODER => found.decoder = Some(decoder(value)?),
                 _ => {}
             }
         }
@@ -220,6 +229,7 @@ struct Found<'a> {
     boot: Option<BootId>,
     seq: Option<DeviceSeq>,
     content_type: &'a str,
+    decoder: Option<DecoderName<'a>>,
 }
 
 impl<'a> Found<'a> {
@@ -241,6 +251,7 @@ impl<'a> Found<'a> {
             retained: self.retained,
             identity,
             content_type: self.content_type,
+            decoder: self.decoder,
         })
     }
 }
@@ -253,6 +264,10 @@ fn schema(value: &[u8]) -> Result<Schema, EnvelopeError> {
 fn clock(value: &[u8]) -> Result<ClockTrust, EnvelopeError> {
     let known = ClockTrust::ALL.into_iter().find(|c| c.mark().is_some_and(|mark| mark.as_bytes() == value));
     known.ok_or_else(|| invalid(CLOCK, value))
+}
+
+fn decoder(value: &[u8]) -> Result<DecoderName<'_>, EnvelopeError> {
+    DecoderName::parse(text(DECODER, value)?).ok_or_else(|| invalid(DECODER, value))
 }
 
 fn text<'a>(header: &'static str, value: &'a [u8]) -> Result<&'a str, EnvelopeError> {
@@ -272,6 +287,10 @@ fn invalid(header: &'static str, value: &[u8]) -> EnvelopeError {
 mod tests {
     use super::*;
 
+    fn frame() -> Envelope<'static> {
+        Envelope { decoder: DecoderName::parse("sensors/{device}/1"), ..FRAME }
+    }
+
     const FRAME: Envelope<'static> = Envelope {
         schema: Schema::Raw,
         gateway: "g1",
@@ -282,6 +301,7 @@ mod tests {
         retained: true,
         identity: Some(FrameIdentity { boot: BootId(3), seq: DeviceSeq(u32::MAX) }),
         content_type: "application/octet-stream",
+        decoder: None,
     };
 
     fn headers(envelope: &Envelope<'_>) -> Vec<(&'static str, Vec<u8>)> {
@@ -296,7 +316,7 @@ mod tests {
 
     #[test]
     fn an_envelope_comes_back_from_its_headers() {
-        assert_eq!(read(&headers(&FRAME)), Ok(FRAME));
+        assert_eq!(read(&headers(&frame())), Ok(frame()));
         let plain = Envelope {
             received: Received::known(EventTime(-1)),
             topic: "",
@@ -327,6 +347,14 @@ mod tests {
         let error = read(&later).unwrap_err();
         assert_eq!(error.to_string(), "header `schema` holds \"raw/2\", which this version cannot read");
         assert_eq!(error.reason(), "header_invalid");
+    }
+
+    #[test]
+    fn a_decoder_without_a_version_is_refused() {
+        let mut headers = headers(&frame());
+        assert_eq!(headers.pop(), Some((DECODER, b"sensors/{device}/1".to_vec())));
+        headers.push((DECODER, b"sensors".to_vec()));
+        assert_eq!(read(&headers), Err(EnvelopeError::Invalid { header: DECODER, value: "sensors".into() }));
     }
 
     #[test]

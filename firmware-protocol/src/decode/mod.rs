@@ -17,8 +17,10 @@
 //! it: see `line`.
 
 mod error;
+mod fingerprint;
 mod frame;
 mod line;
+mod name;
 mod route;
 mod times;
 
@@ -32,6 +34,8 @@ use crate::topic::{Captures, Pattern};
 use crate::{json, scalar};
 
 pub use error::DecodeError;
+pub use fingerprint::Fingerprint;
+pub use name::{DecoderFault, DecoderName};
 pub use route::{Format, Route, RouteFault, TimeUnit};
 pub use times::{latest_believable, settle_times};
 
@@ -69,6 +73,8 @@ impl Incoming<'_> {
 #[derive(Clone, Debug)]
 pub struct Decoder {
     routes: Vec<(Pattern, Route)>,
+    /// `ID/VERSION` of each route.
+    names: Vec<String>,
 }
 
 /// What the payload is, once looked at.
@@ -83,6 +89,10 @@ impl Decoder {
     /// # Errors
     /// A text that names the route, the field and what is wrong with it.
     pub fn new(routes: Vec<Route>) -> Result<Self, String> {
+        if let Some(fault) = route::repeated(&routes) {
+            return Err(fault);
+        }
+        let names = routes.iter().map(|route| format!("{}/{}", route.decoder_id(), route.version)).collect();
         let mut proven = Vec::with_capacity(routes.len());
         for (i, route) in routes.into_iter().enumerate() {
             let refuse = |fault: RouteFault| format!("decode route {} (topic `{}`): {fault}", i + 1, route.topic);
@@ -92,7 +102,7 @@ impl Decoder {
             }
             proven.push((pattern, route));
         }
-        Ok(Self { routes: proven })
+        Ok(Self { routes: proven, names })
     }
 
     /// The route that decides for a topic.
@@ -100,13 +110,40 @@ impl Decoder {
         self.find(topic).map(|(_, route, _)| route)
     }
 
+    /// The name of that route, to go with a record.
+    pub fn name_for(&self, topic: &str) -> Option<DecoderName<'_>> {
+        let at = self.routes.iter().position(|(pattern, _)| pattern.matches(topic).is_some())?;
+        self.names.get(at).and_then(|name| DecoderName::parse(name))
+    }
+
+    /// All routes, in the order in which topics are tried.
+    pub fn routes(&self) -> impl ExactSizeIterator<Item = &Route> {
+        self.routes.iter().map(|(_, route)| route)
+    }
+
     /// Decodes into `out`, which is cleared first. Returns the route that decided.
     ///
     /// # Errors
     /// See [`DecodeError`]; `out` is then empty or partly filled and must not be used.
     pub fn decode(&self, message: Incoming<'_>, out: &mut Measurement) -> Result<&Route, DecodeError> {
+        self.decode_as(None, message, out)
+    }
+
+    /// As [`Self::decode`], by the route that the record names, if it names one: see [`DecoderName`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn decode_as(
+        &self,
+        name: Option<DecoderName<'_>>,
+        message: Incoming<'_>,
+        out: &mut Measurement,
+    ) -> Result<&Route, DecodeError> {
         out.clear();
-        let (pattern, route, captures) = self.find(message.topic).ok_or(DecodeError::NoRoute)?;
+        let (pattern, route, captures) = match name {
+            Some(name) => self.find_named(name, message.topic)?,
+            None => self.find(message.topic).ok_or(DecodeError::NoRoute)?,
+        };
         match route.content(message.payload, message.content_type) {
             Content::Frame(bytes) => frame::decode(bytes, message.measured_at(), out)?,
             Content::Json(bytes) => {
@@ -162,6 +199,23 @@ impl Decoder {
     /// Whether all messages of this topic are from the same device, but for frames and lines, which name their own.
     pub fn device_is_in_topic(&self, topic: &str) -> bool {
         self.find(topic).is_none_or(|(pattern, route, _)| pattern.names_device() || route.device_field.is_none())
+    }
+
+    fn find_named<'s, 't>(
+        &'s self,
+        name: DecoderName<'_>,
+        topic: &'t str,
+    ) -> Result<(&'s Pattern, &'s Route, Captures<'t>), DecoderFault> {
+        let (id, version) = (name.id(), name.version());
+        let known = self.routes.iter().find(|(_, route)| route.decoder_id() == id);
+        let (pattern, route) = known.ok_or_else(|| DecoderFault::Unknown { id: id.to_owned(), version })?;
+        let here = route.version;
+        if version > here {
+            return Err(DecoderFault::Later { id: id.to_owned(), version, here });
+        }
+        let captures = pattern.matches(topic);
+        let captures = captures.ok_or_else(|| DecoderFault::OtherTopic { id: id.to_owned(), version, here })?;
+        Ok((pattern, route, captures))
     }
 
     fn find<'s, 't>(&'s self, topic: &'t str) -> Option<(&'s Pattern, &'s Route, Captures<'t>)> {

@@ -93,9 +93,15 @@ impl Route {
             .into()
     }
 
+    /// What names the decoder: its id, or its topic pattern if it has none.
+    pub fn decoder_id(&self) -> &str {
+        if self.id.is_empty() { &self.topic } else { &self.id }
+    }
+
     /// All that is wrong with the route; empty if a [`super::Decoder`] takes it.
     pub fn faults(&self) -> Vec<RouteFault> {
         let names = [
+            ("id", Some(self.decoder_id())),
             ("device_field", self.device_field.as_deref()),
             ("time_field", self.time_field.as_deref()),
             ("channel", Some(self.channel.as_str())),
@@ -116,6 +122,14 @@ impl Route {
     pub(super) fn pattern(&self) -> Result<Pattern, RouteFault> {
         Pattern::new(&self.topic).map_err(|e| RouteFault { field: "topic", message: e.to_string() })
     }
+}
+
+/// What is wrong with the first route that calls itself as one before it does. A topic's second route would never be asked.
+pub(super) fn repeated(routes: &[Route]) -> Option<String> {
+    let first_of = |id: &str| routes.iter().position(|route| route.decoder_id() == id);
+    let (i, route) = routes.iter().enumerate().find(|(i, route)| first_of(route.decoder_id()) != Some(*i))?;
+    let (id, first) = (route.decoder_id(), first_of(route.decoder_id()).map_or(0, |first| first + 1));
+    Some(format!("decode route {}: route {first} is called `{id}`, too: give each an `id` of its own", i + 1))
 }
 
 fn name_fault(name: &str) -> Option<String> {
