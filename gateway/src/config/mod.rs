@@ -36,9 +36,10 @@ mod warnings;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use firmware_protocol::decode::Route;
+use firmware_protocol::decode::{Decoder, Route};
 use toml::de::DeTable;
 
 use crate::{clock, detect, forward, frames, http, ingest, queue};
@@ -113,6 +114,17 @@ impl Config {
     /// All faults that were found.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Faults> {
         Loaded::read(path, overrides).map(|loaded| loaded.config)
+    }
+
+    /// What the sinks encode with; the points of all who use the same are the same.
+    pub fn encoding(&self, decoder: Arc<Decoder>, clock: clock::SharedClockMap) -> forward::Encoding {
+        let labels = forward::Labels { gateway: self.gateway.name.clone(), site: self.gateway.site.clone() };
+        forward::Encoding { labels, decoder, clock, future_max: self.clock.future_max }
+    }
+
+    /// Each sink has a directory of its name in it.
+    pub fn quarantine_dir(&self) -> PathBuf {
+        self.gateway.data_dir.join("quarantine")
     }
 }
 
