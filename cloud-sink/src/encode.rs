@@ -64,8 +64,8 @@ impl LineEncoder {
             lines.derived(out, &derived);
             return Ok(1);
         }
-        let Envelope { topic, content_type, received, retained: is_replay, .. } = envelope;
-        let message = Incoming { topic, payload, content_type, received_at: received.at, is_replay, table: "" };
+        let Envelope { topic, content_type, table, received, retained: is_replay, .. } = envelope;
+        let message = Incoming { topic, payload, content_type, received_at: received.at, is_replay, table };
         let route = decoder
             .decode_as(envelope.decoder, message, measurement)
             .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
@@ -100,6 +100,7 @@ mod tests {
         retained: false,
         identity: None,
         content_type: "",
+        table: "",
         decoder: None,
     };
 

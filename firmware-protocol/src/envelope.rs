@@ -34,6 +34,8 @@ pub const FRAME_BOOT: &str = "frame_boot";
 pub const FRAME_SEQ: &str = "frame_seq";
 /// As the sender gave it; left out if it gave none.
 pub const CONTENT_TYPE: &str = "content_type";
+/// What the channel numbers in the value mean, in the text of [`crate::table`]; left out if it has none.
+pub const TABLE: &str = "table";
 /// Name of the decoder that the gateway would take for a raw record, `ID/VERSION`; left out where no table takes its topic.
 pub const DECODER: &str = "decoder";
 /// On dead letters, beside the headers that they came with: why they could not be used, in one of few words ...
@@ -124,6 +126,8 @@ pub struct Envelope<'a> {
     pub identity: Option<FrameIdentity>,
     /// Empty if the sender named none.
     pub content_type: &'a str,
+    /// Empty if the payload numbers no channels.
+    pub table: &'a str,
     /// Which decoder reads it; `None`: whichever takes the topic.
     pub decoder: Option<DecoderName<'a>>,
 }
@@ -183,6 +187,9 @@ impl<'a> Envelope<'a> {
         if !self.content_type.is_empty() {
             put(CONTENT_TYPE, self.content_type.as_bytes());
         }
+        if !self.table.is_empty() {
+            put(TABLE, self.table.as_bytes());
+        }
         if let Some(decoder) = self.decoder {
             put(DECODER, decoder.as_str().as_bytes());
         }
@@ -207,6 +214,7 @@ impl<'a> Envelope<'a> {
                 FRAME_BOOT => found.boot = Some(BootId(number(FRAME_BOOT, value)?)),
                 FRAME_SEQ => found.seq = Some(DeviceSeq(number(FRAME_SEQ, value)?)),
                 CONTENT_TYPE => found.content_type = text(CONTENT_TYPE, value)?,
+                TABLE => found.table = text(TABLE, value)?,
                 DECODER => found.decoder = Some(decoder(value)?),
                 _ => {}
             }
@@ -229,6 +237,7 @@ struct Found<'a> {
     boot: Option<BootId>,
     seq: Option<DeviceSeq>,
     content_type: &'a str,
+    table: &'a str,
     decoder: Option<DecoderName<'a>>,
 }
 
@@ -251,6 +260,7 @@ impl<'a> Found<'a> {
             retained: self.retained,
             identity,
             content_type: self.content_type,
+            table: self.table,
             decoder: self.decoder,
         })
     }
@@ -301,6 +311,7 @@ mod tests {
         retained: true,
         identity: Some(FrameIdentity { boot: BootId(3), seq: DeviceSeq(u32::MAX) }),
         content_type: "application/octet-stream",
+        table: "0\tflow\tl/min\n3\tlevel\n",
         decoder: None,
     };
 
@@ -323,6 +334,7 @@ mod tests {
             retained: false,
             identity: None,
             content_type: "",
+            table: "",
             ..FRAME
         };
         assert_eq!(headers(&plain).len(), 5, "what says nothing is left out");

@@ -41,6 +41,8 @@ pub mod measurement;
 #[cfg(feature = "std")]
 mod scalar;
 #[cfg(feature = "std")]
+pub mod sparkplug;
+#[cfg(feature = "std")]
 pub mod table;
 #[cfg(feature = "std")]
 pub mod time;

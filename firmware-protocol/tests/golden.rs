@@ -52,10 +52,17 @@ fn assert_shows(view: &FrameView<'_>, frame: &Frame<'_>) {
             Samples::F64(s) => s.iter().map(|(o, v)| (*o, frame::Value::F64(*v))).collect(),
             Samples::I32(s) => s.iter().map(|(o, v)| (*o, frame::Value::I32(*v))).collect(),
             Samples::Bool(s) => s.iter().map(|(o, v)| (*o, frame::Value::Bool(*v))).collect(),
+            Samples::Text(_)
+            | Samples::F32Every(_)
+            | Samples::F64Every(_)
+            | Samples::I32Every(_)
+            | Samples::BoolEvery(_)
+            | Samples::U16Every(_)
+            | Samples::I16Every(_) => panic!("none of these is in the examples"),
         };
-        (channel.name, samples)
+        (frame::Label::Name(channel.name), samples)
     });
-    let shown = view.channels().map(|c| (c.name, c.samples().collect::<Vec<_>>()));
+    let shown = view.channels().map(|c| (c.label, c.samples().collect::<Vec<_>>()));
     assert_eq!(shown.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 

@@ -7,145 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use firmware_protocol::decode::{Decoder, Format, Incoming, Route};
 use firmware_protocol::derived::Derived;
 use firmware_protocol::envelope::{Envelope, Schema};
-use firmware_protocol::frame::{self, BaseTime, Channel, FRAME_MAX_BYTES, Frame, FrameView, Header, Samples, Value};
+use firmware_protocol::frame::{self, Header};
 use firmware_protocol::line::{Encoder, Line, next_line, point_time};
 use firmware_protocol::measurement::{ClockTrust, EventTime, FrameIdentity, Measurement, Reading, Received};
 use firmware_protocol::topic::Pattern;
-use firmware_protocol::{BootId, DeviceSeq, FrameError};
+use firmware_protocol::{BootId, DeviceSeq};
 use proptest::prelude::*;
-use serde::Serialize;
-
-/// The plain type whose postcard encoding is the body of a frame; see `SPEC.md`.
-#[derive(Clone, Debug, Serialize)]
-struct Body {
-    device: String,
-    boot: u32,
-    seq: u32,
-    base: Base,
-    channels: Vec<OwnedChannel>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-enum Base {
-    UnixMicros(i64),
-    SinceBootMicros(u64),
-}
-
-/// Samples hold offsets; `deltas` gives what is on the wire.
-#[derive(Clone, Debug, Serialize)]
-struct OwnedChannel {
-    name: String,
-    samples: OwnedSamples,
-}
-
-#[derive(Clone, Debug, Serialize)]
-enum OwnedSamples {
-    F32(Vec<(i64, f32)>),
-    F64(Vec<(i64, f64)>),
-    I32(Vec<(i64, i32)>),
-    Bool(Vec<(i64, bool)>),
-}
-
-impl Body {
-    fn encode(&self) -> Result<Vec<u8>, FrameError> {
-        let channels: Vec<_> = self
-            .channels
-            .iter()
-            .map(|c| Channel {
-                name: &c.name,
-                samples: match &c.samples {
-                    OwnedSamples::F32(s) => Samples::F32(s),
-                    OwnedSamples::F64(s) => Samples::F64(s),
-                    OwnedSamples::I32(s) => Samples::I32(s),
-                    OwnedSamples::Bool(s) => Samples::Bool(s),
-                },
-            })
-            .collect();
-        let base = match self.base {
-            Base::UnixMicros(at) => BaseTime::UnixMicros(at),
-            Base::SinceBootMicros(at) => BaseTime::SinceBootMicros(at),
-        };
-        let (boot, seq) = (BootId(self.boot), DeviceSeq(self.seq));
-        let mut out = [0; FRAME_MAX_BYTES];
-        let length = frame::encode(&Frame { device: &self.device, boot, seq, base, channels: &channels }, &mut out)?;
-        Ok(out[..length].to_vec())
-    }
-
-    fn of(view: &FrameView<'_>) -> Self {
-        let channels = view.channels().map(|c| {
-            let mut samples = match c.kind {
-                frame::Kind::F32 => OwnedSamples::F32(Vec::new()),
-                frame::Kind::F64 => OwnedSamples::F64(Vec::new()),
-                frame::Kind::I32 => OwnedSamples::I32(Vec::new()),
-                frame::Kind::Bool => OwnedSamples::Bool(Vec::new()),
-            };
-            for (offset, value) in c.samples() {
-                match (&mut samples, value) {
-                    (OwnedSamples::F32(s), Value::F32(v)) => s.push((offset, v)),
-                    (OwnedSamples::F64(s), Value::F64(v)) => s.push((offset, v)),
-                    (OwnedSamples::I32(s), Value::I32(v)) => s.push((offset, v)),
-                    (OwnedSamples::Bool(s), Value::Bool(v)) => s.push((offset, v)),
-                    (samples, value) => panic!("{value:?} in {samples:?}"),
-                }
-            }
-            OwnedChannel { name: c.name.to_owned(), samples }
-        });
-        let base = match view.base {
-            BaseTime::UnixMicros(at) => Base::UnixMicros(at),
-            BaseTime::SinceBootMicros(at) => Base::SinceBootMicros(at),
-        };
-        let Header { device, boot, seq } = view.header;
-        Self { device: device.to_owned(), boot: boot.0, seq: seq.0, base, channels: channels.collect() }
-    }
-
-    fn with_deltas(mut self) -> Self {
-        for channel in &mut self.channels {
-            match &mut channel.samples {
-                OwnedSamples::F32(s) => deltas(s),
-                OwnedSamples::F64(s) => deltas(s),
-                OwnedSamples::I32(s) => deltas(s),
-                OwnedSamples::Bool(s) => deltas(s),
-            }
-        }
-        self
-    }
-}
-
-fn deltas<T>(samples: &mut [(i64, T)]) {
-    let mut before = 0;
-    for (offset, _) in samples {
-        (before, *offset) = (*offset, *offset - before);
-    }
-}
 
 fn name(max_chars: usize) -> impl Strategy<Value = String> {
     proptest::collection::vec("[a-zA-Z0-9 ,=_.äß\\\\-]", 1..=max_chars).prop_map(|v| v.concat())
-}
-
-fn samples() -> impl Strategy<Value = OwnedSamples> {
-    // Half the range, so that differences fit.
-    let offset = prop_oneof![-10_000_000_i64..10_000_000, i64::MIN / 2..i64::MAX / 2];
-    let many = 0..24_usize;
-    prop_oneof![
-        proptest::collection::vec((offset.clone(), any::<u32>().prop_map(f32::from_bits)), many.clone())
-            .prop_map(OwnedSamples::F32),
-        proptest::collection::vec((offset.clone(), any::<u64>().prop_map(f64::from_bits)), many.clone())
-            .prop_map(OwnedSamples::F64),
-        proptest::collection::vec((offset.clone(), any::<i32>()), many.clone()).prop_map(OwnedSamples::I32),
-        proptest::collection::vec((offset, any::<bool>()), many).prop_map(OwnedSamples::Bool),
-    ]
-}
-
-fn body() -> impl Strategy<Value = Body> {
-    let base = prop_oneof![any::<i64>().prop_map(Base::UnixMicros), any::<u64>().prop_map(Base::SinceBootMicros)];
-    let channels = proptest::collection::btree_map(name(16), samples(), 0..6);
-    (name(32), any::<u32>(), any::<u32>(), base, channels).prop_map(|(device, boot, seq, base, channels)| Body {
-        device,
-        boot,
-        seq,
-        base,
-        channels: channels.into_iter().map(|(name, samples)| OwnedChannel { name, samples }).collect(),
-    })
 }
 
 fn routes() -> Decoder {
@@ -186,7 +56,7 @@ fn decode_all_ways(payload: &[u8]) {
             assert!(!decoder.device_of(topic, payload, content_type).is_empty() || topic.is_empty());
         }
     }
-    assert!(Header::peek(payload).is_ok() || FrameView::parse(payload).is_err());
+    assert!(Header::peek(payload).is_ok() || frame::parse(payload).is_err());
     if let Ok(record) = Derived::from_json(payload) {
         let mut line = Vec::new();
         Encoder::new(&[]).derived(&mut line, &record);
@@ -233,53 +103,7 @@ fn model_matches(pattern: &[&str], topic: &[&str]) -> bool {
 
 proptest! {
     #[test]
-    fn a_frame_comes_back_as_it_was_encoded(body in body()) {
-        let bytes = body.encode().unwrap();
-        let view = FrameView::parse(&bytes).unwrap();
-        let back = Body::of(&view);
-        // By Debug and bytes, since NaN differs from itself.
-        prop_assert_eq!(back.encode().unwrap(), bytes);
-        prop_assert_eq!(format!("{back:?}"), format!("{body:?}"));
-    }
-
-    #[test]
-    fn the_body_of_a_frame_is_postcards(body in body()) {
-        let bytes = body.encode().unwrap();
-        let postcard = postcard::to_stdvec(&body.with_deltas()).unwrap();
-        prop_assert_eq!(&bytes[4..bytes.len() - 4], &postcard[..]);
-    }
-
-    #[test]
-    fn what_parses_encodes_to_the_same_bytes(body in body(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let mut bytes = body.encode().unwrap();
-        let end = bytes.len() - 4;
-        bytes[4 + at.index(end - 4)] = byte;
-        let crc = firmware_protocol::crc::crc32(&bytes[..end]);
-        bytes[end..].copy_from_slice(&crc.to_le_bytes());
-        if let Ok(view) = FrameView::parse(&bytes) {
-            prop_assert_eq!(Body::of(&view).encode().unwrap(), bytes);
-        }
-    }
-
-    #[test]
     fn no_bytes_bring_a_decoder_down(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        decode_all_ways(&bytes);
-    }
-
-    #[test]
-    fn no_damaged_frame_with_a_right_crc_brings_a_decoder_down(
-        body in body(),
-        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
-        length in any::<prop::sample::Index>(),
-    ) {
-        let mut bytes = body.encode().unwrap();
-        bytes.truncate(8 + length.index(bytes.len()));
-        let end = bytes.len().saturating_sub(4);
-        for (at, byte) in damage {
-            bytes[at.index(end)] = byte;
-        }
-        let crc = firmware_protocol::crc::crc32(&bytes[..end]);
-        bytes[end..].copy_from_slice(&crc.to_le_bytes());
         decode_all_ways(&bytes);
     }
 
@@ -383,6 +207,7 @@ proptest! {
         gateway in ".{1,8}",
         topic in ".{0,12}",
         content_type in ".{0,8}",
+        table in ".{0,8}",
         (queue_seq, at, retained) in any::<(u64, i64, bool)>(),
         identity in any::<Option<(u32, u32)>>(),
     ) {
@@ -396,6 +221,7 @@ proptest! {
             retained,
             identity: identity.map(|(boot, seq)| FrameIdentity { boot: BootId(boot), seq: DeviceSeq(seq) }),
             content_type: &content_type,
+            table: &table,
         };
         let mut headers = Vec::new();
         envelope.write_headers(|name, value| headers.push((name, value.to_vec())));

@@ -77,6 +77,7 @@ fn record(device: &str, seq: u32) -> Record {
         topic: Bytes::from_static(b"sensors/frames"),
         payload: Bytes::copy_from_slice(&bytes[..length]),
         content_type: Bytes::new(),
+        table: Bytes::new(),
     }
 }
 

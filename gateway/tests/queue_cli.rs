@@ -40,6 +40,7 @@ fn record(n: u64, payload: &[u8]) -> Record {
         topic: "plant/pump-7/state".into(),
         payload: payload.to_vec().into(),
         content_type: Bytes::new(),
+        table: Bytes::new(),
     }
 }
 

@@ -39,6 +39,7 @@ fn record(n: u64, len: usize) -> Record {
         topic: format!("plant/device-{:02}/state", n % 40).into(),
         payload: noise(len, n).into(),
         content_type: Bytes::new(),
+        table: Bytes::new(),
     }
 }
 

@@ -145,7 +145,7 @@ impl Decoder {
             None => self.find(message.topic).ok_or(DecodeError::NoRoute)?,
         };
         match route.content(message.payload, message.content_type) {
-            Content::Frame(bytes) => frame::decode(bytes, message.measured_at(), out)?,
+            Content::Frame(bytes) => frame::decode(bytes, &message, out)?,
             Content::Json(bytes) => {
                 let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
                 let from_payload = !pattern.names_device() && route.device_field.is_some();

@@ -1,10 +1,8 @@
 //! The word back to a device on a serial line: the frame of this identity is durable.
 
-use super::decode::Reader;
-use super::encode::Writer;
-use super::{CRC_BYTES, DEVICE_MAX_BYTES, Header, PREFIX_BYTES, VERSION};
+use super::request::{read_packet, write_packet};
+use super::{CRC_BYTES, DEVICE_MAX_BYTES, Header, PREFIX_BYTES};
 use crate::FrameError;
-use crate::crc::crc32;
 
 pub const ACK_MAGIC: [u8; 2] = *b"SA";
 /// A device's name with its length, and two numbers of 32 bits.
@@ -15,13 +13,7 @@ pub const ACK_MAX_BYTES: usize = PREFIX_BYTES + (1 + DEVICE_MAX_BYTES) + 5 + 5 +
 /// # Errors
 /// As [`super::encode`], for the device's name.
 pub fn encode_ack(header: &Header<'_>, out: &mut [u8]) -> Result<usize, FrameError> {
-    let mut w = Writer::new(out);
-    w.bytes(&ACK_MAGIC)?;
-    w.bytes(&[VERSION, 0])?;
-    w.name(header.device, DEVICE_MAX_BYTES)?;
-    w.varint(header.boot.0.into())?;
-    w.varint(header.seq.0.into())?;
-    w.finish()
+    write_packet(ACK_MAGIC, out, |w| w.header(header))
 }
 
 /// Which frame is acknowledged.
@@ -29,29 +21,13 @@ pub fn encode_ack(header: &Header<'_>, out: &mut [u8]) -> Result<usize, FrameErr
 /// # Errors
 /// Anything but one whole valid acknowledgement.
 pub fn parse_ack(bytes: &[u8]) -> Result<Header<'_>, FrameError> {
-    if !bytes.starts_with(&ACK_MAGIC) {
-        return Err(FrameError::NotAFrame);
-    }
-    let (covered, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(FrameError::Truncated)?;
-    if crc32(covered) != u32::from_le_bytes(*crc) {
-        return Err(FrameError::WrongCrc);
-    }
-    let (prefix, body) = covered.split_first_chunk::<PREFIX_BYTES>().ok_or(FrameError::Truncated)?;
-    let [_, _, version, flags] = *prefix;
-    if version != VERSION {
-        return Err(FrameError::UnknownVersion);
-    }
-    if flags != 0 {
-        return Err(FrameError::Malformed);
-    }
-    let mut r = Reader::new(body);
-    let header = Header::read(&mut r)?;
-    if r.is_empty() { Ok(header) } else { Err(FrameError::TrailingBytes) }
+    read_packet(ACK_MAGIC, bytes, Header::read)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crc::crc32;
     use crate::{BootId, DeviceSeq};
 
     fn header(device: &str) -> Header<'_> {

@@ -1,104 +1,131 @@
-//! [`Frame`] → bytes, into a buffer that the caller owns.
+//! Frames → bytes, into a buffer that the caller owns.
 
+use super::write::Writer;
 use super::{
-    BaseTime, CHANNEL_NAME_MAX_BYTES, CHANNELS_MAX, CRC_BYTES, DEVICE_MAX_BYTES, FRAME_MAX_BYTES, Frame, Kind, MAGIC,
-    SAMPLES_MAX, Samples, VERSION, check_name,
+    CHANNEL_NAME_MAX_BYTES, CHANNELS_MAX, Every, Flags, Frame, Header, Kind, MAGIC, NumberedFrame, SAMPLES_MAX,
+    Samples, TEXT_MAX_BYTES, VERSION,
 };
 use crate::FrameError;
-use crate::crc::crc32;
 
-/// Writes the frame to the front of `out` and returns its length; [`FRAME_MAX_BYTES`] are always enough.
+/// Added to the tag of a kind whose samples have one distance in time: the tags 5 to 8.
+pub(super) const EVERY_TAG: u32 = 5;
+
+/// What can be encoded as a frame: [`Frame`], [`NumberedFrame`] and [`super::Hello`].
+pub trait Encode: sealed::Body {}
+
+pub(super) mod sealed {
+    use super::{FrameError, Writer};
+
+    pub trait Body {
+        /// All flags but the signature's.
+        const FLAGS: u8;
+
+        fn write(&self, w: &mut Writer<'_>) -> Result<(), FrameError>;
+    }
+}
+
+/// Writes the frame to the front of `out` and returns its length; [`super::FRAME_MAX_BYTES`] are always enough.
 ///
 /// # Errors
-/// `BufferTooSmall`; `TooLarge` beyond a limit of the format; `Malformed` for an empty or repeated name, a name with
-/// control characters, or offsets that lie further apart than an `i64` counts.
-pub fn encode(frame: &Frame<'_>, out: &mut [u8]) -> Result<usize, FrameError> {
-    if frame.channels.len() > CHANNELS_MAX {
-        return Err(FrameError::TooLarge);
-    }
+/// `BufferTooSmall`; `TooLarge` beyond a limit of the format; `DuplicateChannel`; `Malformed` for an empty name, control
+/// characters, numbers that do not ascend, an interval of 0, or offsets that lie further apart than an `i64` counts.
+pub fn encode<F: Encode>(frame: &F, out: &mut [u8]) -> Result<usize, FrameError> {
+    write(frame, 0, out)?.finish()
+}
+
+/// All but signature and CRC.
+pub(super) fn write<'o, F: Encode>(frame: &F, flags: u8, out: &'o mut [u8]) -> Result<Writer<'o>, FrameError> {
     let mut w = Writer::new(out);
     w.bytes(&MAGIC)?;
-    w.bytes(&[VERSION, 0])?;
-    w.name(frame.device, DEVICE_MAX_BYTES)?;
-    w.varint(frame.boot.0.into())?;
-    w.varint(frame.seq.0.into())?;
-    match frame.base {
-        BaseTime::UnixMicros(at) => {
-            w.varint(0)?;
-            w.zigzag(at)?;
-        }
-        BaseTime::SinceBootMicros(at) => {
-            w.varint(1)?;
-            w.varint(at)?;
-        }
-    }
-    w.varint(frame.channels.len() as u64)?;
-    for (i, channel) in frame.channels.iter().enumerate() {
-        if frame.channels.iter().take(i).any(|earlier| earlier.name == channel.name) {
-            return Err(FrameError::Malformed);
-        }
-        w.name(channel.name, CHANNEL_NAME_MAX_BYTES)?;
-        match channel.samples {
-            Samples::F32(s) => w.samples(Kind::F32, s, |w, v| w.bytes(&v.to_le_bytes()))?,
-            Samples::F64(s) => w.samples(Kind::F64, s, |w, v| w.bytes(&v.to_le_bytes()))?,
-            Samples::I32(s) => w.samples(Kind::I32, s, |w, v| w.zigzag(v.into()))?,
-            Samples::Bool(s) => w.samples(Kind::Bool, s, |w, v| w.bytes(&[v.into()]))?,
-        }
-    }
-    w.finish()
+    w.bytes(&[VERSION, F::FLAGS | flags])?;
+    frame.write(&mut w)?;
+    Ok(w)
 }
 
-pub(super) struct Writer<'a> {
-    out: &'a mut [u8],
-    len: usize,
-    /// What running out of `out` means.
-    full: FrameError,
-}
+impl Encode for Frame<'_> {}
 
-impl<'a> Writer<'a> {
-    pub(super) fn new(out: &'a mut [u8]) -> Self {
-        let room = out.len();
-        let full = if room < FRAME_MAX_BYTES { FrameError::BufferTooSmall } else { FrameError::TooLarge };
-        let out = out.get_mut(..room.min(FRAME_MAX_BYTES)).unwrap_or_default();
-        Self { out, len: 0, full }
-    }
+impl sealed::Body for Frame<'_> {
+    const FLAGS: u8 = 0;
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
-        let end = self.len + bytes.len();
-        self.out.get_mut(self.len..end).ok_or(self.full)?.copy_from_slice(bytes);
-        self.len = end;
+    fn write(&self, w: &mut Writer<'_>) -> Result<(), FrameError> {
+        w.header(&Header { device: self.device, boot: self.boot, seq: self.seq })?;
+        w.base(self.base)?;
+        w.channel_count(self.channels.len())?;
+        let mut rest = self.channels;
+        while let [channel, behind @ ..] = rest {
+            if behind.iter().any(|later| later.name == channel.name) {
+                return Err(FrameError::DuplicateChannel);
+            }
+            w.name(channel.name, CHANNEL_NAME_MAX_BYTES)?;
+            w.samples(&channel.samples)?;
+            rest = behind;
+        }
         Ok(())
     }
+}
 
-    pub(super) fn varint(&mut self, mut value: u64) -> Result<(), FrameError> {
-        while value >= 0x80 {
-            self.bytes(&[value as u8 | 0x80])?;
-            value >>= 7;
+impl Encode for NumberedFrame<'_> {}
+
+impl sealed::Body for NumberedFrame<'_> {
+    const FLAGS: u8 = Flags::TABLE;
+
+    fn write(&self, w: &mut Writer<'_>) -> Result<(), FrameError> {
+        w.header(&Header { device: self.device, boot: self.boot, seq: self.seq })?;
+        w.base(self.base)?;
+        w.varint(self.table.0.into())?;
+        w.channel_count(self.channels.len())?;
+        let mut before = None;
+        for channel in self.channels {
+            check_number(channel.number, before)?;
+            w.bytes(&[channel.number])?;
+            w.samples(&channel.samples)?;
+            before = Some(channel.number);
         }
-        self.bytes(&[value as u8])
+        Ok(())
+    }
+}
+
+/// Numbers ascend, and there is no table of more channels.
+pub(super) fn check_number(number: u8, before: Option<u8>) -> Result<(), FrameError> {
+    if usize::from(number) >= CHANNELS_MAX {
+        return Err(FrameError::TooLarge);
+    }
+    match before {
+        Some(before) if before == number => Err(FrameError::DuplicateChannel),
+        Some(before) if before > number => Err(FrameError::Malformed),
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl Writer<'_> {
+    pub(super) fn channel_count(&mut self, count: usize) -> Result<(), FrameError> {
+        if count > CHANNELS_MAX { Err(FrameError::TooLarge) } else { self.varint(count as u64) }
     }
 
-    fn zigzag(&mut self, value: i64) -> Result<(), FrameError> {
-        self.varint((value << 1) as u64 ^ (value >> 63) as u64)
+    fn samples(&mut self, samples: &Samples<'_>) -> Result<(), FrameError> {
+        match samples {
+            Samples::F32(s) => self.own(Kind::F32, s, |w, v| w.bytes(&v.to_le_bytes())),
+            Samples::F64(s) => self.own(Kind::F64, s, |w, v| w.bytes(&v.to_le_bytes())),
+            Samples::I32(s) => self.own(Kind::I32, s, |w, v| w.zigzag(v.into())),
+            Samples::Bool(s) => self.own(Kind::Bool, s, |w, v| w.bytes(&[v.into()])),
+            Samples::Text(s) => self.own(Kind::Text, s, |w, v| w.text(v, TEXT_MAX_BYTES)),
+            Samples::F32Every(s) => self.every(Kind::F32, s, |w, v| w.bytes(&v.to_le_bytes())),
+            Samples::F64Every(s) => self.every(Kind::F64, s, |w, v| w.bytes(&v.to_le_bytes())),
+            Samples::I32Every(s) => self.every(Kind::I32, s, |w, v| w.zigzag(v.into())),
+            Samples::BoolEvery(s) => self.every(Kind::Bool, s, |w, v| w.bytes(&[v.into()])),
+            Samples::U16Every(s) => self.every(Kind::I32, s, |w, v| w.zigzag(v.into())),
+            Samples::I16Every(s) => self.every(Kind::I32, s, |w, v| w.zigzag(v.into())),
+        }
     }
 
-    pub(super) fn name(&mut self, name: &str, max_bytes: usize) -> Result<(), FrameError> {
-        check_name(name, max_bytes)?;
-        self.varint(name.len() as u64)?;
-        self.bytes(name.as_bytes())
-    }
-
-    fn samples<T: Copy>(
+    fn own<T: Copy>(
         &mut self,
         kind: Kind,
         samples: &[(i64, T)],
         value: impl Fn(&mut Self, T) -> Result<(), FrameError>,
     ) -> Result<(), FrameError> {
-        if samples.len() > SAMPLES_MAX {
-            return Err(FrameError::TooLarge);
-        }
         self.varint(kind as u64)?;
-        self.varint(samples.len() as u64)?;
+        self.sample_count(samples.len())?;
         let mut before = 0_i64;
         for (offset, v) in samples {
             self.zigzag(offset.checked_sub(before).ok_or(FrameError::Malformed)?)?;
@@ -108,10 +135,32 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<usize, FrameError> {
-        let crc = crc32(self.out.get(..self.len).unwrap_or_default());
-        self.bytes(&crc.to_le_bytes())?;
-        debug_assert!(self.len > CRC_BYTES);
-        Ok(self.len)
+    fn every<T: Copy>(
+        &mut self,
+        kind: Kind,
+        samples: &Every<'_, T>,
+        value: impl Fn(&mut Self, T) -> Result<(), FrameError>,
+    ) -> Result<(), FrameError> {
+        let Every { first, interval_micros, values } = *samples;
+        self.varint((kind as u32 + EVERY_TAG).into())?;
+        self.zigzag(first)?;
+        self.varint(interval_micros.into())?;
+        self.sample_count(values.len())?;
+        last_offset(first, interval_micros, values.len())?;
+        values.iter().try_for_each(|v| value(self, *v))
     }
+
+    fn sample_count(&mut self, count: usize) -> Result<(), FrameError> {
+        if count > SAMPLES_MAX { Err(FrameError::TooLarge) } else { self.varint(count as u64) }
+    }
+}
+
+/// The offset of the last of `count` values, or the first where there is none.
+pub(super) fn last_offset(first: i64, interval_micros: u32, count: usize) -> Result<i64, FrameError> {
+    if interval_micros == 0 {
+        return Err(FrameError::Malformed);
+    }
+    // At most `SAMPLES_MAX` times 32 bits.
+    let span = i64::from(interval_micros).saturating_mul(count.saturating_sub(1) as i64);
+    first.checked_add(span).ok_or(FrameError::Malformed)
 }

@@ -1,27 +1,52 @@
 //! Frame v1: what firmware sends, a device's samples of several channels under one identity and one CRC.
 //!
+//! # What
+//! - [`Frame`]: samples of channels that it names itself.
+//! - [`NumberedFrame`]: samples of channels by number; a [`Hello`] with their names, units, ranges and rates goes before.
+//! - Each of them signed with a [`Key`], if the device has one.
+//! - The gateway's words to a device on a line: [`encode_ack`], [`encode_hello_request`].
+//!
 //! # Invariants
-//! - No alloc and no panic, whatever the bytes; a [`FrameView`] exists only for bytes that are valid to the last one.
+//! - No alloc and no panic, whatever the bytes; a view exists only for bytes that are valid to the last one.
 //! - One content has one encoding: what `parse` accepts, `encode` gives back byte for byte.
 //!
 //! # Flow
 //! ```text
-//! magic "SG" · version 1 · flags 0 │ body, as postcard encodes it │ CRC-32 of all before it, little endian
+//! magic "SG" · version 1 · flags │ body, as postcard encodes it │ signed: key id · MAC │ CRC-32 of all before it
 //! ```
 //! The byte tables, the rules of change and examples are in `SPEC.md`.
 //!
 //! # Not here
-//! What the times mean without a clock: see [`crate::decode`].
+//! What the times mean without a clock, and the names of numbered channels: see [`crate::decode`]. Which device has
+//! which key, and which frames are repeats: that is the gateway's.
 
 mod ack;
-mod decode;
 mod encode;
+mod header;
+mod hello;
+mod name;
+mod read;
+mod request;
+mod samples;
+mod signature;
+mod table;
+mod view;
+mod whole;
+mod write;
 
 use crate::{BootId, DeviceSeq, FrameError};
 
 pub use ack::{ACK_MAGIC, ACK_MAX_BYTES, encode_ack, parse_ack};
-pub use decode::{ChannelView, FrameView, Header, SampleIter};
-pub use encode::encode;
+pub use encode::{Encode, encode};
+pub use header::{BaseTime, Body, Header};
+pub use hello::{Hello, HelloView};
+pub use request::{HELLO_REQUEST_MAGIC, HELLO_REQUEST_MAX_BYTES, encode_hello_request, parse_hello_request};
+pub use samples::{Every, Kind, Samples, Timing, Value};
+#[cfg(feature = "mac")]
+pub use signature::encode_signed;
+pub use signature::{Key, Signature};
+pub use table::{ChannelInfo, ChannelTable, TableId};
+pub use view::{ChannelView, FrameView, Label, SampleIter};
 
 pub const MAGIC: [u8; 2] = *b"SG";
 pub const VERSION: u8 = 1;
@@ -34,12 +59,23 @@ pub const CHANNELS_MAX: usize = 32;
 pub const SAMPLES_MAX: usize = 1024;
 pub const DEVICE_MAX_BYTES: usize = 64;
 pub const CHANNEL_NAME_MAX_BYTES: usize = 32;
+pub const UNIT_MAX_BYTES: usize = 16;
+/// One sample that is text: a state's name, a firmware's version, a card's number.
+pub const TEXT_MAX_BYTES: usize = 128;
+/// Shorter keys can be guessed.
+pub const KEY_MIN_BYTES: usize = 16;
+/// Longer ones would be hashed first, and be no better.
+pub const KEY_MAX_BYTES: usize = 64;
 
 /// Magic, version and flags.
 pub(crate) const PREFIX_BYTES: usize = 4;
 pub(crate) const CRC_BYTES: usize = 4;
+/// 64 bits of HMAC-SHA-256 (RFC 9053, section 3.1): a forger has one chance in 1.8e19 a try.
+const MAC_BYTES: usize = 8;
+/// The key's id and the MAC.
+const SIGNATURE_BYTES: usize = 1 + MAC_BYTES;
 
-/// A frame to be encoded.
+/// Samples of channels that are named in the frame, to be encoded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Frame<'a> {
     /// 1 to [`DEVICE_MAX_BYTES`], no control characters.
@@ -51,16 +87,7 @@ pub struct Frame<'a> {
     pub channels: &'a [Channel<'a>],
 }
 
-/// The time that all offsets of a frame count from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BaseTime {
-    /// Microseconds since 1970-01-01T00:00:00Z.
-    UnixMicros(i64),
-    /// The device has no clock: microseconds since its start. The receiver anchors the newest sample at its receipt.
-    SinceBootMicros(u64),
-}
-
-/// One channel's samples in a frame to be encoded.
+/// One channel's samples in a [`Frame`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Channel<'a> {
     /// 1 to [`CHANNEL_NAME_MAX_BYTES`], no control characters.
@@ -68,43 +95,51 @@ pub struct Channel<'a> {
     pub samples: Samples<'a>,
 }
 
-/// Pairs of offset from the base time in microseconds, and value; at most [`SAMPLES_MAX`].
+/// Samples of channels that a [`Hello`] has named, to be encoded.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Samples<'a> {
-    F32(&'a [(i64, f32)]),
-    F64(&'a [(i64, f64)]),
-    I32(&'a [(i64, i32)]),
-    Bool(&'a [(i64, bool)]),
+pub struct NumberedFrame<'a> {
+    /// 1 to [`DEVICE_MAX_BYTES`], no control characters.
+    pub device: &'a str,
+    pub boot: BootId,
+    pub seq: DeviceSeq,
+    pub base: BaseTime,
+    /// [`ChannelTable::id`] of the table that the numbers are from.
+    pub table: TableId,
+    /// Numbers in ascending order.
+    pub channels: &'a [Numbered<'a>],
 }
 
-/// What kind of value all samples of a channel are; the number is the tag on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Kind {
-    F32 = 0,
-    F64 = 1,
-    I32 = 2,
-    Bool = 3,
-}
-
-/// A decoded sample's value.
+/// One channel's samples in a [`NumberedFrame`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value {
-    F32(f32),
-    F64(f64),
-    I32(i32),
-    Bool(bool),
+pub struct Numbered<'a> {
+    /// The channel's index in its table; below [`CHANNELS_MAX`].
+    pub number: u8,
+    pub samples: Samples<'a>,
 }
 
-impl Value {
-    /// Exact for every kind; `true` is 1.
-    pub fn as_f64(self) -> f64 {
+/// A valid frame, read in place.
+#[derive(Clone, Debug)]
+pub enum Parsed<'a> {
+    Samples(FrameView<'a>),
+    Hello(HelloView<'a>),
+}
+
+impl<'a> Parsed<'a> {
+    pub fn header(&self) -> Header<'a> {
         match self {
-            Self::F32(v) => f64::from(v),
-            Self::F64(v) => v,
-            Self::I32(v) => f64::from(v),
-            Self::Bool(v) => f64::from(u8::from(v)),
+            Self::Samples(view) => view.header,
+            Self::Hello(view) => view.header,
         }
+    }
+}
+
+/// # Errors
+/// Anything but one whole valid frame. Magic, version, flags and size are looked at first, then the CRC, then the rest.
+/// A signature is not looked at: see [`Signature`].
+pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, FrameError> {
+    match Body::of(bytes)? {
+        Body::Named | Body::Numbered => FrameView::parse(bytes).map(Parsed::Samples),
+        Body::Hello => HelloView::parse(bytes).map(Parsed::Hello),
     }
 }
 
@@ -113,15 +148,24 @@ pub fn is_frame(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC)
 }
 
-/// Names go into tags, keys and file names downstream: no control characters, none empty.
-fn check_name(name: &str, max_bytes: usize) -> Result<(), FrameError> {
-    if name.len() > max_bytes {
-        return Err(FrameError::TooLarge);
+/// The fourth byte of a frame, if this version knows all its bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Flags(u8);
+
+impl Flags {
+    const TABLE: u8 = 1;
+    const HELLO: u8 = 2;
+    const SIGNED: u8 = 4;
+
+    fn known(bits: u8) -> Result<Self, FrameError> {
+        let is_known = bits & !(Self::TABLE | Self::HELLO | Self::SIGNED) == 0;
+        let has_one_body = bits & (Self::TABLE | Self::HELLO) != Self::TABLE | Self::HELLO;
+        if is_known && has_one_body { Ok(Self(bits)) } else { Err(FrameError::UnknownFlags) }
     }
-    if name.is_empty() || name.chars().any(char::is_control) {
-        return Err(FrameError::Malformed);
+
+    fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -39,10 +39,15 @@ fn a_frame_comes_back_as_it_was_sent() {
     let view = FrameView::parse(&bytes).unwrap();
     assert_eq!(view.header, Header { device: "pump-7", boot: BootId(3), seq: DeviceSeq(u32::MAX) });
     assert_eq!(view.base, frame().base);
-    let names: Vec<_> = view.channels().map(|c| (c.name, c.kind, c.sample_count())).collect();
+    let names: Vec<_> = view.channels().map(|c| (c.label, c.kind, c.sample_count())).collect();
     assert_eq!(
         names,
-        [("temperature", Kind::F32, 3), ("steps", Kind::I32, 2), ("door", Kind::Bool, 1), ("nothing", Kind::F64, 0)]
+        [
+            (Label::Name("temperature"), Kind::F32, 3),
+            (Label::Name("steps"), Kind::I32, 2),
+            (Label::Name("door"), Kind::Bool, 1),
+            (Label::Name("nothing"), Kind::F64, 0)
+        ]
     );
     let temperatures: Vec<_> = view.channels().next().unwrap().samples().collect();
     assert_eq!(temperatures, TEMPERATURES.iter().map(|(o, v)| (*o, Value::F32(*v))).collect::<Vec<_>>());
@@ -88,7 +93,9 @@ fn each_fault_has_its_name() {
     assert_eq!(FrameView::parse(b"").unwrap_err(), FrameError::Truncated);
     assert_eq!(parse(&|b| b[2] = 2), FrameError::UnknownVersion);
     assert_eq!(parse(&|b| b[9] ^= 1), FrameError::WrongCrc);
-    assert_eq!(parse_resealed(&|b| b[3] = 1), FrameError::Malformed);
+    for flags in [3, 8, 0x80, 0xff] {
+        assert_eq!(parse_resealed(&|b| b[3] = flags), FrameError::UnknownFlags, "{flags}");
+    }
     assert_eq!(parse_resealed(&|b| b.extend([0, 0])), FrameError::TrailingBytes);
     assert_eq!(parse_resealed(&|b| b.resize(FRAME_MAX_BYTES + 1, 0)), FrameError::TooLarge);
     assert_eq!(parse_resealed(&|b| b[5] = 0xff), FrameError::Malformed, "device is not UTF-8");
@@ -113,7 +120,7 @@ fn encode_refuses_what_parse_would_refuse() {
     let channel = Channel { name: "a", samples: Samples::Bool(&[]) };
     assert_eq!(refused(Frame { device: "", ..frame() }), FrameError::Malformed);
     assert_eq!(refused(Frame { device: &"d".repeat(DEVICE_MAX_BYTES + 1), ..frame() }), FrameError::TooLarge);
-    assert_eq!(refused(Frame { channels: &[channel, channel], ..frame() }), FrameError::Malformed);
+    assert_eq!(refused(Frame { channels: &[channel, channel], ..frame() }), FrameError::DuplicateChannel);
     assert_eq!(refused(Frame { channels: &[channel; CHANNELS_MAX + 1], ..frame() }), FrameError::TooLarge);
     let many = [(0, true); SAMPLES_MAX + 1];
     assert_eq!(

@@ -48,6 +48,7 @@ pub(crate) fn record(payload: Payload, n: u64) -> Record {
             Payload::Random => random(n).into(),
         },
         content_type: bytes::Bytes::new(),
+        table: bytes::Bytes::new(),
     }
 }
 

@@ -225,7 +225,7 @@ impl Device {
 
 #[cfg(test)]
 mod tests {
-    use firmware_protocol::frame::FrameView;
+    use firmware_protocol::frame::{FrameView, Label};
 
     use super::*;
     use crate::demo::fault;
@@ -254,10 +254,10 @@ mod tests {
             assert_eq!(message.readings, 90);
             let expected: Vec<_> = (0..30).map(|i| signal.sample(f64::from(seq * 30 + i))).collect();
             for (c, channel) in view.channels().enumerate() {
-                assert_eq!(channel.name, Kind::Vibration.channels()[c].name);
+                assert_eq!(channel.label, Label::Name(Kind::Vibration.channels()[c].name));
                 for ((i, (offset_us, value)), at) in channel.samples().enumerate().zip(&expected) {
                     assert_eq!(offset_us, i as i64 * 1_000_000);
-                    assert_eq!(value.as_f64().to_bits(), at[c].to_bits());
+                    assert_eq!(value.number().map(f64::to_bits), Some(at[c].to_bits()));
                 }
             }
         }

@@ -162,7 +162,7 @@ impl Running {
                     content_type,
                     received_at: received.at,
                     is_replay: record.is_replay(),
-                    table: "",
+                    table: record.table(),
                 };
                 self.task.decoder.decode(message, &mut self.measurement).map(drop)
             }
@@ -271,6 +271,7 @@ pub(crate) fn derived_record(derived: &Derived, received: Stamp) -> Record {
         topic: Bytes::from_static(topic(derived).as_bytes()),
         payload: derived.to_json().into(),
         content_type: Bytes::from_static(b"application/json"),
+        table: Bytes::new(),
     }
 }
 

@@ -83,6 +83,9 @@ struct RawLine<'a> {
     clock: Option<&'static str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     content_type: &'a str,
+    /// What the channel numbers of the payload mean.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    table: &'a str,
     /// The payload as it came, if it is text ...
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'a str>,
@@ -101,6 +104,7 @@ fn push_raw(out: &mut Vec<u8>, seq: QueueSeq, record: &Record, received: Receive
         received_at_ms: received.at.as_millis(),
         clock: received.clock.mark(),
         content_type: &String::from_utf8_lossy(&record.content_type),
+        table: record.table(),
         payload: text,
         payload_base64: text.is_none().then(|| BASE64_STANDARD.encode(&record.payload)),
     };

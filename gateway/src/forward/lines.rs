@@ -49,7 +49,7 @@ impl Lines {
             content_type,
             received_at: received.at,
             is_replay: record.is_replay(),
-            table: "",
+            table: record.table(),
         };
         let route = self
             .decoder

@@ -20,6 +20,7 @@ pub(super) fn record(topic: &str, payload: &[u8]) -> Record {
         topic: Bytes::copy_from_slice(topic.as_bytes()),
         payload: Bytes::copy_from_slice(payload),
         content_type: Bytes::new(),
+        table: Bytes::new(),
     }
 }
 

@@ -37,6 +37,7 @@ fn record(payload: Bytes, seconds: u64) -> Record {
         topic: Bytes::from_static(b"sensors/a"),
         payload,
         content_type: Bytes::new(),
+        table: Bytes::new(),
     }
 }
 

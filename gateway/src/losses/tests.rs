@@ -22,6 +22,7 @@ fn record(topic: &str, payload: &[u8], seconds: u64) -> Record {
         topic: Bytes::copy_from_slice(topic.as_bytes()),
         payload: Bytes::copy_from_slice(payload),
         content_type: Bytes::new(),
+        table: Bytes::new(),
     }
 }
 

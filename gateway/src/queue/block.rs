@@ -1,11 +1,11 @@
 //! A block: up to 256 records of one log in a row, the unit that is stored, read and cached.
 //!
-//! # Format, version 1 (integers little endian; varint: LEB128; string: varint length, then bytes)
+//! # Format, version 2 (integers little endian; varint: LEB128; string: varint length, then bytes)
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | magic `GWQB` |
-//! | 4 | 1 | version, 1 |
+//! | 4 | 1 | version, 2 |
 //! | 5 | 1 | log: 0 raw, 1 derived |
 //! | 6 | 2 | records in the block, 1 to 256 |
 //! | 8 | 8 | sequence of the first record |
@@ -22,7 +22,10 @@
 //! | varint | received: zigzag difference to the record before, ns since boot (the first: to 0) |
 //! | varint | topic: index into the block's table of texts; an index one past its end is followed by a string, which joins it |
 //! | varint | content type, in the same table; entry 0 is the empty text |
+//! | varint | what the payload's channel numbers mean, in the same table |
 //! | string | payload |
+//!
+//! Version 1 had no channel numbers: its records go from the content type on to the payload. It is read for ever.
 //!
 //! # Invariants
 //! - Records of different boots never share a block, hence one boot id in the header.
@@ -38,13 +41,15 @@ use super::varint::{self, Input};
 use crate::clock::{ClockBoot, Stamp};
 
 const MAGIC: [u8; 4] = *b"GWQB";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Records have no table of channel numbers.
+const VERSION_WITHOUT_TABLE: u8 = 1;
 const HEADER_BYTES: usize = 32;
 const CRC_AT: usize = 28;
 /// Records of this many bytes in all close a block: small ones still come to 256, and a reader's step stays small.
 const CUT_BYTES: usize = 64 * 1024;
 /// Longest body the decoder makes room for: a cut's worth and one record of the largest kind on top.
-const BODY_BYTES_MAX: usize = CUT_BYTES + Record::PAYLOAD_MAX + 2 * Record::TOPIC_MAX + 1024;
+const BODY_BYTES_MAX: usize = CUT_BYTES + Record::PAYLOAD_MAX + 2 * Record::TOPIC_MAX + Record::TABLE_MAX + 1024;
 
 /// Records in a row, decoded from the store or just committed. Shared between all readers.
 #[derive(Clone, Debug)]
@@ -93,7 +98,7 @@ pub(super) enum Damage {
     Short(usize),
     #[error("block does not begin with its magic")]
     Magic,
-    #[error("block has format version {0}, this program knows 1")]
+    #[error("block has format version {0}, this program knows {VERSION_WITHOUT_TABLE} to {VERSION}")]
     Version(u8),
     #[error("block's CRC is {found:08x}, its content gives {computed:08x}")]
     Crc { found: u32, computed: u32 },
@@ -104,6 +109,7 @@ pub(super) enum Damage {
 /// A block before compression: what the cache keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Body {
+    version: u8,
     pub(super) log: Log,
     pub(super) first: QueueSeq,
     pub(super) records: u16,
@@ -132,15 +138,19 @@ pub(super) fn encode_all(log: Log, first: QueueSeq, mut records: &[Record], out:
 }
 
 /// How many of `records`, at least one, make up the next block.
-fn cut(records: &[Record]) -> usize {
+fn cut<'r>(records: &'r [Record]) -> usize {
     let boot = records[0].received.boot;
-    let mut bytes = 0;
-    let fits = |r: &&Record| {
+    let (mut bytes, mut table) = (0, &[][..]);
+    let fits = |r: &'r Record| {
         let fits = bytes < CUT_BYTES && r.received.boot == boot;
         bytes += r.payload.len() + r.topic.len() + r.content_type.len();
+        // Those of a device mostly have the same one, which is stored once.
+        if r.table != table {
+            (bytes, table) = (bytes + r.table.len(), &r.table);
+        }
         fits
     };
-    records.iter().take(Block::RECORDS_MAX).take_while(fits).count()
+    records.iter().take(Block::RECORDS_MAX).map(fits).take_while(|fits| *fits).count()
 }
 
 fn encode(log: Log, first: QueueSeq, records: &[Record]) -> Encoded {
@@ -154,8 +164,8 @@ fn encode(log: Log, first: QueueSeq, records: &[Record]) -> Encoded {
         bytes.push(r.door as u8 | r.flags.to_byte() << 4);
         varint::put(&mut bytes, varint::zigzag(r.received.since_boot_ns.wrapping_sub(before) as i64));
         before = r.received.since_boot_ns;
-        for text in [&r.topic, &r.content_type] {
-            let (index, is_new) = texts.index(text);
+        for (field, text) in [&r.topic, &r.content_type, &r.table].into_iter().enumerate() {
+            let (index, is_new) = texts.index(field, text);
             varint::put(&mut bytes, index);
             if is_new {
                 varint::put_bytes(&mut bytes, text);
@@ -163,7 +173,7 @@ fn encode(log: Log, first: QueueSeq, records: &[Record]) -> Encoded {
         }
         varint::put_bytes(&mut bytes, &r.payload);
     }
-    let body = Body { log, first, records: records.len() as u16, boot, bytes: bytes.into() };
+    let body = Body { version: VERSION, log, first, records: records.len() as u16, boot, bytes: bytes.into() };
     let stored = body.pack();
     Encoded { body, stored, newest: Stamp { boot, since_boot_ns: before } }
 }
@@ -173,22 +183,22 @@ fn encode(log: Log, first: QueueSeq, records: &[Record]) -> Encoded {
 struct Texts<'r> {
     /// Without the empty text, which is entry 0.
     indices: HashMap<&'r [u8], u64>,
-    /// A device's records mostly come several in a row: its topic is looked up once.
-    last: (&'r [u8], u64),
+    /// By field. A device's records mostly come several in a row: its topic is looked up once.
+    last: [(&'r [u8], u64); 3],
 }
 
 impl<'r> Texts<'r> {
     /// Where the text is in the table, and whether it has just joined it.
-    fn index(&mut self, text: &'r [u8]) -> (u64, bool) {
+    fn index(&mut self, field: usize, text: &'r [u8]) -> (u64, bool) {
         if text.is_empty() {
             return (0, false);
         }
-        if text == self.last.0 {
-            return (self.last.1, false);
+        if text == self.last[field].0 {
+            return (self.last[field].1, false);
         }
         let next = self.indices.len() as u64 + 1;
         let index = *self.indices.entry(text).or_insert(next);
-        self.last = (text, index);
+        self.last[field] = (text, index);
         (index, index == next)
     }
 }
@@ -209,7 +219,7 @@ impl Body {
             .expect("the buffer has the size that the compressor asks for");
         out.truncate(HEADER_BYTES + len);
         out[..4].copy_from_slice(&MAGIC);
-        out[4] = VERSION;
+        out[4] = self.version;
         out[5] = self.log as u8;
         out[6..8].copy_from_slice(&self.records.to_le_bytes());
         out[8..16].copy_from_slice(&self.first.0.to_le_bytes());
@@ -231,8 +241,9 @@ impl Body {
         if found != computed {
             return Err(Damage::Crc { found, computed });
         }
-        if stored[4] != VERSION {
-            return Err(Damage::Version(stored[4]));
+        let version = stored[4];
+        if !(VERSION_WITHOUT_TABLE..=VERSION).contains(&version) {
+            return Err(Damage::Version(version));
         }
         let log = Log::from_byte(stored[5]).ok_or(Damage::Body)?;
         let len = le_u64(&stored[24..28]) as usize;
@@ -244,6 +255,7 @@ impl Body {
             return Err(Damage::Body);
         }
         Ok(Self {
+            version,
             log,
             first: QueueSeq(le_u64(&stored[8..16])),
             records: le_u64(&stored[6..8]) as u16,
@@ -271,6 +283,7 @@ impl Body {
             received: Stamp { boot: self.boot, since_boot_ns: *since_boot_ns },
             topic: text(input, texts)?,
             content_type: text(input, texts)?,
+            table: if self.version == VERSION_WITHOUT_TABLE { Bytes::new() } else { text(input, texts)? },
             payload: input.bytes()?,
         })
     }
@@ -321,19 +334,21 @@ mod tests {
             topic: topic.to_owned().into(),
             payload: payload.to_vec().into(),
             content_type: Bytes::new(),
+            table: Bytes::new(),
         }
     }
 
     fn any_record() -> impl Strategy<Value = Record> {
         let bytes = |max| prop::collection::vec(any::<u8>(), 0..max);
-        (0..6u8, 0..3u8, any::<[bool; 2]>(), 0..3u64, any::<u64>(), bytes(8), bytes(600), bytes(4)).prop_map(
-            |(door, qos, [retained, redelivered], boot, ns, topic, payload, content_type)| Record {
+        (0..6u8, 0..3u8, any::<[bool; 2]>(), 0..3u64, any::<u64>(), bytes(8), bytes(600), bytes(4), bytes(6)).prop_map(
+            |(door, qos, [retained, redelivered], boot, ns, topic, payload, content_type, table)| Record {
                 door: Door::from_byte(door).expect("below six"),
                 flags: Flags { qos, retained, redelivered },
                 received: Stamp { boot: ClockBoot(boot), since_boot_ns: ns },
                 topic: topic.into(),
                 payload: payload.into(),
                 content_type: content_type.into(),
+                table: table.into(),
             },
         )
     }
@@ -367,7 +382,7 @@ mod tests {
             mut stored in prop::collection::vec(any::<u8>(), HEADER_BYTES..400),
         ) {
             stored[..4].copy_from_slice(&MAGIC);
-            stored[4] = VERSION;
+            stored[4] = VERSION - (stored[5] >> 1 & 1);
             stored[5] &= 1;
             let crc = crc(&stored);
             stored[CRC_AT..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
@@ -414,6 +429,17 @@ mod tests {
         assert_eq!(decode(&stored).err(), Some(Damage::Body));
     }
 
+    #[test]
+    fn what_the_numbers_of_many_records_mean_is_stored_once() {
+        let table = Bytes::from("0\ttemperature\tdegC\n".repeat(60));
+        let of = |table: &Bytes| -> Vec<_> {
+            (0..200).map(|i| Record { table: table.clone(), ..record("a/b", &[i as u8], 1, i) }).collect()
+        };
+        assert_eq!(cut(&of(&table)), 200);
+        let [with, without] = [table, Bytes::new()].map(|table| encode(Log::Raw, QueueSeq(0), &of(&table)));
+        assert!(with.body.bytes.len() <= without.body.bytes.len() + 60 * 20, "{}", with.body.bytes.len());
+    }
+
     /// Version 1 as stored on the first day: it is read for ever.
     #[test]
     fn the_first_block_ever_written_is_still_read() {
@@ -426,6 +452,21 @@ mod tests {
         .concat();
         let block = decode(&bytes).expect("version 1");
         let mut expected = record("a/b", b"hi", 9, 5);
+        expected.flags.redelivered = false;
+        assert_eq!(block.records_from(QueueSeq(0)).collect::<Vec<_>>(), [(QueueSeq(42), &expected)]);
+    }
+
+    #[test]
+    fn the_first_block_with_a_table_is_still_read() {
+        let bytes = [
+            b"GWQB\x02\x00\x01\x00".as_slice(),
+            b"\x2a\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0",
+            b"\x14\0\0\0\x83\xb7\x99\x05",
+            b"\xf0\x05\x11\x0a\x01\x03a/b\x00\x02\x070\tflow\n\x02hi",
+        ]
+        .concat();
+        let block = decode(&bytes).expect("version 2");
+        let mut expected = Record { table: Bytes::from_static(b"0\tflow\n"), ..record("a/b", b"hi", 9, 5) };
         expected.flags.redelivered = false;
         assert_eq!(block.records_from(QueueSeq(0)).collect::<Vec<_>>(), [(QueueSeq(42), &expected)]);
     }

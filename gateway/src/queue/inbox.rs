@@ -38,11 +38,12 @@ impl Cost {
                 ("payload", r.payload.len(), Record::PAYLOAD_MAX),
                 ("topic", r.topic.len(), Record::TOPIC_MAX),
                 ("content type", r.content_type.len(), Record::TOPIC_MAX),
+                ("table", r.table.len(), Record::TABLE_MAX),
             ];
             for (what, len, max) in limits {
                 check(what, len, max)?;
             }
-            bytes += r.payload.len() + r.topic.len() + r.content_type.len() + RECORD_BYTES;
+            bytes += r.payload.len() + r.topic.len() + r.content_type.len() + r.table.len() + RECORD_BYTES;
         }
         for (name, value) in &t.state {
             let len = value.as_ref().map_or(0, Vec::len);

@@ -107,6 +107,9 @@ pub struct Record {
     pub payload: Bytes,
     /// Empty if the sender named none.
     pub content_type: Bytes,
+    /// What the channel numbers of the payload mean, as `firmware_protocol::table` writes it; empty if it has none, or if
+    /// nobody has told. Doors leave it empty: the queue's [`Admission`](super::Admission) fills it in.
+    pub table: Bytes,
 }
 
 impl Record {
@@ -114,10 +117,17 @@ impl Record {
     pub const PAYLOAD_MAX: usize = 1 << 20;
     /// Largest topic, bytes (MQTT's own limit).
     pub const TOPIC_MAX: usize = 65_535;
+    /// Largest table, bytes: some thousand numbers, more than any payload known to carry them.
+    pub const TABLE_MAX: usize = 65_535;
 
     /// As text; one that is none says nothing.
     pub fn content_type(&self) -> &str {
         std::str::from_utf8(&self.content_type).unwrap_or_default()
+    }
+
+    /// As text; one that is none tells nothing.
+    pub fn table(&self) -> &str {
+        std::str::from_utf8(&self.table).unwrap_or_default()
     }
 
     /// Whether it is a copy that a broker had kept, so that its receipt says nothing about when it was measured.

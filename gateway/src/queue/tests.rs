@@ -41,6 +41,7 @@ pub(super) fn record(n: u64) -> Record {
         topic: format!("plant/device-{:02}/state", n % 40).into(),
         payload: format!(r#"{{"n":{n},"temperature":{}.{:02}}}"#, 20 + n % 7, n * 37 % 100).into(),
         content_type: Bytes::new(),
+        table: Bytes::new(),
     }
 }
 

@@ -146,6 +146,7 @@ fn nth(nth: u64) -> Record {
         topic: Bytes::from_static(b"sensors/frames"),
         payload: Bytes::copy_from_slice(&bytes[..length]),
         content_type: Bytes::new(),
+        table: Bytes::new(),
     }
 }
 

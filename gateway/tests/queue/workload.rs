@@ -43,6 +43,7 @@ pub(crate) fn record(log: Log, seq: u64) -> Record {
         topic: format!("plant/device-{:02}/state", seq % 40).into(),
         payload: payload.into(),
         content_type: Bytes::new(),
+        table: Bytes::new(),
     }
 }
 

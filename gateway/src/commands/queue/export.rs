@@ -104,6 +104,8 @@ struct Line<'a> {
     payload: Payload<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<&'a str>,
     qos: u8,
     retained: bool,
     redelivered: bool,
@@ -144,6 +146,7 @@ impl<'a> Line<'a> {
             topic: topic.map_or_else(|_| Topic::Bytes(encoded(&record.topic)), Topic::Text),
             payload: payload.map_or_else(|_| Payload::Bytes(encoded(&record.payload)), Payload::Text),
             content_type: (!content_type.is_empty()).then(|| content_type.into_owned()),
+            table: Some(record.table()).filter(|table| !table.is_empty()),
             qos: record.flags.qos,
             retained: record.flags.retained,
             redelivered: record.flags.redelivered,

@@ -31,6 +31,7 @@ async fn undecodable_records_are_counted_and_passed_over() {
         topic: Bytes::from_static(b"\xff"),
         payload: Bytes::from_static(b"{"),
         content_type: Bytes::new(),
+        table: Bytes::new(),
     };
     let transaction = Transaction { raw: vec![record; 3], ..Transaction::default() };
     queue.appender().commit(transaction).await.unwrap().await.unwrap().unwrap();

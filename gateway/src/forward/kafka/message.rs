@@ -144,6 +144,7 @@ impl Encoder for KafkaEncoder {
             retained: record.is_replay(),
             identity: None,
             content_type: &content_type,
+            table: record.table(),
             decoder: None,
         };
         let is_marked = envelope.received.clock != ClockTrust::Set;

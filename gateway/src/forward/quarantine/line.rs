@@ -29,6 +29,9 @@ pub struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     topic_base64: Option<String>,
     pub content_type: String,
+    /// What the channel numbers of the payload mean.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub table: String,
     /// `ID/VERSION` of the decoder that would have read it; of raw records alone, where a table takes the topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoder: Option<String>,
@@ -87,6 +90,7 @@ impl Line {
             topic: String::from_utf8_lossy(&record.topic).into_owned(),
             topic_base64: (!is_text).then(|| BASE64_STANDARD.encode(&record.topic)),
             content_type: String::from_utf8_lossy(&record.content_type).into_owned(),
+            table: record.table().to_owned(),
             decoder: decoder.map(|name| name.as_str().to_owned()),
             qos,
             retained,
@@ -146,6 +150,7 @@ impl Line {
             topic: topic.into(),
             payload: self.payload()?.into(),
             content_type: Bytes::copy_from_slice(self.content_type.as_bytes()),
+            table: Bytes::copy_from_slice(self.table.as_bytes()),
         };
         Ok(Kept { log, seq: QueueSeq(self.seq), record, received: Received { at, clock } })
     }
@@ -170,7 +175,8 @@ mod tests {
     #[test]
     fn a_record_comes_back_bit_by_bit_with_the_time_of_its_receipt() {
         let odd = Record { topic: Bytes::from_static(b"\xffa"), ..retained(record("", b"\xff\x00{")) };
-        for record in [record("sensors/press-07", b"1"), odd] {
+        let numbered = Record { table: Bytes::from_static(b"0\tflow\tl/min\n"), ..record("a", b"1") };
+        for record in [record("sensors/press-07", b"1"), odd, numbered] {
             for clock in ClockTrust::ALL {
                 let received = Received { at: EventTime(i64::MAX), clock };
                 let kept = again(&line(&record, received)).kept().unwrap();

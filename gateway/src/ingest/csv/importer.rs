@@ -211,6 +211,7 @@ impl Importer {
             topic: row.topic,
             payload: row.payload,
             content_type: CONTENT_TYPE,
+            table: Bytes::new(),
         };
         let raw = batch.rows.into_iter().map(record).collect();
         let receipt = self.0.appender.commit(Transaction { raw, state, ..Transaction::default() }).await?;

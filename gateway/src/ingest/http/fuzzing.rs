@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use firmware_protocol::frame::FrameView;
+use firmware_protocol::frame;
 use firmware_protocol::line::Precision;
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
@@ -92,7 +92,7 @@ fn check(format: Format, body: &Bytes) {
     }
     assert!(taken.len() + refused <= body.len() + 1, "a record takes a byte at least");
     match format {
-        Format::Frames => assert!(taken.iter().all(|payload| FrameView::parse(payload).is_ok())),
+        Format::Frames => assert!(taken.iter().all(|payload| frame::parse(payload).is_ok())),
         Format::Json => check_json(body, &taken, refused),
         Format::NdJson => {
             assert!(taken.iter().all(|payload| is_object(payload)));

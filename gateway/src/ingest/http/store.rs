@@ -127,6 +127,7 @@ impl Batches {
             topic: self.topic.clone(),
             payload,
             content_type: Bytes::from_static(content_type.as_bytes()),
+            table: Bytes::new(),
         }
     }
 

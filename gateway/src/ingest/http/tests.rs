@@ -152,6 +152,7 @@ fn noise(seed: u64) -> Record {
         topic: Bytes::from_static(b"noise"),
         payload: payload.take(4_000).collect(),
         content_type: Bytes::new(),
+        table: Bytes::new(),
     }
 }
 

@@ -90,6 +90,7 @@ impl Line {
                         topic: self.topic.clone(),
                         payload: Bytes::copy_from_slice(packet),
                         content_type: Bytes::from_static(frame::CONTENT_TYPE.as_bytes()),
+                        table: Bytes::new(),
                     };
                     self.unstored.bytes += size_of::<Record>() + packet.len();
                     self.unstored.records.push(record);
@@ -227,6 +228,7 @@ mod tests {
             topic: "serial/hall-3".into(),
             payload: frame(0).into(),
             content_type: "application/vnd.sensor-frame".into(),
+            table: Bytes::new(),
         };
         assert_eq!(batch.records, [expected]);
         assert_eq!((line.take_unstored(), line.take_counts()), (None, Counts::default()));

@@ -203,6 +203,7 @@ impl Core {
             topic: publish.topic,
             payload: publish.payload,
             content_type: publish.content_type,
+            table: Bytes::new(),
         });
         Ok(())
     }

@@ -293,6 +293,7 @@ impl Listener {
             topic: will.topic,
             payload: will.payload,
             content_type: will.content_type,
+            table: bytes::Bytes::new(),
         };
         let delay_s = if core.keeps { will.delay_s } else { 0 };
         Some((record, Duration::from_secs(delay_s.into())))

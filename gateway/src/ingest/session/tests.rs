@@ -241,6 +241,7 @@ fn a_record_is_what_came_in() {
         topic: "sensors/a".into(),
         payload: "21.5".into(),
         content_type: Bytes::new(),
+        table: Bytes::new(),
     };
     assert_eq!(rig.appends[0].1, [expected]);
 }

@@ -41,6 +41,7 @@ async fn append(queue: &Queue, machine: &'static Simulated, records: usize, payl
             topic: Bytes::from_static(b"sensors/a"),
             payload: payload.take(payload_bytes).collect(),
             content_type: Bytes::new(),
+            table: Bytes::new(),
         };
         let transaction = Transaction { raw: vec![record], ..Transaction::default() };
         queue.appender().commit(transaction).await.unwrap().await.unwrap().unwrap();

@@ -1,12 +1,12 @@
 //! Bodies of firmware frames: one as it is, or several, each encoded by COBS and ended by a zero byte.
 //!
-//! The first byte tells which: a frame begins with `53 47`, and encoded with `04`, for its fourth byte is zero.
+//! The second byte tells which: a frame begins with `53 47`, and encoded with a length and `53 47`.
 
 use bytes::Bytes;
 use firmware_protocol::FrameError;
 use firmware_protocol::content_type::FRAME;
 use firmware_protocol::crc::crc32;
-use firmware_protocol::frame::{FRAME_MAX_BYTES, FrameView, is_frame};
+use firmware_protocol::frame::{self, FRAME_MAX_BYTES, is_frame};
 
 use super::{Fault, Item, Wrong};
 
@@ -63,14 +63,15 @@ fn decoded(encoded: &[u8]) -> Result<Bytes, Wrong> {
 }
 
 fn item(payload: Bytes, number: Option<usize>) -> Result<Item, Fault> {
-    match FrameView::parse(&payload) {
+    match frame::parse(&payload) {
         Ok(_) => Ok(Item { payload, content_type: FRAME }),
-        // A later version may be read after an update; its CRC stands where it does today.
-        Err(FrameError::UnknownVersion) if has_right_crc(&payload) => Ok(Item { payload, content_type: FRAME }),
-        Err(error) => {
-            let label = if error == FrameError::WrongCrc { "frame_crc" } else { "frame" };
-            Err(Wrong::new(label, error).at(None, number))
+        // What is new in it may be read after an update; its CRC stands where it does today.
+        Err(FrameError::UnknownVersion | FrameError::UnknownFlags) => {
+            let damaged = FrameError::WrongCrc;
+            let kept = has_right_crc(&payload).then_some(Item { payload, content_type: FRAME });
+            kept.ok_or_else(|| Wrong::new(damaged.reason(), damaged).at(None, number))
         }
+        Err(error) => Err(Wrong::new(error.reason(), error).at(None, number)),
     }
 }
 

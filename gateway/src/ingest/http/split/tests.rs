@@ -115,7 +115,7 @@ fn a_bare_frame_is_one_record() {
 fn a_sound_frame_of_a_later_version_is_kept_for_the_day_it_can_be_read() {
     let mut frame = encoded(7);
     frame[2] = 9;
-    assert_eq!(split(Format::Frames, frame.clone()).bad, [(None, None, "frame")], "its crc is wrong");
+    assert_eq!(split(Format::Frames, frame.clone()).bad, [(None, None, "frame_crc")]);
     let end = frame.len() - 4;
     let crc = firmware_protocol::crc::crc32(&frame[..end]);
     frame[end..].copy_from_slice(&crc.to_le_bytes());
@@ -133,7 +133,7 @@ fn frames_in_a_row_are_a_record_each_and_a_damaged_one_is_told_by_its_number() {
     let payloads: Vec<_> = good.into_iter().map(|item| item.unwrap().payload.to_vec()).collect();
     assert_eq!(payloads, [encoded(0), encoded(2)]);
     let faults: Vec<_> = bad.into_iter().map(|item| item.unwrap_err()).map(|f| (f.line, f.item, f.label)).collect();
-    assert_eq!(faults, [(None, Some(2), "frame_crc"), (None, Some(3), "frame")]);
+    assert_eq!(faults, [(None, Some(2), "frame_crc"), (None, Some(3), "frame")], "too short for COBS");
 }
 
 #[test]

@@ -16,6 +16,7 @@ fn will(payload: &'static str) -> Record {
         topic: "t".into(),
         payload: payload.into(),
         content_type: Default::default(),
+        table: bytes::Bytes::new(),
     }
 }
 
