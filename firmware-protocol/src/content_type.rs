@@ -7,6 +7,9 @@
 use crate::line::Precision;
 
 pub const JSON: &str = "application/json";
+/// A JSON value on each line.
+pub const JSON_LINES: &str = "application/x-ndjson";
+pub const CSV: &str = "text/csv";
 /// Takes a parameter `precision`: `ns` (the default), `us`, `ms` or `s`.
 pub const LINE_PROTOCOL: &str = "application/vnd.influx.line-protocol";
 pub const FRAME: &str = crate::frame::CONTENT_TYPE;
@@ -25,6 +28,8 @@ pub fn line_protocol(precision: Precision) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentType {
     Json,
+    JsonLines,
+    Csv,
     LineProtocol(Precision),
     Frame,
     /// None, or one that says nothing about how to decode.
@@ -39,6 +44,10 @@ impl ContentType {
         let is = |name: &str| essence.eq_ignore_ascii_case(name);
         if is(JSON) {
             Self::Json
+        } else if is(JSON_LINES) || is("application/ndjson") || is("application/jsonl") {
+            Self::JsonLines
+        } else if is(CSV) {
+            Self::Csv
         } else if is(FRAME) {
             Self::Frame
         } else if is(LINE_PROTOCOL) {
@@ -60,6 +69,9 @@ mod tests {
         for (text, expected) in [
             ("application/json", ContentType::Json),
             ("Application/JSON; charset=utf-8", ContentType::Json),
+            ("application/x-ndjson", ContentType::JsonLines),
+            ("application/jsonl", ContentType::JsonLines),
+            ("text/csv; header=absent", ContentType::Csv),
             ("application/vnd.sensor-frame", ContentType::Frame),
             ("application/vnd.influx.line-protocol", ContentType::LineProtocol(Precision::Ns)),
             ("application/vnd.influx.line-protocol; a=b;precision=ms", ContentType::LineProtocol(Precision::Ms)),

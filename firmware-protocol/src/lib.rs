@@ -48,6 +48,8 @@ pub mod table;
 pub mod time;
 #[cfg(feature = "std")]
 pub mod topic;
+#[cfg(feature = "std")]
+pub mod units;
 
 pub use error::FrameError;
 pub use ids::{BootId, DeviceSeq};

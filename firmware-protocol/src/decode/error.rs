@@ -47,6 +47,8 @@ pub enum DecodeError {
     NotFinite,
     /// Readings, but all of them outside what the route calls possible.
     OutOfBounds,
+    /// Texts, but none of the words that the route knows.
+    UnknownWord,
     /// A retained copy that does not say when it was measured.
     Retained,
 }
@@ -67,6 +69,7 @@ impl DecodeError {
             Self::TooDeep { .. } => "too_deep",
             Self::NotFinite => "not_finite",
             Self::OutOfBounds => "out_of_bounds",
+            Self::UnknownWord => "unknown_word",
             Self::NotANumber => "not_a_number",
             Self::NotUtf8 => "not_utf8",
             Self::BadTime(_) => "bad_time",
@@ -97,6 +100,7 @@ impl fmt::Display for DecodeError {
             Self::TooDeep { limit } => write!(f, "objects and arrays are nested deeper than the limit of {limit}"),
             Self::NotFinite => f.write_str("no reading is a finite number"),
             Self::OutOfBounds => f.write_str("all readings are outside the bounds that the route gives their channels"),
+            Self::UnknownWord => f.write_str("no text is one of the words that the route gives its channel"),
             Self::NotANumber => f.write_str("expected a frame, a json object, a number, true or false"),
             Self::NotUtf8 => f.write_str("payload is not utf-8"),
             Self::BadTime(text) => f.write_str(text),

@@ -10,7 +10,7 @@ use std::fmt;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::Route;
+use super::{Channel, Route};
 
 /// The first 8 bytes of SHA-256 over the table as canonical JSON: keys in alphabetical order, no spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +35,10 @@ impl Route {
 fn canonical(route: &Route) -> String {
     let mut keys = differing(route, &Route::default());
     keys.retain(|key, _| key != "id" && key != "version");
+    if let Some(channels) = keys.get_mut("channels") {
+        let canonical = |channel: &Channel| Value::from_iter(differing(channel, &Channel::default()));
+        *channels = route.channels.iter().map(canonical).collect();
+    }
     Value::from_iter(keys).to_string()
 }
 
@@ -63,6 +67,14 @@ mod tests {
         assert_eq!(Route::default().fingerprint().to_string(), "44136fa355b3678a");
         assert_eq!(canonical(&route()), r#"{"format":"json","time_field":null,"topic":"zigbee2mqtt/{device}"}"#);
         assert_eq!(route().fingerprint().to_string(), "c9f2c89476d96b4d");
+    }
+
+    #[test]
+    fn the_defaults_of_channels_are_left_out_too_and_all_keys_are_in_order() {
+        let words = [("ON".to_owned(), 1.0), ("OFF".to_owned(), 0.0)].into();
+        let channel = Channel { path: "temp".into(), min: Some(-40.0), words, ..Channel::default() };
+        let route = Route { channels: vec![channel], ..Route::default() };
+        assert_eq!(canonical(&route), r#"{"channels":[{"min":-40.0,"path":"temp","words":{"OFF":0.0,"ON":1.0}}]}"#);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{CHANNEL_NAME_MAX_BYTES, DecodeError, Route, check_length, set_device};
+use super::{CHANNEL_NAME_MAX_BYTES, DecodeError, Plan, Route, TEXT_MAX_BYTES, check_length, set_device};
 use crate::line::{Line, Name, Precision};
 use crate::measurement::{EventTime, Measurement, Reading};
 use crate::topic::Captures;
@@ -19,11 +19,11 @@ const PASSED_OVER: [&str; 2] = ["gateway", "site"];
 pub(super) fn decode(
     payload: &[u8],
     precision: Precision,
-    (route, captures): (&Route, Captures<'_>),
+    (plan, captures): (&Plan, Captures<'_>),
     measured_at: Option<EventTime>,
     out: &mut Measurement,
 ) -> Result<(), DecodeError> {
-    let line = parse(payload)?;
+    let (line, route) = (parse(payload)?, &plan.route);
     let own = line.at(precision).map_err(|fault| DecodeError::BadTime(fault.to_owned()))?;
     let at = own.or(measured_at).ok_or(DecodeError::Retained)?;
     out.uses_received_time = own.is_none();
@@ -32,7 +32,6 @@ pub(super) fn decode(
     let mut name = source.prefix(&line, route, captures);
     let prefix = name.len();
     for (key, value) in line.fields() {
-        let Some(value) = value.number() else { continue };
         name.truncate(prefix);
         if prefix == 0 {
             key.push_to(&mut name);
@@ -40,6 +39,14 @@ pub(super) fn decode(
             name.push('.');
             key.push_to(&mut name);
         }
+        let Some(value) = value.number() else {
+            if let Some(text) = value.text().filter(|_| plan.rules.wants_text(&name)) {
+                check_length("text", &text, TEXT_MAX_BYTES)?;
+                let channel = out.push_channel(&name);
+                out.push_text(channel, at, &text);
+            }
+            continue;
+        };
         check_length("channel name", &name, CHANNEL_NAME_MAX_BYTES)?;
         let known = out.channels().find(|(_, known)| *known == name).map(|(index, _)| index);
         match known.and_then(|index| out.readings.get_mut(usize::from(index.0))) {

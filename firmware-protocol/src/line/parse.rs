@@ -179,7 +179,18 @@ impl<'a> Name<'a> {
     }
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// Without the backslashes that escape; `None` for all but texts.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Text(text) if text.contains('\\') => {
+                Some(Cow::Owned(text.replace("\\\"", "\"").replace("\\\\", "\\")))
+            }
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Float(_) | Self::Integer(_) | Self::Unsigned(_) | Self::Bool(_) => None,
+        }
+    }
+
     /// `true` is 1; `None` for texts.
     pub fn number(self) -> Option<f64> {
         match self {

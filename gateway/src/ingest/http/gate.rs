@@ -162,12 +162,13 @@ fn format(headers: &HeaderMap, precision: Option<&str>) -> Result<Format, Refusa
     };
     match ContentType::of(text) {
         ContentType::Json => return Ok(Format::Json),
+        ContentType::JsonLines => return Ok(Format::NdJson),
         ContentType::Frame => return Ok(Format::Frames),
         ContentType::LineProtocol(named) => return Ok(Format::Lines(asked.unwrap_or(named))),
-        ContentType::Other => {}
+        // Files of it have a door of their own.
+        ContentType::Csv | ContentType::Other => {}
     }
     match text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Format::NdJson),
         "text/plain" => Ok(Format::Text(asked.unwrap_or_default())),
         _ => Err(Refusal::ContentType(text.to_owned())),
     }
