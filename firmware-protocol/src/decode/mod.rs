@@ -126,6 +126,19 @@ impl Decoder {
         self.names.get(at).and_then(|name| DecoderName::parse(name))
     }
 
+    /// As what a message would be read, in a word or two: for people who look.
+    pub fn read_as(&self, message: &Incoming<'_>) -> &'static str {
+        let Some((plan, _)) = self.find(message.topic) else { return "nothing: no route takes the topic" };
+        match plan.route.content(message.payload, message.content_type) {
+            Content::Frame(_) => "frame",
+            Content::Json(_) => "json",
+            Content::JsonLines(_) => "json lines",
+            Content::Csv(_) => "csv",
+            Content::Line(..) => "line protocol",
+            Content::Scalar(_) => "scalar",
+        }
+    }
+
     /// All routes, in the order in which topics are tried.
     pub fn routes(&self) -> impl ExactSizeIterator<Item = &Route> {
         self.plans.iter().map(|plan| &plan.route)
