@@ -77,7 +77,7 @@ fn main() {
     decode("json, nested, 1 user path", listed(&paths[..1]), NESTED);
     decode("json, nested, 3 user paths", listed(&paths), NESTED);
     decode("json, nested, 3 user paths, units, scale, bounds", all_rules, NESTED);
-    decode("line, 3 readings", Route { format: Format::Line, ..plain }, LINE);
+    decode("line, 3 readings", Route { format: Format::Line, topic: "#".into(), ..plain }, LINE);
     report("  serde_json, typed, flat", 5, || drop(black_box(serde_json::from_str::<Flat>(black_box(FLAT)))));
     report("  serde_json::Value, flat", 5, || {
         drop(black_box(serde_json::from_str::<serde_json::Value>(black_box(FLAT))));

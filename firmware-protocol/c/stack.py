@@ -60,8 +60,17 @@ def deepest(name, frames, calls, path=()):
 
 
 def plain(symbol):
-    """The names in a mangled symbol that is not nested deeply, the last of them."""
-    return re.sub(r"B[\w]*_$", "", symbol).rsplit("_", 1)[-1] if symbol.startswith("_R") else symbol
+    """The last two names of a mangled symbol's path."""
+    names, rest = [], symbol
+    while rest.startswith(("_R", "_Z")) or names:
+        number = re.search(r"(?<![A-Za-z])(\d+)_?|(?<=[A-Z_])(\d+)", rest)
+        if not number:
+            break
+        length = int(number.group(1) or number.group(2))
+        name, rest = rest[number.end() :][:length], rest[number.end() + length :]
+        names.append(name)
+    names = [name for name in names if name and not re.fullmatch(r"h[0-9a-f]{16}", name)]
+    return "::".join(names[-2:]) if symbol.startswith(("_R", "_Z")) and names else symbol
 
 
 def main():

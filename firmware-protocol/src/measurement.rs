@@ -129,6 +129,14 @@ pub(crate) enum TextFate {
     Number(f64),
 }
 
+impl Dropped {
+    /// With words for a metric's label.
+    pub fn by_reason(self) -> [(&'static str, u32); 3] {
+        let Self { not_finite, out_of_bounds, unknown_words } = self;
+        [("not_finite", not_finite), ("out_of_bounds", out_of_bounds), ("unknown_word", unknown_words)]
+    }
+}
+
 /// A channel's value at one event time that is text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct TextReading {

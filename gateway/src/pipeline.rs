@@ -185,11 +185,8 @@ impl Pipeline {
 
     fn start_sinks(&mut self, config: &Config, decoder: Decoder) -> Result<(), Error> {
         let context = forward::Context {
-            labels: forward::Labels { gateway: config.gateway.name.clone(), site: config.gateway.site.clone() },
-            decoder: Arc::new(decoder),
-            clock: self.clock_map.clone(),
-            future_max: config.clock.future_max,
-            quarantine_dir: config.gateway.data_dir.join("quarantine"),
+            encoding: config.encoding(Arc::new(decoder), self.clock_map.clone()),
+            quarantine_dir: config.quarantine_dir(),
             grace: self.grace,
             metrics: self.metrics.forward.clone(),
             stop: self.consumers.stop_signal(),

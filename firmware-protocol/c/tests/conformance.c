@@ -23,9 +23,9 @@ static void expect(int line, const char *what, int64_t expected, int64_t actual)
 }
 
 static void show(const char *kind, const uint8_t *bytes, int32_t length) {
-    printf("%s", kind);
-    for (int32_t i = 0; i < length; i++) printf(" %02x", bytes[i]);
-    if (length < 0) printf(" %s", sensor_frame_error_text(length));
+    printf("%s ", kind);
+    for (int32_t i = 0; i < length; i++) printf("%02x", bytes[i]);
+    if (length < 0) printf("%s", sensor_frame_error_text(length));
     printf("\n");
 }
 

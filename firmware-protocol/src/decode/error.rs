@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::DecoderFault;
 use crate::FrameError;
 use crate::line::LineFault;
 
@@ -10,6 +11,8 @@ use crate::line::LineFault;
 #[non_exhaustive]
 pub enum DecodeError {
     NoRoute,
+    /// The record names its decoder, which cannot be had here.
+    Decoder(DecoderFault),
     NoDevice,
     Frame(FrameError),
     /// What is wrong and where in the payload.
@@ -55,6 +58,7 @@ impl DecodeError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NoRoute => "no_route",
+            Self::Decoder(fault) => fault.reason(),
             Self::NoDevice => "no_device",
             Self::Frame(fault) => fault.reason(),
             Self::Json(_) => "json",
@@ -83,6 +87,7 @@ impl fmt::Display for DecodeError {
             Self::NoDevice => {
                 f.write_str("message names no device: the route's device_field is missing in it, or the topic is empty")
             }
+            Self::Decoder(fault) => fault.fmt(f),
             Self::Frame(e) => e.fmt(f),
             Self::Json(text) => write!(f, "json: {text}"),
             Self::Line(fault) => write!(f, "line protocol: {fault}"),
@@ -113,5 +118,11 @@ impl std::error::Error for DecodeError {}
 impl From<FrameError> for DecodeError {
     fn from(e: FrameError) -> Self {
         Self::Frame(e)
+    }
+}
+
+impl From<DecoderFault> for DecodeError {
+    fn from(fault: DecoderFault) -> Self {
+        Self::Decoder(fault)
     }
 }

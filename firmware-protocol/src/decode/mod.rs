@@ -23,8 +23,10 @@
 mod channel;
 mod csv;
 mod error;
+mod fingerprint;
 mod frame;
 mod line;
+mod name;
 mod paths;
 mod plan;
 mod route;
@@ -47,6 +49,8 @@ use crate::{cbor, json, scalar};
 
 pub use channel::{Channel, TimeOf};
 pub use error::DecodeError;
+pub use fingerprint::Fingerprint;
+pub use name::{DecoderFault, DecoderName};
 pub(crate) use paths::{Node, Role, Tree};
 pub(crate) use plan::Plan;
 pub use route::{Fields, Format, Route, RouteFault, TimeUnit};
@@ -90,6 +94,8 @@ impl Incoming<'_> {
 #[derive(Clone, Debug)]
 pub struct Decoder {
     plans: Vec<Plan>,
+    /// `ID/VERSION` of each route.
+    names: Vec<String>,
 }
 
 /// What the payload is, once looked at.
@@ -109,11 +115,15 @@ impl Decoder {
     /// # Errors
     /// A text that names the route, the field and what is wrong with it.
     pub fn new(routes: Vec<Route>) -> Result<Self, String> {
+        if let Some((i, fault)) = Route::repeated(&routes) {
+            return Err(format!("decode route {}: {fault}", i + 1));
+        }
+        let names = routes.iter().map(|route| format!("{}/{}", route.decoder_id(), route.version)).collect();
         let plan = |(i, route): (usize, Route)| {
             let topic = route.topic.clone();
             Plan::new(route).map_err(|fault| format!("decode route {} (topic `{topic}`): {fault}", i + 1))
         };
-        Ok(Self { plans: routes.into_iter().enumerate().map(plan).collect::<Result<_, _>>()? })
+        Ok(Self { plans: routes.into_iter().enumerate().map(plan).collect::<Result<_, _>>()?, names })
     }
 
     /// The route that decides for a topic.
@@ -121,13 +131,56 @@ impl Decoder {
         self.find(topic).map(|(plan, _)| &plan.route)
     }
 
+    /// The name of that route, to go with a record.
+    pub fn name_for(&self, topic: &str) -> Option<DecoderName<'_>> {
+        let at = self.plans.iter().position(|plan| plan.pattern.matches(topic).is_some())?;
+        self.names.get(at).and_then(|name| DecoderName::parse(name))
+    }
+
+    /// As what a message would be read, in a word or two: for people who look.
+    pub fn read_as(&self, message: &Incoming<'_>) -> &'static str {
+        let Some((plan, _)) = self.find(message.topic) else { return "nothing: no route takes the topic" };
+        match plan.route.content(message.topic, message.payload, message.content_type) {
+            Content::Frame(_) => "frame",
+            Content::Json(_) => "json",
+            Content::JsonLines(_) => "json lines",
+            Content::Csv(_) => "csv",
+            Content::Line(..) => "line protocol",
+            Content::Senml(_) => "senml",
+            Content::Cbor(_) => "cbor",
+            Content::Sparkplug(_) => "sparkplug",
+            Content::Scalar(_) => "scalar",
+        }
+    }
+
+    /// All routes, in the order in which topics are tried.
+    pub fn routes(&self) -> impl ExactSizeIterator<Item = &Route> {
+        self.plans.iter().map(|plan| &plan.route)
+    }
+
     /// Decodes into `out`, which is cleared first. Returns the route that decided.
     ///
     /// # Errors
     /// See [`DecodeError`]; `out` is then empty or partly filled and must not be used.
     pub fn decode(&self, message: Incoming<'_>, out: &mut Measurement) -> Result<&Route, DecodeError> {
+        self.decode_as(None, message, out)
+    }
+
+    /// As [`Self::decode`], by the route that the record names, if it names one: see [`DecoderName`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn decode_as(
+        &self,
+        name: Option<DecoderName<'_>>,
+        message: Incoming<'_>,
+        out: &mut Measurement,
+    ) -> Result<&Route, DecodeError> {
         out.clear();
-        let (plan, captures) = self.find(message.topic).ok_or(DecodeError::NoRoute)?;
+        let (plan, captures) = match name {
+            Some(name) => self.find_named(name, message.topic)?,
+            None => self.find(message.topic).ok_or(DecodeError::NoRoute)?,
+        };
         plan.read(message, captures, out)?;
         plan.tags.push(message.topic, out)?;
         match out {
@@ -168,6 +221,23 @@ impl Decoder {
             let Route { format, device_field, .. } = &plan.route;
             plan.pattern.names_device() || (device_field.is_none() && *format != Format::Senml)
         })
+    }
+
+    fn find_named<'s, 't>(
+        &'s self,
+        name: DecoderName<'_>,
+        topic: &'t str,
+    ) -> Result<(&'s Plan, Captures<'t>), DecoderFault> {
+        let (id, version) = (name.id(), name.version());
+        let known = self.plans.iter().find(|plan| plan.route.decoder_id() == id);
+        let plan = known.ok_or_else(|| DecoderFault::Unknown { id: id.to_owned(), version })?;
+        let here = plan.route.version;
+        if version > here {
+            return Err(DecoderFault::Later { id: id.to_owned(), version, here });
+        }
+        let captures = plan.pattern.matches(topic);
+        let captures = captures.ok_or_else(|| DecoderFault::OtherTopic { id: id.to_owned(), version, here })?;
+        Ok((plan, captures))
     }
 
     fn find<'s, 't>(&'s self, topic: &'t str) -> Option<(&'s Plan, Captures<'t>)> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::channel::Channel;
 use super::paths::Path;
@@ -25,8 +25,10 @@ pub struct Route {
     pub topic: String,
     pub format: Format,
     /// Path of the field that names the device, where the topic does not.
+    #[serde(deserialize_with = "none_if_empty")]
     pub device_field: Option<String>,
     /// Path of the field with the event time; absent or missing: the received time.
+    #[serde(deserialize_with = "none_if_empty")]
     pub time_field: Option<String>,
     pub time_unit: TimeUnit,
     /// How times are written that are text of another form than RFC 3339: see [`time::Pattern`].
@@ -195,6 +197,23 @@ impl Route {
             .into()
     }
 
+    /// What names the decoder: its id, or its topic pattern if it has none.
+    pub fn decoder_id(&self) -> &str {
+        if self.id.is_empty() { &self.topic } else { &self.id }
+    }
+
+    /// The first of these routes that calls itself as one before it does, which with the same topic would never be asked.
+    pub fn repeated(routes: &[Self]) -> Option<(usize, RouteFault)> {
+        let first_of = |id: &str| routes.iter().position(|route| route.decoder_id() == id);
+        let mut firsts = routes.iter().map(|route| first_of(route.decoder_id()).unwrap_or_default()).enumerate();
+        let (i, first) = firsts.find(|(i, first)| i != first)?;
+        let (id, first) = (routes.get(i)?.decoder_id(), first + 1);
+        Some((
+            i,
+            RouteFault::new("id", format!("`{id}` is what route {first} is called, too: give each an `id` of its own")),
+        ))
+    }
+
     /// What is wrong with the route's own keys; with those of its channels: [`Channel::faults`]. If there is neither, a
     /// [`super::Decoder`] takes it.
     pub fn faults(&self) -> Vec<RouteFault> {
@@ -207,7 +226,8 @@ impl Route {
             note("topic", tags::check_names(&pattern));
             note("tags", Tags::new(&self.tags, &pattern).map(drop));
         }
-        for (field, name) in [("channel", &self.channel), ("measurement", &self.measurement)] {
+        let id = self.decoder_id();
+        for (field, name) in [("id", id), ("channel", &self.channel), ("measurement", &self.measurement)] {
             note(field, check_name(name));
         }
         // InfluxDB keeps `_…` to itself, and takes a line that begins with `#` for a comment.
@@ -294,6 +314,11 @@ impl Route {
             _ => Err(format!("`{}` is neither a single character such as , ; | nor \"tab\"", self.delimiter)),
         }
     }
+}
+
+/// An empty text is how a table says that there is no such field, though there is one by default.
+fn none_if_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(deserializer).map(|text: Option<String>| text.filter(|text| !text.is_empty()))
 }
 
 fn repeated(names: &[String]) -> Option<&str> {

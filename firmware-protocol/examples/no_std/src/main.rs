@@ -42,7 +42,8 @@ impl Device {
     fn hello(&mut self, at: i64) -> Result<usize, FrameError> {
         let Self { boot, seq, .. } = *self;
         let hello = Hello { device: "pump-7", boot, seq, base: BaseTime::UnixMicros(at), table: TABLE };
-        self.sent(frame::encode(&hello, &mut self.packet)?)
+        let length = frame::encode(&hello, &mut self.packet)?;
+        self.sent(length)
     }
 
     /// What a converter sampled at an even pace, and events with a time each.

@@ -11,8 +11,16 @@ use crate::config::reader::{Reader, Section};
 const ROUTES_MAX: usize = 256;
 
 /// Without a table: the routes that everything is decoded by.
-pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Route> {
-    let routes = reader.tables("decode", ROUTES_MAX, route);
+pub(in crate::config) fn read(reader: &mut Reader<'_>) -> Vec<Route> {
+    let mut routes: Vec<Route> = Vec::new();
+    reader.tables("decode", ROUTES_MAX, |s| {
+        routes.push(route(s));
+        // All before it are told apart.
+        if let Some((i, fault)) = Route::repeated(&routes) {
+            note(s, &fault);
+            routes.remove(i);
+        }
+    });
     if reader.has("decode") { routes } else { Route::defaults() }
 }
 
@@ -75,6 +83,7 @@ fn note(s: &mut Section<'_, '_>, fault: &RouteFault) {
 
 fn hint(field: &str) -> &'static str {
     match field {
+        "id" => "write a short name, such as \"zigbee\", that no other [[decode]] has; without one it is the topic",
         "topic" => "patterns look like \"sensors/{device}/{channel}\" or \"site/{site}/+/{device}/#\"",
         "path" | "device_field" | "time_field" | "each" | "ignore" => {
             "paths look like \"battery\", \"uplink.payload.temp\", \"gateways[0].rssi\" or \"samples[*]\""

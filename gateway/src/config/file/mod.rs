@@ -2,7 +2,7 @@
 
 mod clock;
 mod csv;
-mod decode;
+pub(super) mod decode;
 mod doors;
 mod frames;
 mod http;
