@@ -75,7 +75,7 @@ enum SensorFrameError
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * A pointer is null, or not aligned for what it points at.
+   * A pointer is null, not aligned for what it points at, or points into the output buffer.
    */
   SENSOR_FRAME_ERROR_POINTER = -1,
   /**
@@ -414,7 +414,7 @@ int32_t sensor_frame_finish_signed(struct SensorFrame *frame, const struct Senso
 
 /**
  * Writes a packet to `out` as it goes over a serial line. Returns how many bytes are to be sent, or an error.
- * SENSOR_FRAME_COBS_MAX_BYTES are always enough; the packet must not lie in `out`.
+ * SENSOR_FRAME_COBS_MAX_BYTES are always enough. A packet that lies in `out` is an error.
  */
 int32_t sensor_frame_cobs(const uint8_t *packet, size_t bytes, uint8_t *out, size_t size);
 

@@ -9,7 +9,7 @@ use firmware_protocol::accumulator::Reason;
 #[repr(i32)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum SensorFrameError {
-    /// A pointer is null, or not aligned for what it points at.
+    /// A pointer is null, not aligned for what it points at, or points into the output buffer.
     Pointer = -1,
     /// The frame was not begun, or is finished already; a receiver or table was not made by its function.
     NotBegun = -2,
@@ -83,7 +83,7 @@ pub(crate) fn code(outcome: Result<usize>) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn sensor_frame_error_text(error: i32) -> *const c_char {
     const TEXTS: [(SensorFrameError, &CStr); 14] = [
-        (SensorFrameError::Pointer, c"a pointer is null or not aligned"),
+        (SensorFrameError::Pointer, c"a pointer is null, not aligned, or points into the output buffer"),
         (SensorFrameError::NotBegun, c"the object was not begun, or is finished already"),
         (SensorFrameError::NotUtf8, c"a text is not UTF-8"),
         (SensorFrameError::Malformed, c"a value, or an order of channels, that the format does not allow"),

@@ -12,15 +12,27 @@ use crate::error::{Result, SensorFrameError, code};
 use crate::pointer::{array, buffer, object_mut, text};
 
 /// Writes a packet to `out` as it goes over a serial line. Returns how many bytes are to be sent, or an error.
-/// SENSOR_FRAME_COBS_MAX_BYTES are always enough; the packet must not lie in `out`.
+/// SENSOR_FRAME_COBS_MAX_BYTES are always enough. A packet that lies in `out` is an error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sensor_frame_cobs(packet: *const u8, bytes: usize, out: *mut u8, size: usize) -> i32 {
     // SAFETY: promised by the caller.
-    let packet = unsafe { array(packet, bytes, FRAME_MAX_BYTES) };
+    code(unsafe { cobs(packet, bytes, out, size) })
+}
+
+/// # Safety
+/// As all functions of this crate.
+unsafe fn cobs(packet: *const u8, bytes: usize, out: *mut u8, size: usize) -> Result<usize> {
+    let size = size.min(ENCODED_MAX_BYTES);
+    let is_before = packet.addr().saturating_add(bytes) <= out.addr();
+    let is_behind = out.addr().saturating_add(size) <= packet.addr();
+    if bytes > 0 && !is_before && !is_behind {
+        return Err(SensorFrameError::Pointer);
+    }
     // SAFETY: promised by the caller.
-    let out = unsafe { buffer(out, size, ENCODED_MAX_BYTES) };
-    let encode = |packet: &[u8]| Ok(encode_cobs(packet, out?)?);
-    code(packet.and_then(encode))
+    let packet = unsafe { array(packet, bytes, FRAME_MAX_BYTES) }?;
+    // SAFETY: promised by the caller; it shares nothing with the packet.
+    let out = unsafe { buffer(out, size, ENCODED_MAX_BYTES) }?;
+    Ok(encode_cobs(packet, out)?)
 }
 
 /// The identity of a frame that the gateway has on disk.

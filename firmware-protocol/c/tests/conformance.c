@@ -244,6 +244,9 @@ static void the_callers_mistakes(void) {
     EXPECT(SENSOR_FRAME_ERROR_POINTER, sensor_frame_hello_signed(&X, &table, &key, out, sizeof out));
 
     EXPECT(SENSOR_FRAME_ERROR_POINTER, sensor_frame_cobs(NULL, 1, wire, sizeof wire));
+    EXPECT(SENSOR_FRAME_ERROR_POINTER, sensor_frame_cobs(wire + 10, 5, wire, sizeof wire));
+    EXPECT(SENSOR_FRAME_ERROR_POINTER, sensor_frame_cobs(wire, 11, wire + 10, 20));
+    EXPECT(13, sensor_frame_cobs(wire, 10, wire + 10, 20));
     EXPECT(SENSOR_FRAME_ERROR_TOO_LARGE, sensor_frame_cobs(out, 4097, wire, sizeof wire));
     EXPECT(SENSOR_FRAME_ERROR_BUFFER_TOO_SMALL, sensor_frame_cobs(out, 5, wire, 5));
     EXPECT(SENSOR_FRAME_ERROR_POINTER, sensor_frame_read_ack(NULL, 9, "x", NULL));
