@@ -10,6 +10,11 @@ pub const JSON: &str = "application/json";
 /// A JSON value on each line.
 pub const JSON_LINES: &str = "application/x-ndjson";
 pub const CSV: &str = "text/csv";
+/// RFC 8428; in either form, as the bytes tell it.
+pub const SENML_JSON: &str = "application/senml+json";
+pub const SENML_CBOR: &str = "application/senml+cbor";
+/// RFC 8949.
+pub const CBOR: &str = "application/cbor";
 /// Takes a parameter `precision`: `ns` (the default), `us`, `ms` or `s`.
 pub const LINE_PROTOCOL: &str = "application/vnd.influx.line-protocol";
 pub const FRAME: &str = crate::frame::CONTENT_TYPE;
@@ -30,6 +35,8 @@ pub enum ContentType {
     Json,
     JsonLines,
     Csv,
+    Senml,
+    Cbor,
     LineProtocol(Precision),
     Frame,
     /// None, or one that says nothing about how to decode.
@@ -48,6 +55,10 @@ impl ContentType {
             Self::JsonLines
         } else if is(CSV) {
             Self::Csv
+        } else if is(SENML_JSON) || is(SENML_CBOR) {
+            Self::Senml
+        } else if is(CBOR) {
+            Self::Cbor
         } else if is(FRAME) {
             Self::Frame
         } else if is(LINE_PROTOCOL) {
@@ -72,6 +83,9 @@ mod tests {
             ("application/x-ndjson", ContentType::JsonLines),
             ("application/jsonl", ContentType::JsonLines),
             ("text/csv; header=absent", ContentType::Csv),
+            ("application/senml+json", ContentType::Senml),
+            ("application/senml+cbor", ContentType::Senml),
+            ("application/cbor", ContentType::Cbor),
             ("application/vnd.sensor-frame", ContentType::Frame),
             ("application/vnd.influx.line-protocol", ContentType::LineProtocol(Precision::Ns)),
             ("application/vnd.influx.line-protocol; a=b;precision=ms", ContentType::LineProtocol(Precision::Ms)),

@@ -23,6 +23,8 @@ pub mod frame;
 pub mod ids;
 
 #[cfg(feature = "std")]
+mod cbor;
+#[cfg(feature = "std")]
 pub mod content_type;
 #[cfg(feature = "std")]
 pub mod decode;
@@ -40,6 +42,8 @@ pub mod line;
 pub mod measurement;
 #[cfg(feature = "std")]
 mod scalar;
+#[cfg(feature = "std")]
+mod senml;
 #[cfg(feature = "std")]
 pub mod sparkplug;
 #[cfg(feature = "std")]

@@ -244,6 +244,12 @@ impl Measurement {
             .map(|t| (t.channel, t.at, self.text.get(t.start as usize..t.end as usize).unwrap_or_default()))
     }
 
+    /// The text at this place among [`Self::texts`]; empty if there is none.
+    pub fn text(&self, place: usize) -> &str {
+        let text = self.texts.get(place).and_then(|t| self.text.get(t.start as usize..t.end as usize));
+        text.unwrap_or_default()
+    }
+
     pub fn text_count(&self) -> usize {
         self.texts.len()
     }
@@ -285,7 +291,7 @@ impl Measurement {
         self.readings.is_empty() && self.texts.is_empty()
     }
 
-    /// What tells this message's series from others, beside the device; set by the route.
+    /// What tells this message's series from others, beside the device; set by the route, sorted by key, no key twice.
     pub fn push_tag(&mut self, key: &str, value: &str) {
         for text in [key, value] {
             self.tags.push_str(text);

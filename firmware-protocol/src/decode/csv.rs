@@ -33,8 +33,9 @@ pub(super) fn decode(
     let mut is_timeless = false;
     for (number, line) in lines {
         let line = Line { number, text: line, delimiter: plan.delimiter };
-        if line.cells().count() != columns.len() {
-            let (found, wanted) = (line.cells().count(), columns.len());
+        let (found, wanted) = (line.cells().count(), columns.len());
+        if found != wanted {
+            line.cells().try_for_each(|cell| cell.map(drop))?;
             return Err(line.broken(format!("has {found} cells, but there are {wanted} columns")));
         }
         let own = line.find(&columns, |column| matches!(column, Column::Time)).filter(|cell| !cell.is_empty());
@@ -176,45 +177,46 @@ impl<'t> Line<'t> {
     fn cells(&self) -> impl Iterator<Item = Result<Cow<'t, str>, DecodeError>> {
         let mut rest = Some(self.text.trim_end_matches('\r'));
         std::iter::from_fn(move || {
-            let text = rest.take()?;
-            let is_quoted = text.trim_start_matches(' ').starts_with('"');
-            let (cell, after) = if is_quoted { self.quoted(text) } else { Ok(self.plain(text)) }
-                .unwrap_or_else(|fault| (Err(fault), None));
-            rest = after;
-            Some(cell)
+            let text = rest.take()?.trim_start_matches(' ');
+            let cell = match text.strip_prefix('"') {
+                Some(inner) => self.quoted(inner),
+                None => Ok(self.plain(text)),
+            };
+            Some(cell.map(|(cell, after)| {
+                rest = after;
+                cell
+            }))
         })
     }
 
-    fn plain(&self, text: &'t str) -> (Result<Cow<'t, str>, DecodeError>, Option<&'t str>) {
-        let (cell, rest) = match text.split_once(char::from(self.delimiter)) {
-            Some((cell, rest)) => (cell, Some(rest)),
-            None => (text, None),
-        };
-        (Ok(Cow::Borrowed(cell.trim_ascii())), rest)
+    fn plain(&self, text: &'t str) -> Cell<'t> {
+        match text.split_once(char::from(self.delimiter)) {
+            Some((cell, rest)) => (Cow::Borrowed(cell.trim_ascii()), Some(rest)),
+            None => (Cow::Borrowed(text.trim_ascii()), None),
+        }
     }
 
     /// Two quotes in quotes are one.
-    #[allow(clippy::type_complexity, reason = "a cell and what follows it, as `plain` gives it")]
-    fn quoted(&self, text: &'t str) -> Result<(Result<Cow<'t, str>, DecodeError>, Option<&'t str>), DecodeError> {
-        let inner = text.trim_start_matches(' ').get(1..).unwrap_or_default();
+    fn quoted(&self, inner: &'t str) -> Result<Cell<'t>, DecodeError> {
         let mut end = 0;
         loop {
             let quote = inner.get(end..).and_then(|rest| rest.find('"'));
-            let quote = quote.ok_or_else(|| self.broken("has a quote that does not end".to_owned()))?;
-            end += quote;
-            if inner.get(end + 1..).is_some_and(|rest| rest.starts_with('"')) {
-                end += 2;
-            } else {
+            end += quote.ok_or_else(|| self.broken("has a quote that does not end".to_owned()))?;
+            if !inner.get(end + 1..).is_some_and(|rest| rest.starts_with('"')) {
                 break;
             }
+            end += 2;
         }
         let cell = inner.get(..end).unwrap_or_default();
         let cell = if cell.contains('"') { Cow::Owned(cell.replace("\"\"", "\"")) } else { Cow::Borrowed(cell) };
         let rest = inner.get(end + 1..).unwrap_or_default().trim_start_matches(' ');
         match rest.strip_prefix(char::from(self.delimiter)) {
-            Some(rest) => Ok((Ok(cell), Some(rest))),
-            None if rest.is_empty() => Ok((Ok(cell), None)),
+            Some(rest) => Ok((cell, Some(rest))),
+            None if rest.is_empty() => Ok((cell, None)),
             None => Err(self.broken("has text behind a quoted cell".to_owned())),
         }
     }
 }
+
+/// A cell, and what follows its delimiter.
+type Cell<'t> = (Cow<'t, str>, Option<&'t str>);

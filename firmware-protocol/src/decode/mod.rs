@@ -8,14 +8,17 @@
 //!
 //! # Flow
 //! ```text
-//! content type, topic ─▶ Plan ─┬▶ json, json lines ──(paths)──────┐
-//!                              ├▶ frame  ─┐                       ├▶ Measurement: device, identity, tags,
-//!                              ├▶ line   ─┼▶ Measurement ─▶ rules ┘   channels, units, readings, texts
-//!                              ├▶ csv    ─┤
-//!                              └▶ scalar ─┘
+//! content type, topic ─▶ Plan ─┬▶ json, json lines, cbor ──(paths)────┐
+//!                              ├▶ frame     ─┐                        ├▶ Measurement: device, identity, tags,
+//!                              ├▶ line       │                        │   channels, units, readings, texts
+//!                              ├▶ csv        ├▶ Measurement ─▶ rules ─┘
+//!                              ├▶ senml      │
+//!                              ├▶ sparkplug  │
+//!                              └▶ scalar    ─┘
 //! ```
 //! The device is, in this order: the frame's own; the topic's `{device}`; the field that the route names, which must then
-//! be there; else the whole topic, because only that never makes one device out of two. Lines have tags for it: see `line`.
+//! be there; else the whole topic, because only that never makes one device out of two. Lines have tags for it: see `line`;
+//! packs base names: see `senml`; Sparkplug has its own topics: see `sparkplug`.
 
 mod channel;
 mod csv;
@@ -28,6 +31,9 @@ mod paths;
 mod plan;
 mod route;
 mod rules;
+mod samples;
+mod senml;
+mod sparkplug;
 mod tags;
 mod times;
 
@@ -37,8 +43,9 @@ use crate::content_type::ContentType;
 use crate::frame::{Header, is_frame};
 use crate::line::Precision;
 use crate::measurement::{Dropped, EventTime, Measurement, Reading};
+use crate::sparkplug::Topic;
 use crate::topic::Captures;
-use crate::{json, scalar};
+use crate::{cbor, json, scalar};
 
 pub use channel::{Channel, TimeOf};
 pub use error::DecodeError;
@@ -48,6 +55,7 @@ pub(crate) use paths::{Node, Role, Tree};
 pub(crate) use plan::Plan;
 pub use route::{Fields, Format, Route, RouteFault, TimeUnit};
 pub(crate) use rules::{Rule, keep};
+pub use sparkplug::SPARKPLUG_CHANNELS_MAX;
 pub use times::{latest_believable, settle_times};
 
 /// Longest device name taken from a topic or a JSON field, bytes; it becomes a tag, a Kafka key and a state's key.
@@ -97,6 +105,9 @@ enum Content<'a> {
     JsonLines(&'a [u8]),
     Csv(&'a [u8]),
     Line(&'a [u8], Precision),
+    Senml(&'a [u8]),
+    Cbor(&'a [u8]),
+    Sparkplug(&'a [u8]),
     Scalar(&'a [u8]),
 }
 
@@ -129,12 +140,15 @@ impl Decoder {
     /// As what a message would be read, in a word or two: for people who look.
     pub fn read_as(&self, message: &Incoming<'_>) -> &'static str {
         let Some((plan, _)) = self.find(message.topic) else { return "nothing: no route takes the topic" };
-        match plan.route.content(message.payload, message.content_type) {
+        match plan.route.content(message.topic, message.payload, message.content_type) {
             Content::Frame(_) => "frame",
             Content::Json(_) => "json",
             Content::JsonLines(_) => "json lines",
             Content::Csv(_) => "csv",
             Content::Line(..) => "line protocol",
+            Content::Senml(_) => "senml",
+            Content::Cbor(_) => "cbor",
+            Content::Sparkplug(_) => "sparkplug",
             Content::Scalar(_) => "scalar",
         }
     }
@@ -187,20 +201,26 @@ impl Decoder {
         let in_payload = |find: fn(&'m str, &Plan) -> Option<Cow<'m, str>>| {
             from_topic.clone().or_else(|| find(std::str::from_utf8(payload).ok()?, plan))
         };
-        let named = match plan.route.content(payload, content_type) {
+        let named = match plan.route.content(topic, payload, content_type) {
             Content::Frame(bytes) => Header::peek(bytes).ok().map(|h| Cow::Borrowed(h.device)),
             Content::Json(_) => in_payload(json::device),
             Content::JsonLines(_) => in_payload(json::device_in_lines),
             Content::Csv(_) => in_payload(csv::device),
             Content::Line(bytes, _) => line::device(bytes, &plan.route, captures),
+            Content::Senml(bytes) => from_topic.or_else(|| senml::device(bytes)),
+            Content::Cbor(bytes) => from_topic.or_else(|| cbor::read(bytes, json::device_in(plan)).ok()?),
+            Content::Sparkplug(_) => from_topic.or_else(|| sparkplug::device(topic)),
             Content::Scalar(_) => from_topic,
         };
         named.filter(|d| !d.is_empty() && d.len() <= DEVICE_MAX_BYTES).unwrap_or(Cow::Borrowed(topic))
     }
 
-    /// Whether all messages of this topic are from the same device, but for frames and lines, which name their own.
+    /// Whether all messages of this topic are from the same device, but for frames, lines and packs, which name their own.
     pub fn device_is_in_topic(&self, topic: &str) -> bool {
-        self.find(topic).is_none_or(|(plan, _)| plan.pattern.names_device() || plan.route.device_field.is_none())
+        self.find(topic).is_none_or(|(plan, _)| {
+            let Route { format, device_field, .. } = &plan.route;
+            plan.pattern.names_device() || (device_field.is_none() && *format != Format::Senml)
+        })
     }
 
     fn find_named<'s, 't>(
@@ -232,7 +252,7 @@ impl Plan {
         let from_payload = !self.pattern.names_device() && self.route.device_field.is_some();
         let rules = json::Rules { plan: self, captures, from_payload };
         let device = (!from_payload).then(|| captures.device.unwrap_or(message.topic));
-        match self.route.content(message.payload, message.content_type) {
+        match self.route.content(message.topic, message.payload, message.content_type) {
             Content::Frame(bytes) => frame::decode(bytes, &message, out)?,
             // These look up the rule of each value by its path.
             Content::Json(bytes) => {
@@ -245,12 +265,21 @@ impl Plan {
                 device.map_or(Ok(()), |device| set_device(device, out))?;
                 return json::decode_lines(text, &rules, measured_at, out);
             }
+            Content::Cbor(bytes) => {
+                device.map_or(Ok(()), |device| set_device(device, out))?;
+                return json::read(&rules, measured_at, out, |top| Ok(cbor::visit(bytes, top)?));
+            }
             Content::Csv(bytes) => {
                 let text = text(bytes)?;
                 device.map_or(Ok(()), |device| set_device(device, out))?;
                 csv::decode(text, &rules, measured_at, out)?;
             }
             Content::Line(bytes, precision) => line::decode(bytes, precision, (self, captures), measured_at, out)?,
+            Content::Senml(bytes) => senml::decode(bytes, message.topic, (&self.route, captures), measured_at, out)?,
+            Content::Sparkplug(bytes) => {
+                let told = (message.topic, captures.device, message.table);
+                sparkplug::decode(bytes, told, measured_at, out)?;
+            }
             Content::Scalar(bytes) => {
                 set_device(device.ok_or(DecodeError::NoDevice)?, out)?;
                 self.read_scalar(bytes, captures, measured_at, out)?;
@@ -290,12 +319,14 @@ impl Plan {
 
 impl Route {
     /// What the sender says counts more than what the route expects.
-    fn content<'a>(&self, payload: &'a [u8], content_type: &str) -> Content<'a> {
+    fn content<'a>(&self, topic: &str, payload: &'a [u8], content_type: &str) -> Content<'a> {
         match ContentType::of(content_type) {
             ContentType::Frame => return Content::Frame(payload),
             ContentType::LineProtocol(precision) => return Content::Line(payload, precision),
             ContentType::JsonLines => return Content::JsonLines(payload),
             ContentType::Csv => return Content::Csv(payload),
+            ContentType::Senml => return Content::Senml(payload),
+            ContentType::Cbor => return Content::Cbor(payload),
             // A bare number is JSON, too.
             ContentType::Json if is_nested(payload) => return Content::Json(payload),
             ContentType::Json => return Content::Scalar(payload),
@@ -307,7 +338,11 @@ impl Route {
             Format::JsonLines => Content::JsonLines(payload),
             Format::Csv => Content::Csv(payload),
             Format::Line => Content::Line(payload, self.precision()),
+            Format::Senml => Content::Senml(payload),
+            Format::Cbor => Content::Cbor(payload),
+            Format::Sparkplug => Content::Sparkplug(payload),
             Format::Scalar => Content::Scalar(payload),
+            Format::Auto if Topic::parse(topic).is_some() => Content::Sparkplug(payload),
             Format::Auto if is_frame(payload) => Content::Frame(payload),
             Format::Auto if is_nested(payload) => Content::Json(payload),
             Format::Auto => Content::Scalar(payload),

@@ -75,6 +75,12 @@ impl Path {
         self.0.last() == Some(&Step::Every)
     }
 
+    /// The way to the array of the objects that the value is in; `None` if it is in none, or itself an element.
+    pub(super) fn objects(&self) -> Option<&[impl PartialEq + use<>]> {
+        let last = self.0.iter().rposition(|step| *step == Step::Every).filter(|last| last + 1 < self.0.len())?;
+        self.0.get(..last)
+    }
+
     /// The channel's name where the configuration gives none.
     pub(super) fn name(&self) -> String {
         let parts = self.0.iter().filter_map(|step| match step {

@@ -82,7 +82,7 @@ impl Default for Route {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// A frame if it starts with the frame magic, JSON if it starts with `{` or `[`, else a scalar.
+    /// Sparkplug if the topic is one of its namespace, else a frame if it starts with the frame magic, JSON if it starts with `{` or `[`, else a scalar.
     #[default]
     Auto,
     Frame,
@@ -93,26 +93,35 @@ pub enum Format {
     Csv,
     /// InfluxDB line protocol.
     Line,
+    /// A pack of RFC 8428, in JSON or CBOR.
+    Senml,
+    /// A CBOR map, or an array of them: the same as JSON.
+    Cbor,
+    /// Sparkplug B 3.0, on topics of its namespace.
+    Sparkplug,
     Scalar,
 }
 
 impl Format {
     /// By the name in the configuration.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("auto", Self::Auto),
         ("frame", Self::Frame),
         ("json", Self::Json),
         ("json_lines", Self::JsonLines),
         ("csv", Self::Csv),
         ("line", Self::Line),
+        ("senml", Self::Senml),
+        ("cbor", Self::Cbor),
+        ("sparkplug", Self::Sparkplug),
         ("scalar", Self::Scalar),
     ];
 
     /// Whether its payloads can tell the units of their readings.
     pub(super) fn tells_units(self) -> bool {
         match self {
-            Self::Auto | Self::Frame => true,
-            Self::Json | Self::JsonLines | Self::Csv | Self::Line | Self::Scalar => false,
+            Self::Auto | Self::Frame | Self::Senml | Self::Sparkplug => true,
+            Self::Json | Self::JsonLines | Self::Csv | Self::Line | Self::Cbor | Self::Scalar => false,
         }
     }
 }
@@ -225,9 +234,12 @@ impl Route {
         if self.measurement.starts_with(['_', '#']) {
             note("measurement", Err(format!("`{}` may not begin with `_` or `#` in InfluxDB", self.measurement)));
         }
-        for (field, path) in [("device_field", &self.device_field), ("time_field", &self.time_field)] {
-            let Some(path) = path else { continue };
-            note(field, check_name(path).and_then(|()| Path::new(path)).and_then(|path| path.one("a single value")));
+        if let Some(path) = &self.device_field {
+            let path = check_name(path).and_then(|()| Path::new(path));
+            note("device_field", path.and_then(|path| path.one("a single value")));
+        }
+        if let Some(path) = &self.time_field {
+            note("time_field", check_name(path).and_then(|()| Path::new(path)).map(drop));
         }
         if !self.each.is_empty() {
             note("each", Path::new(&self.each).and_then(|path| path.one("an array by its own path, without [*]")));
@@ -247,6 +259,13 @@ impl Route {
         if let Some(path) = repeated(&self.channels.iter().map(|c| c.path.clone()).collect::<Vec<_>>()) {
             note("channels", Err(format!("path `{path}` is there twice")));
         }
+        for channel in &self.channels {
+            note("channels", self.elements_have_times(channel));
+            let is = |field: &Option<String>| field.as_ref() == Some(&channel.path);
+            if is(&self.time_field) || is(&self.device_field) {
+                note("channels", Err(format!("path `{}` is that of the time or the device already", channel.path)));
+            }
+        }
         if self.fields == Fields::Listed && self.channels.is_empty() {
             note("fields", Err("is \"listed\", and no [[decode.channels]] lists any".into()));
         }
@@ -258,6 +277,20 @@ impl Route {
             }
         }
         faults
+    }
+
+    /// Objects in an array are samples of different times: each must have its own.
+    fn elements_have_times(&self, channel: &Channel) -> Result<(), String> {
+        let Ok(path) = Path::new(&channel.path) else { return Ok(()) };
+        let Some(objects) = path.objects() else { return Ok(()) };
+        let time = self.time_field.as_deref().and_then(|path| Path::new(path).ok());
+        if time.is_some_and(|time| time.objects() == Some(objects)) {
+            return Ok(());
+        }
+        Err(format!(
+            "path `{}` is of objects in an array, so `time_field` has to be in them, too: see `each`",
+            channel.path
+        ))
     }
 
     pub(super) fn pattern(&self) -> Result<Pattern, RouteFault> {

@@ -229,17 +229,25 @@ impl Rules {
     }
 
     fn apply_to_channels(&self, out: &mut Measurement) -> Result<(), DecodeError> {
+        let mut is_renamed = false;
         for i in 0..out.channel_count() {
             let index = ChannelIndex(i as u16);
             let Some(rule) = self.find(out.channel(index)) else { continue };
             if !rule.unit.is_empty() {
                 out.set_unit(index, &rule.unit);
             }
-            let Some(name) = &rule.renamed else { continue };
-            if out.channels().any(|(other, known)| other != index && known == name) {
-                return Err(DecodeError::DuplicateChannel(name.clone()));
+            if let Some(name) = &rule.renamed {
+                out.rename_channel(index, name);
+                is_renamed = true;
             }
-            out.rename_channel(index, name);
+        }
+        if !is_renamed {
+            return Ok(());
+        }
+        for rule in self.list.iter().filter_map(|rule| rule.renamed.as_deref()) {
+            if out.channels().filter(|(_, name)| *name == rule).nth(1).is_some() {
+                return Err(DecodeError::DuplicateChannel(rule.to_owned()));
+            }
         }
         Ok(())
     }

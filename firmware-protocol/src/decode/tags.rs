@@ -1,14 +1,17 @@
 //! Tags of a route's points: from the topic's levels and from the configuration.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::{DEVICE_MAX_BYTES, DecodeError};
+use super::{DEVICE_MAX_BYTES, DecodeError, check_length};
 use crate::line::Encoder;
 use crate::measurement::Measurement;
 use crate::topic::Pattern;
 
 /// Most tags of a route, those from the topic included.
 const TAGS_MAX: usize = 16;
+/// Longest key of a tag, bytes.
+const KEY_MAX_BYTES: usize = 64;
 
 /// Sorted by key.
 #[derive(Clone, Debug, Default)]
@@ -50,24 +53,19 @@ impl Tags {
 
     /// Adds them to a message of this topic, which matches the pattern.
     pub(super) fn push(&self, topic: &str, out: &mut Measurement) -> Result<(), DecodeError> {
+        let level = |level: usize| topic.split('/').nth(level).unwrap_or_default();
+        let text = |piece: &Piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Level(number) => level(*number).to_owned(),
+        };
         for Tag { key, value } in &self.0 {
-            let text = |piece: &'_ Piece| match piece {
-                Piece::Text(text) => text.as_str().to_owned(),
-                Piece::Level(level) => topic.split('/').nth(*level).unwrap_or_default().to_owned(),
+            let value = match &value[..] {
+                [Piece::Text(text)] => Cow::Borrowed(text.as_str()),
+                [Piece::Level(number)] => Cow::Borrowed(level(*number)),
+                pieces => Cow::Owned(pieces.iter().map(text).collect::<String>()),
             };
-            match &value[..] {
-                [Piece::Text(text)] => out.push_tag(key, text),
-                [Piece::Level(level)] => {
-                    let value = topic.split('/').nth(*level).unwrap_or_default();
-                    super::check_length("tag", value, DEVICE_MAX_BYTES)?;
-                    out.push_tag(key, value);
-                }
-                pieces => {
-                    let value: String = pieces.iter().map(text).collect();
-                    super::check_length("tag", &value, DEVICE_MAX_BYTES)?;
-                    out.push_tag(key, &value);
-                }
-            }
+            check_length("tag", &value, DEVICE_MAX_BYTES)?;
+            out.push_tag(key, &value);
         }
         Ok(())
     }
@@ -85,8 +83,8 @@ pub(super) fn check_names(pattern: &Pattern) -> Result<(), String> {
 }
 
 fn check_key(key: &str) -> Result<(), String> {
-    if key.is_empty() || key.len() > 64 || key.chars().any(char::is_control) {
-        return Err(format!("{key:?} cannot be a tag: use 1 to 64 printable characters"));
+    if key.is_empty() || key.len() > KEY_MAX_BYTES || key.chars().any(char::is_control) {
+        return Err(format!("{key:?} cannot be a tag: use 1 to {KEY_MAX_BYTES} printable bytes"));
     }
     if Encoder::RESERVED_TAGS.contains(&key) || key.starts_with('_') {
         return Err(format!("`{key}` cannot be a tag: lines have it already, or InfluxDB keeps it to itself"));

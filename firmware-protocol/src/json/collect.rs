@@ -371,6 +371,11 @@ impl<'a> Context<'a> {
     }
 
     fn reading<E: Error>(&mut self, name: Name<'_>, value: f64) -> Result<(), E> {
+        // JSON has none of these, and CBOR has.
+        if !value.is_finite() {
+            self.out.dropped.not_finite += 1;
+            return Ok(());
+        }
         let likely = self.likely();
         let found = match name {
             Name::Key(key) => channel(self.out, likely, key),

@@ -98,6 +98,11 @@ pub(crate) fn device<'t>(text: &'t str, plan: &Plan) -> Option<Cow<'t, str>> {
     device::Find { tree: &plan.tree, node: Node::ROOT }.deserialize(&mut json).ok()?
 }
 
+/// What [`device`] looks for, in any self-describing payload.
+pub(crate) fn device_in<'de>(plan: &Plan) -> impl DeserializeSeed<'de, Value = Option<Cow<'de, str>>> {
+    device::Find { tree: &plan.tree, node: Node::ROOT }
+}
+
 /// The same in the first of several lines that names one.
 pub(crate) fn device_in_lines<'t>(text: &'t str, plan: &Plan) -> Option<Cow<'t, str>> {
     text.lines().find_map(|line| device(line, plan))
