@@ -211,7 +211,9 @@ proptest! {
         decoder in prop::option::of("[a-z/#+]{1,8}/[1-9][0-9]{0,3}"),
         (queue_seq, at, retained) in any::<(u64, i64, bool)>(),
         identity in any::<Option<(u32, u32)>>(),
+        decoder in proptest::option::of(("[a-z{}#/+]{1,20}", 1u32..)),
     ) {
+        let decoder = decoder.map(|(id, version)| format!("{id}/{version}"));
         let envelope = Envelope {
             schema: Schema::Raw,
             gateway: &gateway,

@@ -20,6 +20,7 @@ mod gzip;
 mod influx;
 mod kafka;
 mod lines;
+mod lock;
 mod made;
 mod quarantine;
 mod redrive;

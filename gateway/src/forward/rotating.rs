@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tracing::warn;
 
-use super::quarantine::DirLock;
+use super::lock::DirLock;
 
 /// Where the files are and how large they get.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,9 +9,15 @@ pub(super) fn hint(reason: &str) -> Option<&'static str> {
         "no_device" => "name the device in `topic` with {device}, or the field that names it with `device_field`",
         "frame_version" => "the firmware is newer than this gateway: update it, then `gateway quarantine redrive`",
         "frame_crc" => "the bytes were damaged on their way, or captured in part: capture them once more",
+        "frame_too_large" | "frame_duplicate_channel" | "frame" => {
+            "the firmware is at fault: SPEC.md says what a frame is"
+        }
         "frame_truncated" => "the end is missing: was the payload captured whole, in binary?",
         "no_table" => "give the hello frame with --hello FILE, or for Sparkplug B the birth with --birth FILE",
         "json" => "if it is no JSON, set the `format` of the [[decode]] table, or --content-type as the sender does",
+        "senml" | "cbor" | "sparkplug" | "line" => {
+            "was the payload captured whole? if it is of another kind, set `format`, or --content-type as the sender does"
+        }
         "not_a_number" => {
             "set the `format` of the [[decode]] table, or --content-type as the sender does; texts become numbers by `words`"
         }

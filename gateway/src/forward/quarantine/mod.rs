@@ -9,7 +9,6 @@
 //!   is locked itself, and not deleted.
 
 mod line;
-mod lock;
 mod shelf;
 
 use std::io;
@@ -25,7 +24,6 @@ use crate::clock::SharedClockMap;
 use crate::queue::{Log, QueueSeq, Record};
 
 pub use line::{Kept, Line, LineFault};
-pub(super) use lock::DirLock;
 pub(super) use shelf::Held;
 pub use shelf::{Shelf, look};
 

@@ -9,8 +9,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::lock::DirLock;
 use super::{FILE_BYTES, layout};
+use crate::forward::lock::DirLock;
 use crate::forward::rotating::{Layout, cut_torn_line, sync_dir};
 
 /// A file ends with the flush that fills it: pending records, and one of the largest in base64. What is longer is none.

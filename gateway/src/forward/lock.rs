@@ -1,4 +1,4 @@
-//! The lock of a quarantine's directory: a gateway and a re-drive change its files in turn.
+//! The lock of a directory that more than one process changes: a gateway and a re-drive take turns.
 //!
 //! # Invariants
 //! - It is held for as long as a few files are written or renamed, never while a sink is waited for.
@@ -12,19 +12,19 @@ const NAME: &str = "lock";
 
 /// Where the lock is.
 #[derive(Clone, Debug)]
-pub(in crate::forward) struct DirLock(PathBuf);
+pub(super) struct DirLock(PathBuf);
 
 /// Until it is dropped, no other process changes the directory's files.
 #[derive(Debug)]
-pub(in crate::forward) struct Locked(File);
+pub(super) struct Locked(File);
 
 impl DirLock {
-    pub(in crate::forward) fn new(dir: &Path) -> Self {
+    pub(super) fn new(dir: &Path) -> Self {
         Self(dir.join(NAME))
     }
 
     /// Waits for it.
-    pub(in crate::forward) fn take(&self) -> io::Result<Locked> {
+    pub(super) fn take(&self) -> io::Result<Locked> {
         let file = File::options().create(true).truncate(false).write(true).open(&self.0)?;
         file.lock()?;
         Ok(Locked(file))
@@ -35,7 +35,7 @@ impl Drop for Locked {
     /// Closing alone is not enough: a child process that is just being started holds a copy of the descriptor.
     fn drop(&mut self) {
         if let Err(error) = self.0.unlock() {
-            tracing::warn!(%error, "Quarantine stays locked until this process ends.");
+            tracing::warn!(%error, "Directory stays locked until this process ends.");
         }
     }
 }
