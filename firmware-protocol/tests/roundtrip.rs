@@ -208,7 +208,6 @@ proptest! {
         topic in ".{0,12}",
         content_type in ".{0,8}",
         table in ".{0,8}",
-        decoder in prop::option::of("[a-z/#+]{1,8}/[1-9][0-9]{0,3}"),
         (queue_seq, at, retained) in any::<(u64, i64, bool)>(),
         identity in any::<Option<(u32, u32)>>(),
         decoder in proptest::option::of(("[a-z{}#/+]{1,20}", 1u32..)),
