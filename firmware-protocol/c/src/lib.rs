@@ -2,6 +2,7 @@
 //!
 //! # What
 //! - [`frame`]: a frame channel by channel, from parallel arrays, signed or not.
+//! - [`header`]: whom it is from, and the key to sign it with.
 //! - [`table`]: the channels of a device, their hello, and frames whose channels are numbers of it.
 //! - [`serial`]: COBS, and what comes back over a serial line.
 //! - [`error`]: one code for each way to fail, with a text.
@@ -24,12 +25,14 @@
 
 mod error;
 mod frame;
+mod header;
 mod pointer;
 mod serial;
 mod table;
 
 pub use error::*;
 pub use frame::*;
+pub use header::*;
 pub use serial::*;
 pub use table::*;
 

@@ -7,7 +7,7 @@ use firmware_protocol::frame::{
 };
 
 use crate::error::{Result, SensorFrameError, code};
-use crate::frame::{SensorFrameHeader, SensorFrameKey, read_header, read_key};
+use crate::header::{SensorFrameHeader, SensorFrameKey, read_header, read_key};
 use crate::pointer::{CBool, array, buffer, object, object_mut, text};
 
 /// What kind of value a channel has.
