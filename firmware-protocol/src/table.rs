@@ -101,19 +101,29 @@ impl<'a> Lookup<'a> {
 #[inline]
 fn line(text: &str) -> (Option<Entry<'_>>, usize) {
     let bytes = text.as_bytes();
-    let mut parts = [""; 4];
-    let mut begin = 0;
+    let (number, number_end) = decimal(bytes);
+    let mut parts = [""; 3];
+    let mut end = if bytes.get(number_end) == Some(&b'\t') { number_end } else { separator(bytes, number_end) };
+    let is_number = end == number_end;
     let mut count = 0;
-    loop {
-        let end = separator(bytes, begin);
+    while bytes.get(end) == Some(&b'\t') {
+        let begin = end + 1;
+        end = separator(bytes, begin);
         if let Some(part) = parts.get_mut(count) {
             *part = text.get(begin..end).unwrap_or_default();
         }
         count += 1;
-        begin = end + 1;
-        if bytes.get(end) != Some(&b'\t') {
-            return (entry(parts), begin.min(bytes.len()));
-        }
+    }
+    let [name, unit, kind] = parts;
+    let number = number.filter(|_| is_number && !name.is_empty());
+    (number.map(|number| Entry { number, name, unit, kind: kind_of(kind) }), (end + 1).min(bytes.len()))
+}
+
+#[inline]
+fn kind_of(text: &str) -> u32 {
+    match (decimal(text.as_bytes()), text.len()) {
+        ((Some(kind), end), length) if end == length => u32::try_from(kind).unwrap_or_default(),
+        _ => 0,
     }
 }
 
@@ -142,21 +152,22 @@ fn separator(bytes: &[u8], from: usize) -> usize {
     at + rest.iter().position(|byte| matches!(byte, b'\t' | b'\n')).unwrap_or(rest.len())
 }
 
+/// The number that the text begins with, and where it ends; none if there is no digit, or more than 64 bits.
 #[inline]
-fn entry([number, name, unit, kind]: [&str; 4]) -> Option<Entry<'_>> {
-    if name.is_empty() {
-        return None;
+fn decimal(text: &[u8]) -> (Option<u64>, usize) {
+    let mut value = None;
+    for (i, byte) in text.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return (value, i);
+        }
+        value = match (i, value) {
+            (0, _) => Some(u64::from(digit)),
+            (_, Some(value)) => 10_u64.checked_mul(value).and_then(|tens| tens.checked_add(digit.into())),
+            (_, None) => None,
+        };
     }
-    let kind = decimal(kind).and_then(|kind| u32::try_from(kind).ok()).unwrap_or_default();
-    Some(Entry { number: decimal(number)?, name, unit, kind })
-}
-
-#[inline]
-fn decimal(text: &str) -> Option<u64> {
-    let mut digits = text.bytes();
-    let first = digits.next()?;
-    let digit = |byte: u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
-    digits.try_fold(digit(first)?, |value, byte| value.checked_mul(10)?.checked_add(digit(byte)?))
+    (value, text.len())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::str;
 
 use super::Fault;
-use super::protobuf::{Fields, Value as Wire};
+use super::protobuf::{Fields, Key, Value as Wire};
 use crate::crc::crc32;
 
 /// A metric as it is written.
@@ -35,6 +35,25 @@ pub enum Value<'a> {
     Text(&'a str),
     /// Bytes, data sets, templates, extensions.
     Other,
+}
+
+/// The fields that are read, as section 6.2 numbers them.
+mod key {
+    use super::Key;
+
+    pub(super) const NAME: Key = Key::bytes(1);
+    pub(super) const ALIAS: Key = Key::varint(2);
+    pub(super) const TIMESTAMP: Key = Key::varint(3);
+    pub(super) const KIND: Key = Key::varint(4);
+    pub(super) const IS_TRANSIENT: Key = Key::varint(6);
+    pub(super) const IS_NULL: Key = Key::varint(7);
+    pub(super) const PROPERTIES: Key = Key::bytes(9);
+    pub(super) const INT: Key = Key::varint(10);
+    pub(super) const LONG: Key = Key::varint(11);
+    pub(super) const FLOAT: Key = Key::fixed32(12);
+    pub(super) const DOUBLE: Key = Key::fixed64(13);
+    pub(super) const BOOL: Key = Key::varint(14);
+    pub(super) const TEXT: Key = Key::bytes(15);
 }
 
 /// By what a data message calls a metric.
@@ -83,6 +102,7 @@ impl DataType {
 
     /// The number that a raw integer stands for. Negative ones are in two's complement of 8, 16, 32 or 64 bits: senders
     /// differ in how far they extend the sign.
+    #[inline]
     fn integer(self, value: u64) -> Option<f64> {
         let signed = match self {
             Self::Int8 => i64::from(value as i8),
@@ -108,35 +128,36 @@ impl<'a> Metric<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
         let mut metric = Self::default();
         let mut fields = Fields::of(bytes);
-        while let Some((number, value)) = fields.next()? {
-            match (number, value) {
-                (1, Wire::Bytes(name)) => {
-                    let name = str::from_utf8(name).map_err(|_| Fault::NotUtf8 { what: "a metric's name" })?;
-                    if name.chars().any(char::is_control) {
-                        return Err(Fault::ControlCharacters);
-                    }
-                    metric.name = Some(name).filter(|name| !name.is_empty());
-                }
-                (2, Wire::Varint(alias)) => metric.alias = Some(alias),
-                (3, Wire::Varint(at)) => metric.timestamp = Some(at),
-                (4, Wire::Varint(kind)) => metric.kind = kind as u32,
-                (6, Wire::Varint(flag)) => metric.is_transient = flag != 0,
-                (7, Wire::Varint(flag)) => metric.is_null = flag != 0,
-                (9, Wire::Bytes(properties)) => metric.properties = Some(properties),
+        while !fields.is_empty() {
+            match fields.key()? {
+                key::NAME => metric.name = Some(name_of(fields.bytes()?)?).filter(|name| !name.is_empty()),
+                key::ALIAS => metric.alias = Some(fields.varint()?),
+                key::TIMESTAMP => metric.timestamp = Some(fields.varint()?),
+                key::KIND => metric.kind = fields.varint()? as u32,
+                key::IS_TRANSIENT => metric.is_transient = fields.varint()? != 0,
+                key::IS_NULL => metric.is_null = fields.varint()? != 0,
+                key::PROPERTIES => metric.properties = Some(fields.bytes()?),
                 // An `uint32` of more bits has the lower ones: so protobuf says.
-                (10, Wire::Varint(v)) => metric.value = Some(Value::Int(v as u32)),
-                (11, Wire::Varint(v)) => metric.value = Some(Value::Long(v)),
-                (12, Wire::Fixed32(v)) => metric.value = Some(Value::Float(f32::from_le_bytes(v))),
-                (13, Wire::Fixed64(v)) => metric.value = Some(Value::Double(f64::from_le_bytes(v))),
-                (14, Wire::Varint(v)) => metric.value = Some(Value::Bool(v != 0)),
-                (15, Wire::Bytes(text)) => metric.value = Some(Value::Text(text_of(text)?)),
-                (16..=19, Wire::Bytes(_)) => metric.value = Some(Value::Other),
-                (1..=4 | 6 | 7 | 9..=19, value) => return Err(value.unexpected(number)),
-                // is_historical and metadata say nothing about the value, and extensions are not known.
-                _ => {}
+                key::INT => metric.value = Some(Value::Int(fields.varint()? as u32)),
+                key::LONG => metric.value = Some(Value::Long(fields.varint()?)),
+                key::FLOAT => metric.value = Some(Value::Float(f32::from_le_bytes(fields.array()?))),
+                key::DOUBLE => metric.value = Some(Value::Double(f64::from_le_bytes(fields.array()?))),
+                key::BOOL => metric.value = Some(Value::Bool(fields.varint()? != 0)),
+                key::TEXT => metric.value = Some(Value::Text(text_of(fields.bytes()?)?)),
+                key => metric.take_other(key, fields.value(key)?)?,
             }
         }
         Ok(metric)
+    }
+
+    fn take_other(&mut self, key: Key, value: Wire<'a>) -> Result<(), Fault> {
+        match (key.field(), value) {
+            (16..=19, Wire::Bytes(_)) => self.value = Some(Value::Other),
+            (1..=4 | 6 | 7 | 9..=19, value) => return Err(value.unexpected(key.field())),
+            // is_historical and metadata say nothing about the value, and extensions are not known.
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The name where there is one, for an alias may be new with it.
@@ -187,6 +208,7 @@ impl Value<'_> {
     ///
     /// # Errors
     /// An integer does not fit the data type.
+    #[inline]
     pub fn number(self, kind: u32) -> Result<Option<f64>, Fault> {
         let integer =
             |value| DataType::of(kind).integer(value).ok_or(Fault::OutOfType { value, kind }).map(Option::Some);
@@ -250,6 +272,11 @@ fn text_property(value: &[u8]) -> Result<&str, Fault> {
         }
     }
     Ok(text)
+}
+
+fn name_of(bytes: &[u8]) -> Result<&str, Fault> {
+    let name = str::from_utf8(bytes).map_err(|_| Fault::NotUtf8 { what: "a metric's name" })?;
+    if name.chars().any(char::is_control) { Err(Fault::ControlCharacters) } else { Ok(name) }
 }
 
 fn text_of(bytes: &[u8]) -> Result<&str, Fault> {

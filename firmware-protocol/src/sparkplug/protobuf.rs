@@ -10,6 +10,32 @@ pub(super) struct Fields<'a> {
     rest: &'a [u8],
 }
 
+/// A field's number and the form of its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key(u32);
+
+impl Key {
+    pub(super) const fn varint(field: u32) -> Self {
+        Self(field << 3)
+    }
+
+    pub(super) const fn fixed64(field: u32) -> Self {
+        Self(field << 3 | 1)
+    }
+
+    pub(super) const fn bytes(field: u32) -> Self {
+        Self(field << 3 | 2)
+    }
+
+    pub(super) const fn fixed32(field: u32) -> Self {
+        Self(field << 3 | 5)
+    }
+
+    pub(super) const fn field(self) -> u32 {
+        self.0 >> 3
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     Varint(u64),
@@ -24,30 +50,49 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// The next field's number and value; `None` after the last.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Fault> {
-        if self.rest.is_empty() {
+        if self.is_empty() {
             return Ok(None);
         }
-        let key = self.varint()?;
-        let number = u32::try_from(key >> 3).ok().filter(|n| (1..=FIELD_MAX).contains(n)).ok_or(Fault::FieldNumber)?;
-        let value = match key & 7 {
+        let key = self.key()?;
+        Ok(Some((key.field(), self.value(key)?)))
+    }
+
+    /// What the next field is; its value has to be taken next. For readers to whom the kinds of values they know are
+    /// worth a branch each.
+    #[inline]
+    pub(super) fn key(&mut self) -> Result<Key, Fault> {
+        let key = u32::try_from(self.varint()?).map_err(|_| Fault::FieldNumber)?;
+        if key >> 3 == 0 { Err(Fault::FieldNumber) } else { Ok(Key(key)) }
+    }
+
+    /// The value behind a key.
+    pub(super) fn value(&mut self, key: Key) -> Result<Value<'a>, Fault> {
+        Ok(match key.0 & 7 {
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(self.array()?),
-            2 => {
-                let length = self.varint()?;
-                Value::Bytes(self.take(usize::try_from(length).map_err(|_| Fault::Truncated)?)?)
-            }
+            2 => Value::Bytes(self.bytes()?),
             5 => Value::Fixed32(self.array()?),
             // Groups (3 and 4) went out of use before Sparkplug was made.
-            wire_type => return Err(Fault::WireType { field: number, wire_type: wire_type as u8 }),
-        };
-        Ok(Some((number, value)))
+            wire_type => return Err(Fault::WireType { field: key.field(), wire_type: wire_type as u8 }),
+        })
+    }
+
+    /// Text, bytes or a message.
+    #[inline]
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Fault> {
+        let length = self.varint()?;
+        self.take(usize::try_from(length).map_err(|_| Fault::Truncated)?)
     }
 
     #[inline]
-    fn varint(&mut self) -> Result<u64, Fault> {
+    pub(super) fn varint(&mut self) -> Result<u64, Fault> {
         match *self.rest {
             [byte @ ..0x80, ref rest @ ..] => {
                 self.rest = rest;
@@ -57,7 +102,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn long_varint(&mut self) -> Result<u64, Fault> {
         let mut value = 0;
         let mut shift = 0;
@@ -75,7 +120,7 @@ impl<'a> Fields<'a> {
     }
 
     #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         let (array, rest) = self.rest.split_first_chunk().ok_or(Fault::Truncated)?;
         self.rest = rest;
         Ok(*array)
@@ -91,8 +136,6 @@ impl<'a> Fields<'a> {
 
 /// A number of 64 bits, seven bits a byte.
 const VARINT_MAX_BYTES: usize = 10;
-/// Largest field number that protobuf knows.
-const FIELD_MAX: u32 = (1 << 29) - 1;
 
 /// Appends a field that is a varint.
 pub(super) fn put_varint(out: &mut Vec<u8>, field: u32, value: u64) {
@@ -118,6 +161,9 @@ fn put_raw(out: &mut Vec<u8>, mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Largest field number that protobuf knows: with the form of the value, 32 bits.
+    const FIELD_MAX: u32 = (1 << 29) - 1;
 
     fn all(message: &[u8]) -> Result<Vec<(u32, Value<'_>)>, Fault> {
         let mut fields = Fields::of(message);
