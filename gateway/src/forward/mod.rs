@@ -21,7 +21,7 @@ mod influx;
 mod kafka;
 mod lines;
 mod quarantine;
-mod rotating;
+pub(crate) mod rotating;
 mod start;
 mod task;
 #[cfg(test)]

@@ -18,15 +18,15 @@ use tracing::warn;
 
 /// Where the files are and how large they get.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
-    pub(super) dir: PathBuf,
+pub(crate) struct Layout {
+    pub(crate) dir: PathBuf,
     /// Files are `{prefix}-{number}.{extension}`.
-    pub(super) prefix: String,
-    pub(super) extension: &'static str,
+    pub(crate) prefix: String,
+    pub(crate) extension: &'static str,
     /// A file is completed once it has this many bytes.
-    pub(super) rotate_bytes: u64,
+    pub(crate) rotate_bytes: u64,
     /// Complete files kept; the oldest go.
-    pub(super) files_max: usize,
+    pub(crate) files_max: usize,
 }
 
 const PART: &str = "part";
@@ -65,9 +65,9 @@ impl Layout {
 
 /// A file that was deleted to keep to the bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Deleted {
-    pub(super) path: PathBuf,
-    pub(super) lines: u64,
+pub(crate) struct Deleted {
+    pub(crate) path: PathBuf,
+    pub(crate) lines: u64,
 }
 
 #[derive(Debug)]
@@ -162,14 +162,14 @@ impl RotatingFile {
 
 /// A [`RotatingFile`] for async tasks: the disk is waited for on a thread where waiting is allowed.
 #[derive(Clone, Debug)]
-pub(super) struct SharedRotatingFile(Arc<Mutex<RotatingFile>>);
+pub(crate) struct SharedRotatingFile(Arc<Mutex<RotatingFile>>);
 
 impl SharedRotatingFile {
-    pub(super) fn open(layout: Layout) -> io::Result<Self> {
+    pub(crate) fn open(layout: Layout) -> io::Result<Self> {
         Ok(Self(Arc::new(Mutex::new(RotatingFile::open(layout)?))))
     }
 
-    pub(super) async fn append(&self, lines: Bytes) -> io::Result<Vec<Deleted>> {
+    pub(crate) async fn append(&self, lines: Bytes) -> io::Result<Vec<Deleted>> {
         let file = self.0.clone();
         let append = move || file.lock().unwrap_or_else(PoisonError::into_inner).append(&lines);
         tokio::task::spawn_blocking(append).await.map_err(io::Error::other)?
