@@ -770,7 +770,7 @@ fn the_example_and_the_reader_know_the_same_options() {
 fn frames_keys_are_read_from_their_file_and_each_fault_of_it_is_told_without_a_key() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("frames.keys");
-    let text = format!("[frames]\nkeys_file = \"{}\"\n{MINIMAL}", path.display());
+    let text = format!("[[serial]]\npath = '/dev/ttyUSB0'\n[frames]\nkeys_file = '{}'\n", path.display());
     let told = |content: &str| {
         std::fs::write(&path, content).expect("writable");
         load(&text).map(|loaded| loaded.config.frames.keys.len()).map_err(|faults| faults.to_string())

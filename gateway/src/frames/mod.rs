@@ -60,7 +60,7 @@ use waiting::{Held, Identity, Sender, Waiting, Wanted};
 
 pub use keys::{Keys, KeysError};
 pub use refused::{Refusals, Refused};
-pub use requests::{Request, Requests, Wish};
+pub use requests::{Asking, Request, Requests, Wish, hello_packet};
 
 /// `reason` of the gap records.
 const MISSING: &str = "missing";

@@ -7,7 +7,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use firmware_protocol::frame::{HELLO_REQUEST_MAX_BYTES, encode_hello_request};
+use firmware_protocol::measurement::EventTime;
+use firmware_protocol::sparkplug::{self, EdgeNode};
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::waiting::Sender;
 use crate::clock::Stamp;
@@ -52,13 +56,68 @@ impl Default for Requests {
 
 impl Requests {
     /// For a door.
-    pub fn listen(&self) -> broadcast::Receiver<Request> {
-        self.sender.subscribe()
+    pub fn listen(&self) -> Asking {
+        Asking { receiver: self.sender.subscribe() }
     }
 
     pub(super) fn make(&self, request: Request) {
         // No door that could ask: the sender tells at its next start.
         self.sender.send(request).unwrap_or_default();
+    }
+}
+
+impl Request {
+    /// As an MQTT message with QoS 0: topic and payload. `now` is what the wall clock shows.
+    pub fn message(&self, now: EventTime) -> (String, Vec<u8>) {
+        match &self.wish {
+            Wish::Hello { device } => (hello_topic(device), hello_packet(device)),
+            Wish::Rebirth { group, node } => (EdgeNode { group, node }.command_topic(), sparkplug::rebirth(now)),
+        }
+    }
+}
+
+/// Without what is a wildcard in topics. Names with `/` take several levels.
+fn hello_topic(device: &str) -> String {
+    format!("gateway/requests/{}", device.replace(['+', '#', '\0'], "_"))
+}
+
+/// The packet by which a device is asked for its hello, as it goes over MQTT; empty for a name that no device has.
+pub fn hello_packet(device: &str) -> Vec<u8> {
+    let mut packet = [0; HELLO_REQUEST_MAX_BYTES];
+    let length = encode_hello_request(device, &mut packet).unwrap_or_default();
+    packet.get(..length).unwrap_or_default().to_vec()
+}
+
+/// A door's end of the channel.
+#[derive(Debug)]
+pub struct Asking {
+    receiver: broadcast::Receiver<Request>,
+}
+
+impl Asking {
+    /// The next request; those that came too fast are left out. Safe to cancel.
+    pub async fn next(&mut self) -> Request {
+        loop {
+            match self.receiver.recv().await {
+                Ok(request) => return request,
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::debug!(missed, "Requests came faster than they could be made.")
+                }
+                // The queue is closed: the doors are about to be.
+                Err(RecvError::Closed) => return std::future::pending().await,
+            }
+        }
+    }
+
+    /// The next request that is there already.
+    pub fn take(&mut self) -> Option<Request> {
+        loop {
+            match self.receiver.try_recv() {
+                Ok(request) => return Some(request),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+            }
+        }
     }
 }
 
@@ -108,5 +167,16 @@ mod tests {
         let due = (1..10_000).filter(|n| asked.is_due(device(*n), at(31))).count();
         assert!((ASKED_MAX - 2..=ASKED_MAX).contains(&due), "{due}");
         assert!(asked.is_due(device(10_000), at(90)));
+    }
+
+    #[test]
+    fn a_request_is_a_message_that_no_name_makes_a_wildcard() {
+        let request = |wish| Request { wish, door: Door::Listen, topic: Bytes::new() };
+        let (topic, payload) = request(Wish::Hello { device: "hall/pump#7".into() }).message(EventTime(0));
+        assert_eq!(topic, "gateway/requests/hall/pump_7");
+        assert_eq!(firmware_protocol::frame::parse_hello_request(&payload), Ok("hall/pump#7"));
+        let (topic, payload) = request(Wish::Rebirth { group: "g".into(), node: "n".into() }).message(EventTime(0));
+        assert_eq!(topic, "spBv1.0/g/NCMD/n");
+        assert!(sparkplug::Payload::parse(&payload).is_ok());
     }
 }

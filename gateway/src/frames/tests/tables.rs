@@ -10,7 +10,7 @@ use super::*;
 pub(super) struct Site {
     config: Config,
     pub(super) frames: Frames,
-    requests: tokio::sync::broadcast::Receiver<Request>,
+    requests: Asking,
     clock: &'static Simulated,
     snapshot: Vec<u8>,
     since: Vec<Record>,
@@ -72,7 +72,7 @@ impl Site {
     }
 
     pub(super) fn asked(&mut self) -> Vec<Wish> {
-        std::iter::from_fn(|| self.requests.try_recv().ok()).map(|request| request.wish).collect()
+        std::iter::from_fn(|| self.requests.take()).map(|request| request.wish).collect()
     }
 
     fn waited(&self, outcome: &'static str) -> u64 {
