@@ -67,7 +67,7 @@ impl LineEncoder {
         let Envelope { topic, content_type, table, received, retained: is_replay, .. } = envelope;
         let message = Incoming { topic, payload, content_type, received_at: received.at, is_replay, table };
         let route = decoder
-            .decode(message, measurement)
+            .decode_as(envelope.decoder, message, measurement)
             .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
         settle_times(measurement, envelope.received, *future_max);
         match lines.measurement(out, &route.measurement, measurement, envelope.queue_seq) {
@@ -79,7 +79,7 @@ impl LineEncoder {
 
 #[cfg(test)]
 mod tests {
-    use firmware_protocol::decode::Route;
+    use firmware_protocol::decode::{DecoderName, Route};
     use firmware_protocol::frame::{self, BaseTime, Channel, Frame, Samples};
     use firmware_protocol::measurement::{ClockTrust, EventTime, Received};
     use firmware_protocol::{BootId, DeviceSeq};
@@ -101,6 +101,7 @@ mod tests {
         identity: None,
         content_type: "",
         table: "",
+        decoder: None,
     };
 
     fn encode(schema: Schema, gateway: &str, payload: &[u8]) -> Result<String, Undeliverable> {
@@ -170,6 +171,17 @@ mod tests {
     fn what_no_decoder_reads_is_undeliverable_with_its_reason() {
         assert_eq!(encode(Schema::Raw, "gw", b"{\"ts\":").unwrap_err().reason, "json");
         assert_eq!(encode(Schema::Window, "gw", b"{}").unwrap_err().reason, "derived");
+    }
+
+    #[test]
+    fn a_record_of_a_decoder_that_is_not_here_is_undeliverable_and_says_which_table_to_copy() {
+        let encode = |name: &str| encode_as(Envelope { decoder: DecoderName::parse(name), ..ENVELOPE }, PAYLOAD);
+        assert!(encode("sensors/{device}/telemetry/1").is_ok());
+        for (name, reason) in [("sensors/{device}/telemetry/2", "decoder_version"), ("zigbee/1", "decoder_unknown")] {
+            let why = encode(name).unwrap_err();
+            assert_eq!(why.reason, reason);
+            assert!(why.detail.contains("copy its [[decode]] table"), "{}", why.detail);
+        }
     }
 
     #[test]

@@ -7,6 +7,14 @@
 use crate::line::Precision;
 
 pub const JSON: &str = "application/json";
+/// A JSON value on each line.
+pub const JSON_LINES: &str = "application/x-ndjson";
+pub const CSV: &str = "text/csv";
+/// RFC 8428; in either form, as the bytes tell it.
+pub const SENML_JSON: &str = "application/senml+json";
+pub const SENML_CBOR: &str = "application/senml+cbor";
+/// RFC 8949.
+pub const CBOR: &str = "application/cbor";
 /// Takes a parameter `precision`: `ns` (the default), `us`, `ms` or `s`.
 pub const LINE_PROTOCOL: &str = "application/vnd.influx.line-protocol";
 pub const FRAME: &str = crate::frame::CONTENT_TYPE;
@@ -25,6 +33,10 @@ pub fn line_protocol(precision: Precision) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentType {
     Json,
+    JsonLines,
+    Csv,
+    Senml,
+    Cbor,
     LineProtocol(Precision),
     Frame,
     /// None, or one that says nothing about how to decode.
@@ -39,6 +51,14 @@ impl ContentType {
         let is = |name: &str| essence.eq_ignore_ascii_case(name);
         if is(JSON) {
             Self::Json
+        } else if is(JSON_LINES) || is("application/ndjson") || is("application/jsonl") {
+            Self::JsonLines
+        } else if is(CSV) {
+            Self::Csv
+        } else if is(SENML_JSON) || is(SENML_CBOR) {
+            Self::Senml
+        } else if is(CBOR) {
+            Self::Cbor
         } else if is(FRAME) {
             Self::Frame
         } else if is(LINE_PROTOCOL) {
@@ -60,6 +80,12 @@ mod tests {
         for (text, expected) in [
             ("application/json", ContentType::Json),
             ("Application/JSON; charset=utf-8", ContentType::Json),
+            ("application/x-ndjson", ContentType::JsonLines),
+            ("application/jsonl", ContentType::JsonLines),
+            ("text/csv; header=absent", ContentType::Csv),
+            ("application/senml+json", ContentType::Senml),
+            ("application/senml+cbor", ContentType::Senml),
+            ("application/cbor", ContentType::Cbor),
             ("application/vnd.sensor-frame", ContentType::Frame),
             ("application/vnd.influx.line-protocol", ContentType::LineProtocol(Precision::Ns)),
             ("application/vnd.influx.line-protocol; a=b;precision=ms", ContentType::LineProtocol(Precision::Ms)),

@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+use crate::decode::DecoderName;
 use crate::derived::Derived;
 use crate::digits::Digits;
 use crate::measurement::{ClockTrust, EventTime, FrameIdentity, Received};
@@ -35,6 +36,8 @@ pub const FRAME_SEQ: &str = "frame_seq";
 pub const CONTENT_TYPE: &str = "content_type";
 /// What the channel numbers in the value mean, in the text of [`crate::table`]; left out if it has none.
 pub const TABLE: &str = "table";
+/// Name of the decoder that the gateway would take for a raw record, `ID/VERSION`; left out where no table takes its topic.
+pub const DECODER: &str = "decoder";
 /// On dead letters, beside the headers that they came with: why they could not be used, in one of few words ...
 pub const ERROR_REASON: &str = "error_reason";
 /// ... and in full.
@@ -125,6 +128,8 @@ pub struct Envelope<'a> {
     pub content_type: &'a str,
     /// Empty if the payload numbers no channels.
     pub table: &'a str,
+    /// Which decoder reads it; `None`: whichever takes the topic.
+    pub decoder: Option<DecoderName<'a>>,
 }
 
 /// Why headers are not an envelope.
@@ -185,6 +190,9 @@ impl<'a> Envelope<'a> {
         if !self.table.is_empty() {
             put(TABLE, self.table.as_bytes());
         }
+        if let Some(decoder) = self.decoder {
+            put(DECODER, decoder.as_str().as_bytes());
+        }
     }
 
     /// Unknown headers are passed over: a later version may add some.
@@ -207,6 +215,7 @@ impl<'a> Envelope<'a> {
                 FRAME_SEQ => found.seq = Some(DeviceSeq(number(FRAME_SEQ, value)?)),
                 CONTENT_TYPE => found.content_type = text(CONTENT_TYPE, value)?,
                 TABLE => found.table = text(TABLE, value)?,
+                DECODER => found.decoder = Some(decoder(value)?),
                 _ => {}
             }
         }
@@ -229,6 +238,7 @@ struct Found<'a> {
     seq: Option<DeviceSeq>,
     content_type: &'a str,
     table: &'a str,
+    decoder: Option<DecoderName<'a>>,
 }
 
 impl<'a> Found<'a> {
@@ -251,6 +261,7 @@ impl<'a> Found<'a> {
             identity,
             content_type: self.content_type,
             table: self.table,
+            decoder: self.decoder,
         })
     }
 }
@@ -263,6 +274,10 @@ fn schema(value: &[u8]) -> Result<Schema, EnvelopeError> {
 fn clock(value: &[u8]) -> Result<ClockTrust, EnvelopeError> {
     let known = ClockTrust::ALL.into_iter().find(|c| c.mark().is_some_and(|mark| mark.as_bytes() == value));
     known.ok_or_else(|| invalid(CLOCK, value))
+}
+
+fn decoder(value: &[u8]) -> Result<DecoderName<'_>, EnvelopeError> {
+    DecoderName::parse(text(DECODER, value)?).ok_or_else(|| invalid(DECODER, value))
 }
 
 fn text<'a>(header: &'static str, value: &'a [u8]) -> Result<&'a str, EnvelopeError> {
@@ -282,6 +297,10 @@ fn invalid(header: &'static str, value: &[u8]) -> EnvelopeError {
 mod tests {
     use super::*;
 
+    fn frame() -> Envelope<'static> {
+        Envelope { decoder: DecoderName::parse("sensors/{device}/1"), ..FRAME }
+    }
+
     const FRAME: Envelope<'static> = Envelope {
         schema: Schema::Raw,
         gateway: "g1",
@@ -293,6 +312,7 @@ mod tests {
         identity: Some(FrameIdentity { boot: BootId(3), seq: DeviceSeq(u32::MAX) }),
         content_type: "application/octet-stream",
         table: "0\tflow\tl/min\n3\tlevel\n",
+        decoder: None,
     };
 
     fn headers(envelope: &Envelope<'_>) -> Vec<(&'static str, Vec<u8>)> {
@@ -307,7 +327,7 @@ mod tests {
 
     #[test]
     fn an_envelope_comes_back_from_its_headers() {
-        assert_eq!(read(&headers(&FRAME)), Ok(FRAME));
+        assert_eq!(read(&headers(&frame())), Ok(frame()));
         let plain = Envelope {
             received: Received::known(EventTime(-1)),
             topic: "",
@@ -339,6 +359,14 @@ mod tests {
         let error = read(&later).unwrap_err();
         assert_eq!(error.to_string(), "header `schema` holds \"raw/2\", which this version cannot read");
         assert_eq!(error.reason(), "header_invalid");
+    }
+
+    #[test]
+    fn a_decoder_without_a_version_is_refused() {
+        let mut headers = headers(&frame());
+        assert_eq!(headers.pop(), Some((DECODER, b"sensors/{device}/1".to_vec())));
+        headers.push((DECODER, b"sensors".to_vec()));
+        assert_eq!(read(&headers), Err(EnvelopeError::Invalid { header: DECODER, value: "sensors".into() }));
     }
 
     #[test]

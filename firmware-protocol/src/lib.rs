@@ -23,6 +23,8 @@ pub mod frame;
 pub mod ids;
 
 #[cfg(feature = "std")]
+mod cbor;
+#[cfg(feature = "std")]
 pub mod content_type;
 #[cfg(feature = "std")]
 pub mod decode;
@@ -41,6 +43,8 @@ pub mod measurement;
 #[cfg(feature = "std")]
 mod scalar;
 #[cfg(feature = "std")]
+mod senml;
+#[cfg(feature = "std")]
 pub mod sparkplug;
 #[cfg(feature = "std")]
 pub mod table;
@@ -48,6 +52,8 @@ pub mod table;
 pub mod time;
 #[cfg(feature = "std")]
 pub mod topic;
+#[cfg(feature = "std")]
+pub mod units;
 
 pub use error::FrameError;
 pub use ids::{BootId, DeviceSeq};

@@ -7,6 +7,9 @@ use crate::{BootId, DeviceSeq};
 pub struct EventTime(pub i64);
 
 impl EventTime {
+    /// Stands for a time that is told later in the message; no decoder leaves it in a measurement.
+    pub(crate) const UNSET: Self = Self(i64::MIN);
+
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
@@ -89,7 +92,8 @@ pub struct Measurement {
     /// How far that time is to be trusted; `Set` if no reading has it. Decoders leave it to `decode::settle_times`.
     pub clock: ClockTrust,
     names: String,
-    name_ends: Vec<u32>,
+    /// Where each channel's name begins and ends in `names`.
+    name_spans: Vec<(u32, u32)>,
     /// In the order of the channels; channels without one may be left out at the end.
     units: Vec<Unit>,
     pub readings: Vec<Reading>,
@@ -109,6 +113,28 @@ pub struct Dropped {
     pub not_finite: u32,
     /// Outside what its channel's rule calls possible.
     pub out_of_bounds: u32,
+    /// Texts that are none of the words which their channel's rule knows.
+    pub unknown_words: u32,
+}
+
+/// What becomes of a text under the rules of a route.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum TextFate {
+    Keep,
+    /// Nothing is to be read there.
+    Drop,
+    UnknownWord,
+    OutOfBounds,
+    /// It stands for a number.
+    Number(f64),
+}
+
+impl Dropped {
+    /// With words for a metric's label.
+    pub fn by_reason(self) -> [(&'static str, u32); 3] {
+        let Self { not_finite, out_of_bounds, unknown_words } = self;
+        [("not_finite", not_finite), ("out_of_bounds", out_of_bounds), ("unknown_word", unknown_words)]
+    }
 }
 
 /// A channel's value at one event time that is text.
@@ -138,7 +164,7 @@ impl Measurement {
         self.uses_received_time = false;
         self.clock = ClockTrust::Set;
         self.names.clear();
-        self.name_ends.clear();
+        self.name_spans.clear();
         self.units.clear();
         self.readings.clear();
         self.texts.clear();
@@ -162,14 +188,24 @@ impl Measurement {
     /// # Panics
     /// If there are 65 535 channels already; every decoder limits them far below.
     pub fn push_channel(&mut self, name: &str) -> ChannelIndex {
-        let index = u16::try_from(self.name_ends.len()).expect("decoders limit the channels of a message");
+        let index = u16::try_from(self.name_spans.len()).expect("decoders limit the channels of a message");
+        let start = self.names.len() as u32;
         self.names.push_str(name);
-        self.name_ends.push(self.names.len() as u32);
+        self.name_spans.push((start, self.names.len() as u32));
         ChannelIndex(index)
     }
 
+    /// Gives a channel of this measurement another name.
+    pub(crate) fn rename_channel(&mut self, index: ChannelIndex, name: &str) {
+        let start = self.names.len() as u32;
+        if let Some(span) = self.name_spans.get_mut(usize::from(index.0)) {
+            self.names.push_str(name);
+            *span = (start, self.names.len() as u32);
+        }
+    }
+
     pub fn channel_count(&self) -> usize {
-        self.name_ends.len()
+        self.name_spans.len()
     }
 
     /// The name of a channel of this measurement.
@@ -177,9 +213,8 @@ impl Measurement {
     /// # Panics
     /// If the index is of another measurement.
     pub fn channel(&self, index: ChannelIndex) -> &str {
-        let i = usize::from(index.0);
-        let start = if i == 0 { 0 } else { self.name_ends[i - 1] as usize };
-        &self.names[start..self.name_ends[i] as usize]
+        let (start, end) = self.name_spans[usize::from(index.0)];
+        &self.names[start as usize..end as usize]
     }
 
     /// The unit of a channel's readings; empty if nothing tells it.
@@ -217,12 +252,54 @@ impl Measurement {
             .map(|t| (t.channel, t.at, self.text.get(t.start as usize..t.end as usize).unwrap_or_default()))
     }
 
+    /// The text at this place among [`Self::texts`]; empty if there is none.
+    pub fn text(&self, place: usize) -> &str {
+        let text = self.texts.get(place).and_then(|t| self.text.get(t.start as usize..t.end as usize));
+        text.unwrap_or_default()
+    }
+
+    pub fn text_count(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Gives all texts from this one on that have no time yet (see [`EventTime::UNSET`]) this one, or takes them out.
+    pub(crate) fn settle_texts(&mut self, from: usize, at: Option<EventTime>) {
+        match at {
+            Some(at) => self.texts.iter_mut().skip(from).filter(|t| t.at == EventTime::UNSET).for_each(|t| t.at = at),
+            None => {
+                let mut place = 0;
+                self.texts.retain(|t| {
+                    place += 1;
+                    place <= from || t.at != EventTime::UNSET
+                });
+            }
+        }
+    }
+
+    /// Goes through all texts: what becomes of each is for `decide` to say.
+    pub(crate) fn decide_texts(&mut self, mut decide: impl FnMut(&Self, ChannelIndex, &str) -> TextFate) {
+        let mut texts = std::mem::take(&mut self.texts);
+        let all = std::mem::take(&mut self.text);
+        texts.retain(|t| {
+            let text = all.get(t.start as usize..t.end as usize).unwrap_or_default();
+            match decide(self, t.channel, text) {
+                TextFate::Keep => return true,
+                TextFate::Drop => {}
+                TextFate::UnknownWord => self.dropped.unknown_words += 1,
+                TextFate::OutOfBounds => self.dropped.out_of_bounds += 1,
+                TextFate::Number(value) => self.readings.push(Reading { channel: t.channel, at: t.at, value }),
+            }
+            false
+        });
+        (self.texts, self.text) = (texts, all);
+    }
+
     /// Neither a reading nor a text.
     pub fn is_empty(&self) -> bool {
         self.readings.is_empty() && self.texts.is_empty()
     }
 
-    /// What tells this message's series from others, beside the device; set by the route.
+    /// What tells this message's series from others, beside the device; set by the route, sorted by key, no key twice.
     pub fn push_tag(&mut self, key: &str, value: &str) {
         for text in [key, value] {
             self.tags.push_str(text);
@@ -240,7 +317,7 @@ impl Measurement {
     }
 
     pub fn channels(&self) -> impl Iterator<Item = (ChannelIndex, &str)> {
-        (0..self.name_ends.len()).map(|i| {
+        (0..self.name_spans.len()).map(|i| {
             let index = ChannelIndex(i as u16);
             (index, self.channel(index))
         })

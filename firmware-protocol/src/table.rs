@@ -45,49 +45,118 @@ pub fn push(out: &mut String, entry: &Entry<'_>) {
 #[derive(Clone, Debug)]
 pub struct Lookup<'a> {
     table: &'a str,
-    rest: &'a str,
+    /// Where the next line begins.
+    next: usize,
+    /// Where the lines end that were looked at.
+    seen: usize,
     latest: Option<Entry<'a>>,
+    is_first: bool,
 }
 
 impl<'a> Lookup<'a> {
     pub fn new(table: &'a str) -> Self {
-        Self { table, rest: table, latest: None }
+        Self { table, next: 0, seen: 0, latest: None, is_first: false }
     }
 
     /// Lines that are none are passed over.
+    #[inline]
     pub fn find(&mut self, number: u64) -> Option<Entry<'a>> {
         if let Some(latest) = self.latest.filter(|latest| latest.number == number) {
+            self.is_first = false;
             return Some(latest);
         }
-        let before = self.rest.len();
-        let found = self.scan(number, 0).or_else(|| {
-            self.rest = self.table;
+        let before = self.next;
+        let found = self.scan(number, self.table.len()).or_else(|| {
+            self.next = 0;
             self.scan(number, before)
         })?;
         self.latest = Some(found);
         Some(found)
     }
 
-    /// Goes on until no more than `end` bytes are left.
+    /// Whether the entry just found was not come to before, in looking for it or for another one.
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// Looks at the lines that begin before `end`.
+    #[inline]
     fn scan(&mut self, number: u64, end: usize) -> Option<Entry<'a>> {
-        while self.rest.len() > end {
-            let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
-            self.rest = rest;
-            if let Some(entry) = entry(line).filter(|entry| entry.number == number) {
+        while self.next < end {
+            let begin = self.next;
+            let (entry, length) = line(self.table.get(begin..).unwrap_or_default());
+            self.next += length;
+            if let Some(entry) = entry.filter(|entry| entry.number == number) {
+                self.is_first = begin >= self.seen;
+                self.seen = self.seen.max(self.next);
                 return Some(entry);
             }
+            self.seen = self.seen.max(self.next);
         }
         None
     }
 }
 
-fn entry(line: &str) -> Option<Entry<'_>> {
-    let mut parts = line.split('\t');
-    let number = parts.next()?.parse().ok()?;
-    let name = parts.next().filter(|name| !name.is_empty())?;
-    let unit = parts.next().unwrap_or_default();
-    let kind = parts.next().unwrap_or_default().parse().unwrap_or_default();
-    Some(Entry { number, name, unit, kind })
+/// The entry on the first line, and the line's length with its end.
+#[inline]
+fn line(text: &str) -> (Option<Entry<'_>>, usize) {
+    let bytes = text.as_bytes();
+    let mut parts = [""; 4];
+    let mut begin = 0;
+    let mut count = 0;
+    loop {
+        let end = separator(bytes, begin);
+        if let Some(part) = parts.get_mut(count) {
+            *part = text.get(begin..end).unwrap_or_default();
+        }
+        count += 1;
+        begin = end + 1;
+        if bytes.get(end) != Some(&b'\t') {
+            return (entry(parts), begin.min(bytes.len()));
+        }
+    }
+}
+
+/// Where the next tab or line end is, or the text's end. Eight bytes at a time, as names are too short for a search by
+/// larger steps to pay.
+#[inline]
+fn separator(bytes: &[u8], from: usize) -> usize {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let mut at = from;
+    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let eight = u64::from_le_bytes(*eight);
+        // The lowest bit that is set is of the first byte below 0x20: borrows go up only.
+        let controls = eight.wrapping_sub(LOW * 0x20) & !eight & HIGH;
+        if controls == 0 {
+            at += 8;
+            continue;
+        }
+        at += (controls.trailing_zeros() / 8) as usize;
+        if matches!(bytes.get(at), Some(b'\t' | b'\n')) {
+            return at;
+        }
+        at += 1;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|byte| matches!(byte, b'\t' | b'\n')).unwrap_or(rest.len())
+}
+
+#[inline]
+fn entry([number, name, unit, kind]: [&str; 4]) -> Option<Entry<'_>> {
+    if name.is_empty() {
+        return None;
+    }
+    let kind = decimal(kind).and_then(|kind| u32::try_from(kind).ok()).unwrap_or_default();
+    Some(Entry { number: decimal(number)?, name, unit, kind })
+}
+
+#[inline]
+fn decimal(text: &str) -> Option<u64> {
+    let mut digits = text.bytes();
+    let first = digits.next()?;
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    digits.try_fold(digit(first)?, |value, byte| value.checked_mul(10)?.checked_add(digit(byte)?))
 }
 
 #[cfg(test)]
@@ -123,6 +192,15 @@ mod tests {
     }
 
     #[test]
+    fn it_is_told_whether_an_entry_is_come_to_for_the_first_time() {
+        let table = table();
+        let mut lookup = Lookup::new(&table);
+        let first = |i: usize| lookup.find(ENTRIES[i].number).map(|_| lookup.is_first());
+        // The search for the first line again has passed all others.
+        assert_eq!([0, 0, 1, 3, 0, 2].map(first), [true, false, true, true, false, false].map(Some));
+    }
+
+    #[test]
     fn a_table_is_text_of_a_line_a_number() {
         assert_eq!(
             table(),
@@ -132,5 +210,13 @@ mod tests {
         push(&mut broken, &Entry { name: "a\tb\nc", ..ENTRIES[3] });
         assert_eq!(broken, "3\ta_b_c\n");
         assert_eq!(Lookup::new("3\nx\ty\n3\t\n3\tx").find(3), Some(ENTRIES[3]));
+        assert_eq!(Lookup::new("3\tx\t\t0\tmore\tand more\n").find(3), Some(ENTRIES[3]), "what later versions add");
+        // Other control characters, and letters of more bytes, in all places of a step.
+        for before in 0..20 {
+            let name = format!("{}\r\u{1}°", "n".repeat(before));
+            let text = format!("2\ta\n1\t{name}\tu\n3\tx");
+            assert_eq!(Lookup::new(&text).find(1), Some(Entry { number: 1, name: &name, unit: "u", kind: 0 }));
+            assert_eq!(Lookup::new(&text).find(3), Some(ENTRIES[3]));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Topic patterns: MQTT's wildcards, and levels that name the device or the channel.
+//! Topic patterns: MQTT's wildcards, and levels that name the device, the channel or a tag.
 //!
 //! # Invariants
 //! - Wrong patterns are refused when they are made, with the level and the reason; matching cannot fail.
@@ -15,8 +15,8 @@ pub struct Captures<'t> {
 
 /// A valid topic pattern, such as `plant/+/{device}/{channel}` or `sensors/#`.
 ///
-/// `+` is any one level, `{device}` and `{channel}` any one that is not empty, and `#`, which must be the last, all
-/// that follow, or none. As in MQTT, a wildcard in the first level does not match topics that begin with `$`.
+/// `+` is any one level, `{device}`, `{channel}` and any other `{name}` one that is not empty, and `#`, which must be the
+/// last, all that follow, or none. As in MQTT, a wildcard in the first level does not match topics that begin with `$`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     levels: Vec<Level>,
@@ -30,6 +30,19 @@ enum Level {
     Any,
     Device,
     Channel,
+    /// Any other name in braces.
+    Tag(Box<str>),
+}
+
+impl Level {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Literal(_) | Self::Any => None,
+            Self::Device => Some("device"),
+            Self::Channel => Some("channel"),
+            Self::Tag(name) => Some(name),
+        }
+    }
 }
 
 /// Why a pattern was refused.
@@ -51,9 +64,9 @@ pub enum Fault {
     HashNotLast,
     /// `+` or `#` beside other characters.
     PartOfLevel,
-    /// Braces around something else than `device` or `channel`, or beside other characters.
-    UnknownPlaceholder,
-    /// `{device}` or `{channel}` a second time.
+    /// Braces beside other characters, or around something that is no name.
+    WrongPlaceholder,
+    /// The same name in braces a second time.
     Repeated,
 }
 
@@ -86,10 +99,13 @@ impl Pattern {
                 "{device}" => Level::Device,
                 "{channel}" => Level::Channel,
                 other if other.contains(['+', '#']) => return Err(error(i + 1, text, Fault::PartOfLevel)),
-                other if other.contains(['{', '}']) => return Err(error(i + 1, text, Fault::UnknownPlaceholder)),
+                other if other.contains(['{', '}']) => match placeholder(other) {
+                    Some(name) => Level::Tag(name.into()),
+                    None => return Err(error(i + 1, text, Fault::WrongPlaceholder)),
+                },
                 other => Level::Literal(other.into()),
             };
-            if matches!(level, Level::Device | Level::Channel) && levels.contains(&level) {
+            if level.name().is_some() && levels.contains(&level) {
                 return Err(error(i + 1, text, Fault::Repeated));
             }
             levels.push(level);
@@ -102,6 +118,19 @@ impl Pattern {
         self.levels.contains(&Level::Device)
     }
 
+    /// Names in braces other than `{device}` and `{channel}`, and their levels, counted from 0.
+    pub fn tag_levels(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.levels.iter().enumerate().filter_map(|(i, level)| match level {
+            Level::Tag(name) => Some((&**name, i)),
+            Level::Literal(_) | Level::Any | Level::Device | Level::Channel => None,
+        })
+    }
+
+    /// The level, counted from 0, that has this name in braces.
+    pub fn level_of(&self, name: &str) -> Option<usize> {
+        self.levels.iter().position(|level| level.name() == Some(name))
+    }
+
     pub fn matches<'t>(&self, topic: &'t str) -> Option<Captures<'t>> {
         let mut captures = Captures::default();
         let mut rest = Some(topic);
@@ -111,6 +140,7 @@ impl Pattern {
             let fits = match level {
                 Level::Literal(literal) => **literal == *text,
                 Level::Any => !hidden,
+                Level::Tag(_) => !hidden && !text.is_empty(),
                 Level::Device => {
                     captures.device = Some(text);
                     !hidden && !text.is_empty()
@@ -130,6 +160,13 @@ impl Pattern {
     }
 }
 
+/// The name in `{name}`: letters, digits, `_` and `-`.
+fn placeholder(text: &str) -> Option<&str> {
+    let name = text.strip_prefix('{')?.strip_suffix('}')?;
+    let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    (!name.is_empty() && name.chars().all(is_name)).then_some(name)
+}
+
 /// The first level, and the rest after its slash. By hand, because levels are too short for `split_once` to pay.
 fn split(topic: &str) -> (&str, Option<&str>) {
     let end = topic.bytes().position(|b| b == b'/').unwrap_or(topic.len());
@@ -144,8 +181,11 @@ impl fmt::Display for PatternError {
             Fault::TooLong => write!(f, "pattern is longer than {} bytes", Pattern::MAX_BYTES),
             Fault::HashNotLast => write!(f, "level {level}: `#` must be the last level"),
             Fault::PartOfLevel => write!(f, "level {level} `{text}`: `+` and `#` must stand alone between slashes"),
-            Fault::UnknownPlaceholder => {
-                write!(f, "level {level} `{text}`: only `{{device}}` or `{{channel}}` alone between slashes is known")
+            Fault::WrongPlaceholder => {
+                write!(
+                    f,
+                    "level {level} `{text}`: `{{device}}`, `{{channel}}` or another `{{name}}` must stand alone between slashes"
+                )
             }
             Fault::Repeated => write!(f, "level {level}: `{text}` may appear once"),
         }
@@ -204,14 +244,31 @@ mod tests {
     }
 
     #[test]
+    fn other_names_stand_for_levels_that_become_tags() {
+        let pattern = Pattern::new("{site}/+/{device}/{room_2}").unwrap();
+        assert_eq!(pattern.tag_levels().collect::<Vec<_>>(), [("site", 0), ("room_2", 3)]);
+        assert_eq!(pattern.level_of("device"), Some(2));
+        assert_eq!(pattern.level_of("rack"), None);
+        assert!(pattern.matches("berlin/x/pump-7/hall").is_some());
+        assert_eq!(pattern.matches("/x/pump-7/hall"), None, "a site needs a name");
+    }
+
+    #[test]
     fn wrong_patterns_are_refused_with_level_and_reason() {
         for (pattern, message) in [
             ("", "pattern is empty: use `#` for all topics"),
             ("a/#/b", "level 2: `#` must be the last level"),
             ("a/b+", "level 2 `b+`: `+` and `#` must stand alone between slashes"),
-            ("a/{dev}", "level 2 `{dev}`: only `{device}` or `{channel}` alone between slashes is known"),
-            ("x{device}", "level 1 `x{device}`: only `{device}` or `{channel}` alone between slashes is known"),
+            (
+                "a/{de v}",
+                "level 2 `{de v}`: `{device}`, `{channel}` or another `{name}` must stand alone between slashes",
+            ),
+            (
+                "x{device}",
+                "level 1 `x{device}`: `{device}`, `{channel}` or another `{name}` must stand alone between slashes",
+            ),
             ("{device}/a/{device}", "level 3: `{device}` may appear once"),
+            ("{site}/a/{site}", "level 3: `{site}` may appear once"),
         ] {
             assert_eq!(Pattern::new(pattern).unwrap_err().to_string(), message);
         }

@@ -4,7 +4,7 @@ mod line_parser;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use firmware_protocol::decode::{Decoder, Format, Incoming, Route};
+use firmware_protocol::decode::{Decoder, DecoderName, Format, Incoming, Route};
 use firmware_protocol::derived::Derived;
 use firmware_protocol::envelope::{Envelope, Schema};
 use firmware_protocol::frame::{self, Header};
@@ -208,9 +208,12 @@ proptest! {
         topic in ".{0,12}",
         content_type in ".{0,8}",
         table in ".{0,8}",
+        decoder in prop::option::of("[a-z/#+]{1,8}/[1-9][0-9]{0,3}"),
         (queue_seq, at, retained) in any::<(u64, i64, bool)>(),
         identity in any::<Option<(u32, u32)>>(),
+        decoder in proptest::option::of(("[a-z{}#/+]{1,20}", 1u32..)),
     ) {
+        let decoder = decoder.map(|(id, version)| format!("{id}/{version}"));
         let envelope = Envelope {
             schema: Schema::Raw,
             gateway: &gateway,
@@ -222,7 +225,9 @@ proptest! {
             identity: identity.map(|(boot, seq)| FrameIdentity { boot: BootId(boot), seq: DeviceSeq(seq) }),
             content_type: &content_type,
             table: &table,
+            decoder: decoder.as_deref().and_then(DecoderName::parse),
         };
+        prop_assert_eq!(envelope.decoder.is_some(), decoder.is_some());
         let mut headers = Vec::new();
         envelope.write_headers(|name, value| headers.push((name, value.to_vec())));
         let read = Envelope::from_headers(headers.iter().map(|(name, value)| (*name, value.as_slice())));

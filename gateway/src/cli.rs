@@ -4,16 +4,22 @@
 //! - Each verb has one struct of arguments; `commands` holds one function for each.
 //! - Help texts name unit and default.
 
+mod quarantine;
 mod queue;
+mod schema;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use quarantine::{
+    DataDirArgs, QuarantineArgs, QuarantineListArgs, QuarantineShowArgs, QuarantineVerb, RedriveArgs,
+};
 pub use queue::{
     EngineChoice, ExportArgs, InspectArgs, LogChoice, QueueArgs, QueueDirArgs, QueueVerb, RepairArgs, VerifyArgs,
 };
+pub use schema::{SchemaArgs, SchemaListArgs, SchemaShowArgs, SchemaTestArgs, SchemaVerb};
 
 /// Edge gateway for sensor data: durable queue, local anomaly detection, delivery to Kafka, InfluxDB and files.
 ///
@@ -41,6 +47,10 @@ pub enum Command {
     Bench(BenchArgs),
     /// Look into the queue of a gateway that is stopped, check it, read it out, mend it
     Queue(QueueArgs),
+    /// List the decoders, show one, try one on a captured payload
+    Schema(SchemaArgs),
+    /// Look at the records that a sink could not take, and send them once more when the reason is gone
+    Quarantine(QuarantineArgs),
     /// Add a user to a users file, change a password, or take a user out
     Passwd(PasswdArgs),
 }
@@ -51,7 +61,8 @@ impl Command {
         match self {
             Self::Run(_) | Self::Check(_) => "info",
             Self::Demo(_) => "warn,gateway::detect=error",
-            Self::Simulate(_) | Self::Bench(_) | Self::Queue(_) | Self::Passwd(_) => "warn",
+            Self::Simulate(_) | Self::Bench(_) => "warn",
+            Self::Queue(_) | Self::Schema(_) | Self::Quarantine(_) | Self::Passwd(_) => "warn",
         }
     }
 }
@@ -60,7 +71,7 @@ impl Command {
 #[command(next_help_heading = "Log")]
 pub struct LogArgs {
     /// Level, or directives such as `info,gateway::queue=debug`
-    /// [default: info; for demo, simulate, bench, queue and passwd: warn]
+    /// [default: info; for all but run and check: warn]
     #[arg(long, global = true, env = "GATEWAY_LOG", value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// Form of the log on stderr; auto: human on a terminal, JSON lines otherwise

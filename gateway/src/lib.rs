@@ -24,6 +24,7 @@ mod losses;
 mod wear;
 pub mod clock;
 pub mod config;
+pub mod decoders;
 pub mod http;
 pub mod metrics;
 pub mod secret;

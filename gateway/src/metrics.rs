@@ -237,7 +237,7 @@ impl Default for Queue {
 #[derive(Clone, Debug, Default)]
 pub struct Detect {
     pub readings: Counter,
-    /// Readings not used, by reason: late, future, duplicate, not_finite, channels_max.
+    /// Readings not used, by reason: late, future, duplicate, not_finite, out_of_bounds, unknown_word, channels_max.
     pub refused: Family<ReasonLabel, Counter>,
     /// Records that no decoder could read, by reason.
     pub undecodable: Family<ReasonLabel, Counter>,

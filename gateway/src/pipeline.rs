@@ -174,7 +174,7 @@ impl Pipeline {
         if config.frames.keys.is_empty() {
             return Ok(());
         }
-        let dir = quarantine_dir(config);
+        let dir = config.quarantine_dir();
         let file = refused::open(&dir).map_err(|error| Error::DataDir { dir, error })?;
         self.services.spawn("refused frames", refused::keep(file, refused, self.services.stop_signal()));
         Ok(())
@@ -204,11 +204,8 @@ impl Pipeline {
 
     fn start_sinks(&mut self, config: &Config, decoder: Decoder) -> Result<(), Error> {
         let context = forward::Context {
-            labels: forward::Labels { gateway: config.gateway.name.clone(), site: config.gateway.site.clone() },
-            decoder: Arc::new(decoder),
-            clock: self.clock_map.clone(),
-            future_max: config.clock.future_max,
-            quarantine_dir: quarantine_dir(config),
+            encoding: config.encoding(Arc::new(decoder), self.clock_map.clone()),
+            quarantine_dir: config.quarantine_dir(),
             grace: self.grace,
             metrics: self.metrics.forward.clone(),
             stop: self.consumers.stop_signal(),
@@ -297,9 +294,4 @@ impl Pipeline {
             None => Ok(Summary { ledger: self.monitor.ledger() }),
         }
     }
-}
-
-/// What sinks cannot take, and frames that are refused.
-fn quarantine_dir(config: &Config) -> PathBuf {
-    config.gateway.data_dir.join("quarantine")
 }

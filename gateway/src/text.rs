@@ -80,6 +80,20 @@ pub fn ledger_table(ledger: &[LedgerRow], style: Style) -> String {
     text
 }
 
+/// Rows of cells as lines, each column as wide as its widest cell, two spaces apart; the last one ends where it ends.
+pub fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = rows.into_iter().collect();
+    let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text += cells.join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
 /// `1 device`, `1 200 devices`.
 pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
@@ -139,6 +153,12 @@ pub fn grouped(number: u64) -> String {
 mod tests {
     use super::*;
     use crate::queue::{Cursor, Log, QueueSeq};
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["a", "b"], ["long", ""], ["°C", "x"]].map(|row| row.map(str::to_owned));
+        assert_eq!(columns(rows), "a     b\nlong\n°C    x\n");
+    }
 
     #[test]
     fn one_of_a_thing_is_no_plural() {

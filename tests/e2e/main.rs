@@ -17,6 +17,7 @@ mod crowd;
 mod full_disk;
 mod outage;
 mod poison;
+mod redrive;
 mod renewal;
 mod shutdown;
 

@@ -52,6 +52,11 @@ impl GatewayConfig {
         self.table(&format!("[queue]\n{keys}\n"))
     }
 
+    /// Keys of one more `[[decode]]`.
+    pub fn decode(self, keys: &str) -> Self {
+        self.table(&format!("[[decode]]\n{keys}\n"))
+    }
+
     /// Nothing is judged, so nothing waits for a window to close.
     pub fn without_detection(self) -> Self {
         self.table("[detect]\nenabled = false\n")

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message as _;
+use rdkafka::message::{Header, Headers, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 /// For one question to the broker.
@@ -18,6 +18,15 @@ const BROKER_DEADLINE: Duration = Duration::from_secs(60);
 pub struct Entry {
     pub key: Option<Vec<u8>>,
     pub value: Vec<u8>,
+    /// Those that are text, in their order.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Entry {
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Returns once the metadata lists a broker: the port opens before.
@@ -60,10 +69,15 @@ pub fn read_topic(bootstrap: &str, topic: &str) -> Result<Vec<Entry>> {
         entries.push(Entry {
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().unwrap_or_default().to_vec(),
+            headers: message.headers().into_iter().flat_map(Headers::iter).filter_map(text).collect(),
         });
         ends.retain(|(partition, end)| *partition != message.partition() || message.offset() + 1 < *end);
     }
     Ok(entries)
+}
+
+fn text(header: Header<'_, &[u8]>) -> Option<(String, String)> {
+    Some((header.key.to_owned(), std::str::from_utf8(header.value?).ok()?.to_owned()))
 }
 
 /// Number of entries of a topic: cheaper to ask again and again.

@@ -218,7 +218,7 @@ mod tests {
     }
 
     fn entry(device: &Device, n: u64) -> kafka::Entry {
-        kafka::Entry { key: Some(device.name().into()), value: device.payload(n).into_bytes() }
+        kafka::Entry { key: Some(device.name().into()), value: device.payload(n).into_bytes(), headers: Vec::new() }
     }
 
     #[test]

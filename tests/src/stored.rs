@@ -57,7 +57,10 @@ fn record(line: &str) -> Result<Stored> {
 /// The records as a sink would have them, for the oracle.
 pub fn entries(stored: &[Stored]) -> Vec<Entry> {
     let device = |topic: &str| topic.split('/').nth(1).unwrap_or_default().as_bytes().to_vec();
-    stored.iter().map(|r| Entry { key: Some(device(&r.topic)), value: r.payload.clone().into_bytes() }).collect()
+    stored
+        .iter()
+        .map(|r| Entry { key: Some(device(&r.topic)), value: r.payload.clone().into_bytes(), headers: Vec::new() })
+        .collect()
 }
 
 /// How often each payload under a topic is there.

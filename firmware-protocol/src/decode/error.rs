@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::DecoderFault;
 use crate::FrameError;
 use crate::line::LineFault;
 
@@ -10,6 +11,8 @@ use crate::line::LineFault;
 #[non_exhaustive]
 pub enum DecodeError {
     NoRoute,
+    /// The record names its decoder, which cannot be had here.
+    Decoder(DecoderFault),
     NoDevice,
     Frame(FrameError),
     /// What is wrong and where in the payload.
@@ -44,6 +47,8 @@ pub enum DecodeError {
     NotFinite,
     /// Readings, but all of them outside what the route calls possible.
     OutOfBounds,
+    /// Texts, but none of the words that the route knows.
+    UnknownWord,
     /// A retained copy that does not say when it was measured.
     Retained,
 }
@@ -53,6 +58,7 @@ impl DecodeError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NoRoute => "no_route",
+            Self::Decoder(fault) => fault.reason(),
             Self::NoDevice => "no_device",
             Self::Frame(fault) => fault.reason(),
             Self::Json(_) => "json",
@@ -63,6 +69,7 @@ impl DecodeError {
             Self::TooDeep { .. } => "too_deep",
             Self::NotFinite => "not_finite",
             Self::OutOfBounds => "out_of_bounds",
+            Self::UnknownWord => "unknown_word",
             Self::NotANumber => "not_a_number",
             Self::NotUtf8 => "not_utf8",
             Self::BadTime(_) => "bad_time",
@@ -80,6 +87,7 @@ impl fmt::Display for DecodeError {
             Self::NoDevice => {
                 f.write_str("message names no device: the route's device_field is missing in it, or the topic is empty")
             }
+            Self::Decoder(fault) => fault.fmt(f),
             Self::Frame(e) => e.fmt(f),
             Self::Json(text) => write!(f, "json: {text}"),
             Self::Line(fault) => write!(f, "line protocol: {fault}"),
@@ -92,6 +100,7 @@ impl fmt::Display for DecodeError {
             Self::TooDeep { limit } => write!(f, "objects and arrays are nested deeper than the limit of {limit}"),
             Self::NotFinite => f.write_str("no reading is a finite number"),
             Self::OutOfBounds => f.write_str("all readings are outside the bounds that the route gives their channels"),
+            Self::UnknownWord => f.write_str("no text is one of the words that the route gives its channel"),
             Self::NotANumber => f.write_str("expected a frame, a json object, a number, true or false"),
             Self::NotUtf8 => f.write_str("payload is not utf-8"),
             Self::BadTime(text) => f.write_str(text),
@@ -109,5 +118,11 @@ impl std::error::Error for DecodeError {}
 impl From<FrameError> for DecodeError {
     fn from(e: FrameError) -> Self {
         Self::Frame(e)
+    }
+}
+
+impl From<DecoderFault> for DecodeError {
+    fn from(fault: DecoderFault) -> Self {
+        Self::Decoder(fault)
     }
 }

@@ -1,7 +1,7 @@
 //! A frame's samples as readings; a hello as an announcement.
 
 use super::{CHANNEL_NAME_MAX_BYTES, DecodeError, Incoming, check_length};
-use crate::frame::{self, BaseTime, ChannelView, FrameView, HelloView, Label, Parsed, Value};
+use crate::frame::{self, BaseTime, ChannelView, FrameView, HelloView, Kind, Label, Parsed, Value};
 use crate::measurement::{ChannelIndex, EventTime, FrameIdentity, Measurement, Reading};
 use crate::table::Lookup;
 
@@ -36,15 +36,20 @@ fn samples(view: &FrameView<'_>, message: &Incoming<'_>, out: &mut Measurement) 
     for channel in view.channels() {
         let index = push_channel(&channel, &mut table, out)?;
         out.readings.reserve(channel.sample_count());
-        for (offset, value) in channel.samples() {
-            let at = || zero.plus(offset).ok_or_else(|| out_of_range(view.base, offset));
-            match (value, value.number()) {
-                (_, Some(value)) if value.is_finite() => {
-                    out.readings.push(Reading { channel: index, at: at()?, value });
-                }
-                (Value::Text(text), _) => out.push_text(index, at()?, text),
-                (Value::F32(_) | Value::F64(_) | Value::I32(_) | Value::Bool(_), _) => out.dropped.not_finite += 1,
+        let mut out_of_range = None;
+        channel.for_each_number(|offset, value| match zero.plus(offset) {
+            _ if !value.is_finite() => out.dropped.not_finite += 1,
+            Some(at) => out.readings.push(Reading { channel: index, at, value }),
+            None => out_of_range = Some(offset),
+        });
+        for (offset, value) in channel.samples().take_while(|_| channel.kind == Kind::Text) {
+            if let Value::Text(text) = value {
+                let at = zero.plus(offset).ok_or_else(|| bad_time(view.base, offset))?;
+                out.push_text(index, at, text);
             }
+        }
+        if let Some(offset) = out_of_range {
+            return Err(bad_time(view.base, offset));
         }
     }
     Ok(())
@@ -94,6 +99,112 @@ impl Zero {
     }
 }
 
-fn out_of_range(base: BaseTime, offset: i64) -> DecodeError {
+fn bad_time(base: BaseTime, offset: i64) -> DecodeError {
     DecodeError::BadTime(format!("frame's {base:?} with offset {offset} us lies before 1677 or after 2262"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Decoder, Route};
+    use super::*;
+    use crate::frame::{
+        Channel, ChannelInfo, ChannelTable, Encode, Every, FRAME_MAX_BYTES, Frame, Hello, Kind, Numbered,
+        NumberedFrame, Samples, TableId,
+    };
+    use crate::{BootId, DeviceSeq};
+
+    const RECEIVED_AT: EventTime = EventTime(1_772_366_400_000_000_000);
+    const BASE: BaseTime = BaseTime::UnixMicros(1_000_000);
+    const CHANNELS: &[ChannelInfo<'static>] = &[
+        ChannelInfo { name: "flow", unit: "l/min", kind: Kind::F32, range: None, interval_micros: 0 },
+        ChannelInfo { name: "state", unit: "", kind: Kind::Text, range: None, interval_micros: 0 },
+    ];
+
+    fn decoded(frame: &impl Encode, table: &str) -> Result<Measurement, DecodeError> {
+        let mut bytes = [0; FRAME_MAX_BYTES];
+        let length = frame::encode(frame, &mut bytes).unwrap();
+        let message = Incoming {
+            topic: "any",
+            payload: &bytes[..length],
+            content_type: "",
+            received_at: RECEIVED_AT,
+            is_replay: false,
+            table,
+        };
+        let mut out = Measurement::default();
+        Decoder::new(vec![Route { topic: "#".into(), ..Route::default() }]).unwrap().decode(message, &mut out)?;
+        Ok(out)
+    }
+
+    fn named<'a>(base: BaseTime, channels: &'a [Channel<'a>]) -> Frame<'a> {
+        Frame { device: "pump-7", boot: BootId(3), seq: DeviceSeq(9), base, channels }
+    }
+
+    fn readings(m: &Measurement) -> Vec<(&str, i64, f64)> {
+        m.readings.iter().map(|r| (m.channel(r.channel), r.at.0, r.value)).collect()
+    }
+
+    #[test]
+    fn numbers_get_names_and_units_from_the_table_beside_the_record() {
+        let flow = Samples::F32Every(Every { first: -2, interval_micros: 2, values: &[1.5, 2.5] });
+        let channels =
+            [Numbered { number: 1, samples: flow }, Numbered { number: 4, samples: Samples::Bool(&[(0, true)]) }];
+        let (boot, seq, table) = (BootId(3), DeviceSeq(9), TableId(7));
+        let frame = NumberedFrame { device: "pump-7", boot, seq, base: BASE, table, channels: &channels };
+        let m = decoded(&frame, "1\tflow\tl/min\n4\tdoor\n").unwrap();
+        assert_eq!((m.device(), m.identity), ("pump-7", Some(FrameIdentity { boot, seq })));
+        assert_eq!(
+            readings(&m),
+            [("flow", 999_998_000, 1.5), ("flow", 1_000_000_000, 2.5), ("door", 1_000_000_000, 1.0)]
+        );
+        assert_eq!(m.channels().map(|(index, _)| m.unit(index)).collect::<Vec<_>>(), ["l/min", ""]);
+        for (table, number) in [("", 1), ("1\tflow\n", 4), ("4\tdoor\n", 1)] {
+            assert_eq!(decoded(&frame, table), Err(DecodeError::NoTable { number }));
+        }
+    }
+
+    #[test]
+    fn a_hello_announces_its_channels_and_makes_no_reading() {
+        let table = ChannelTable::new(CHANNELS).unwrap();
+        let hello = Hello { device: "pump-7", boot: BootId(3), seq: DeviceSeq(0), base: BASE, table };
+        let m = decoded(&hello, "").unwrap();
+        assert!(m.is_announcement && m.is_empty());
+        assert_eq!((m.device(), m.identity.map(|i| i.seq)), ("pump-7", Some(DeviceSeq(0))));
+        let channels: Vec<_> = m.channels().map(|(index, name)| (name, m.unit(index))).collect();
+        assert_eq!(channels, [("flow", "l/min"), ("state", "")]);
+    }
+
+    #[test]
+    fn texts_are_readings_of_their_own() {
+        let channels = [Channel { name: "state", samples: Samples::Text(&[(-5, "idle"), (0, "")]) }];
+        let m = decoded(&named(BASE, &channels), "").unwrap();
+        let texts: Vec<_> = m.texts().map(|(channel, at, text)| (m.channel(channel), at.0, text)).collect();
+        assert_eq!(texts, [("state", 999_995_000, "idle"), ("state", 1_000_000_000, "")]);
+        assert!(m.readings.is_empty());
+        let far = BaseTime::UnixMicros(i64::MAX);
+        assert_eq!(decoded(&named(far, &channels), "").unwrap_err().reason(), "bad_time");
+    }
+
+    #[test]
+    fn the_last_of_regular_samples_is_the_newest_where_there_is_no_clock() {
+        let every = Every { first: 0, interval_micros: 1_000, values: &[1_u16, 2, 3] };
+        let channels = [
+            Channel { name: "counts", samples: Samples::U16Every(every) },
+            Channel { name: "door", samples: Samples::Bool(&[(500, true)]) },
+        ];
+        let m = decoded(&named(BaseTime::SinceBootMicros(9), &channels), "").unwrap();
+        let ages: Vec<_> = m.readings.iter().map(|r| RECEIVED_AT.0 - r.at.0).collect();
+        assert_eq!(ages, [2_000_000, 1_000_000, 0, 1_500_000]);
+        assert!(m.uses_received_time);
+    }
+
+    #[test]
+    fn values_that_are_not_finite_are_dropped_and_counted() {
+        let values = [f64::NAN, 1.0, f64::INFINITY, f64::NEG_INFINITY];
+        let every = |values| Samples::F64Every(Every { first: 0, interval_micros: 1, values });
+        let m = decoded(&named(BASE, &[Channel { name: "x", samples: every(&values) }]), "").unwrap();
+        assert_eq!((m.readings.len(), m.dropped.not_finite), (1, 3));
+        let none = decoded(&named(BASE, &[Channel { name: "x", samples: every(&values[2..]) }]), "");
+        assert_eq!(none, Err(DecodeError::NotFinite));
+    }
 }

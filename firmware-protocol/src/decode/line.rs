@@ -6,9 +6,9 @@
 
 use std::borrow::Cow;
 
-use super::{CHANNEL_NAME_MAX_BYTES, DecodeError, Route, check_length, set_device};
+use super::{CHANNEL_NAME_MAX_BYTES, DecodeError, Plan, Route, TEXT_MAX_BYTES, check_length, set_device};
 use crate::line::{Line, Name, Precision};
-use crate::measurement::{EventTime, Measurement, Reading};
+use crate::measurement::{ChannelIndex, EventTime, Measurement, Reading};
 use crate::topic::Captures;
 
 /// Tags that name the device where the route names none, or one that is not there.
@@ -19,39 +19,49 @@ const PASSED_OVER: [&str; 2] = ["gateway", "site"];
 pub(super) fn decode(
     payload: &[u8],
     precision: Precision,
-    (route, captures): (&Route, Captures<'_>),
+    (plan, captures): (&Plan, Captures<'_>),
     measured_at: Option<EventTime>,
     out: &mut Measurement,
 ) -> Result<(), DecodeError> {
-    let line = parse(payload)?;
+    let (line, route) = (parse(payload)?, &plan.route);
     let own = line.at(precision).map_err(|fault| DecodeError::BadTime(fault.to_owned()))?;
     let at = own.or(measured_at).ok_or(DecodeError::Retained)?;
     out.uses_received_time = own.is_none();
     let source = Source::of(&line, route, captures);
     set_device(&source.device(&line), out)?;
-    let mut name = source.prefix(&line, route, captures);
-    let prefix = name.len();
+    let prefix = source.prefix(&line, route, captures);
     for (key, value) in line.fields() {
-        let Some(value) = value.number() else { continue };
-        name.truncate(prefix);
-        if prefix == 0 {
-            key.push_to(&mut name);
-        } else if !key.is(&route.channel) {
-            name.push('.');
-            key.push_to(&mut name);
-        }
-        check_length("channel name", &name, CHANNEL_NAME_MAX_BYTES)?;
-        let known = out.channels().find(|(_, known)| *known == name).map(|(index, _)| index);
-        match known.and_then(|index| out.readings.get_mut(usize::from(index.0))) {
-            // InfluxDB keeps the last of a field that is there twice.
-            Some(reading) => reading.value = value,
+        let name = match &*prefix {
+            "" => key.text(),
+            _ if key.is(&route.channel) => Cow::Borrowed(&*prefix),
+            _ => Cow::Owned([&*prefix, ".", &key.text()].concat()),
+        };
+        match value.number() {
+            Some(value) => {
+                let channel = channel(&name, out)?;
+                match out.readings.iter_mut().find(|reading| reading.channel == channel) {
+                    // InfluxDB keeps the last of a field that is there twice.
+                    Some(reading) => reading.value = value,
+                    None => out.readings.push(Reading { channel, at, value }),
+                }
+            }
             None => {
-                let channel = out.push_channel(&name);
-                out.readings.push(Reading { channel, at, value });
+                if let Some(text) = value.text().filter(|_| plan.rules.wants_text(&name)) {
+                    check_length("text", &text, TEXT_MAX_BYTES)?;
+                    let channel = channel(&name, out)?;
+                    out.push_text(channel, at, &text);
+                }
             }
         }
     }
     Ok(())
+}
+
+/// The channel of this name; a new one if none has it.
+fn channel(name: &str, out: &mut Measurement) -> Result<ChannelIndex, DecodeError> {
+    check_length("channel name", name, CHANNEL_NAME_MAX_BYTES)?;
+    let known = out.channels().find(|(_, known)| *known == name).map(|(index, _)| index);
+    Ok(known.unwrap_or_else(|| out.push_channel(name)))
 }
 
 /// The device's name without the readings; `None` if the line is broken.
@@ -130,7 +140,9 @@ impl<'a> Source<'a> {
 /// By key, as the order in which a sender writes them means nothing.
 fn sorted_tags<'a>(line: &Line<'a>) -> Vec<(Name<'a>, Name<'a>)> {
     let mut tags: Vec<_> = line.tags().filter(|(key, _)| !PASSED_OVER.iter().any(|name| key.is(name))).collect();
-    tags.sort_by_cached_key(|(key, _)| key.text());
+    if tags.len() > 1 {
+        tags.sort_by_cached_key(|(key, _)| key.text());
+    }
     tags
 }
 

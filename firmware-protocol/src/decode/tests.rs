@@ -160,7 +160,7 @@ fn a_reused_measurement_keeps_nothing_of_the_message_before() {
 #[test]
 fn all_faults_of_a_route_are_found_and_the_decoder_names_the_first() {
     let wrong = Route {
-        topic: "a/{dev}".into(),
+        topic: "a/{devise}".into(),
         device_field: Some(String::new()),
         time_field: Some("x".repeat(129)),
         channel: "a\nb".into(),
@@ -168,11 +168,10 @@ fn all_faults_of_a_route_are_found_and_the_decoder_names_the_first() {
         ..Route::default()
     };
     let fields: Vec<_> = wrong.faults().iter().map(|f| f.field).collect();
-    assert_eq!(fields, ["topic", "device_field", "time_field", "channel", "measurement"]);
+    assert_eq!(fields, ["topic", "channel", "measurement", "device_field", "time_field"]);
     assert_eq!(
         Decoder::new(vec![Route::default(), wrong]).unwrap_err(),
-        "decode route 2 (topic `a/{dev}`): topic: level 2 `{dev}`: only `{device}` or `{channel}` alone between slashes \
-         is known"
+        "decode route 2 (topic `a/{devise}`): topic: `{devise}` would make a tag: did you mean `{device}`?"
     );
     assert_eq!(
         Decoder::new(vec![Route { measurement: "_x".into(), ..Route::default() }]).unwrap_err(),

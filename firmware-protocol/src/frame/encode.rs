@@ -2,8 +2,8 @@
 
 use super::write::Writer;
 use super::{
-    CHANNEL_NAME_MAX_BYTES, CHANNELS_MAX, Every, Flags, Frame, Header, Kind, MAGIC, NumberedFrame, SAMPLES_MAX,
-    Samples, TEXT_MAX_BYTES, VERSION,
+    CHANNEL_NAME_MAX_BYTES, CHANNELS_MAX, Every, Flags, Frame, Header, MAGIC, NumberedFrame, RegularSample,
+    SAMPLES_MAX, Sample, Samples, VERSION,
 };
 use crate::FrameError;
 
@@ -104,50 +104,56 @@ impl Writer<'_> {
 
     fn samples(&mut self, samples: &Samples<'_>) -> Result<(), FrameError> {
         match samples {
-            Samples::F32(s) => self.own(Kind::F32, s, |w, v| w.bytes(&v.to_le_bytes())),
-            Samples::F64(s) => self.own(Kind::F64, s, |w, v| w.bytes(&v.to_le_bytes())),
-            Samples::I32(s) => self.own(Kind::I32, s, |w, v| w.zigzag(v.into())),
-            Samples::Bool(s) => self.own(Kind::Bool, s, |w, v| w.bytes(&[v.into()])),
-            Samples::Text(s) => self.own(Kind::Text, s, |w, v| w.text(v, TEXT_MAX_BYTES)),
-            Samples::F32Every(s) => self.every(Kind::F32, s, |w, v| w.bytes(&v.to_le_bytes())),
-            Samples::F64Every(s) => self.every(Kind::F64, s, |w, v| w.bytes(&v.to_le_bytes())),
-            Samples::I32Every(s) => self.every(Kind::I32, s, |w, v| w.zigzag(v.into())),
-            Samples::BoolEvery(s) => self.every(Kind::Bool, s, |w, v| w.bytes(&[v.into()])),
-            Samples::U16Every(s) => self.every(Kind::I32, s, |w, v| w.zigzag(v.into())),
-            Samples::I16Every(s) => self.every(Kind::I32, s, |w, v| w.zigzag(v.into())),
+            Samples::F32(s) => self.own(s.iter().copied()),
+            Samples::F64(s) => self.own(s.iter().copied()),
+            Samples::I32(s) => self.own(s.iter().copied()),
+            Samples::Bool(s) => self.own(s.iter().copied()),
+            Samples::Text(s) => self.own(s.iter().copied()),
+            Samples::F32Every(s) => self.equidistant(s),
+            Samples::F64Every(s) => self.equidistant(s),
+            Samples::I32Every(s) => self.equidistant(s),
+            Samples::BoolEvery(s) => self.equidistant(s),
+            Samples::U16Every(s) => self.equidistant(s),
+            Samples::I16Every(s) => self.equidistant(s),
         }
     }
 
-    fn own<T: Copy>(
+    fn equidistant<T: RegularSample>(&mut self, every: &Every<'_, T>) -> Result<(), FrameError> {
+        self.every(every.first, every.interval_micros, every.values.iter().copied())
+    }
+
+    /// Samples with a time each.
+    pub(super) fn own<T: Sample>(
         &mut self,
-        kind: Kind,
-        samples: &[(i64, T)],
-        value: impl Fn(&mut Self, T) -> Result<(), FrameError>,
+        samples: impl ExactSizeIterator<Item = (i64, T)>,
     ) -> Result<(), FrameError> {
-        self.varint(kind as u64)?;
+        self.varint(T::KIND as u64)?;
         self.sample_count(samples.len())?;
         let mut before = 0_i64;
         for (offset, v) in samples {
             self.zigzag(offset.checked_sub(before).ok_or(FrameError::Malformed)?)?;
-            value(self, *v)?;
-            before = *offset;
+            v.write(self)?;
+            before = offset;
         }
         Ok(())
     }
 
-    fn every<T: Copy>(
+    /// Samples of one distance in time.
+    pub(super) fn every<T: RegularSample>(
         &mut self,
-        kind: Kind,
-        samples: &Every<'_, T>,
-        value: impl Fn(&mut Self, T) -> Result<(), FrameError>,
+        first: i64,
+        interval_micros: u32,
+        values: impl ExactSizeIterator<Item = T>,
     ) -> Result<(), FrameError> {
-        let Every { first, interval_micros, values } = *samples;
-        self.varint((kind as u32 + EVERY_TAG).into())?;
+        self.varint((T::KIND as u32 + EVERY_TAG).into())?;
         self.zigzag(first)?;
         self.varint(interval_micros.into())?;
         self.sample_count(values.len())?;
         last_offset(first, interval_micros, values.len())?;
-        values.iter().try_for_each(|v| value(self, *v))
+        for v in values {
+            v.write(self)?;
+        }
+        Ok(())
     }
 
     fn sample_count(&mut self, count: usize) -> Result<(), FrameError> {

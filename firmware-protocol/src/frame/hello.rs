@@ -39,7 +39,7 @@ impl sealed::Body for Hello<'_> {
 
 impl Writer<'_> {
     /// The table's id is the CRC of what this writes: [`ChannelTable::new`] goes through the same.
-    fn channel_info(&mut self, channel: &ChannelInfo<'_>) -> Result<(), FrameError> {
+    pub(super) fn channel_info(&mut self, channel: &ChannelInfo<'_>) -> Result<(), FrameError> {
         self.name(channel.name, CHANNEL_NAME_MAX_BYTES)?;
         self.text(channel.unit, UNIT_MAX_BYTES)?;
         self.bytes(&[channel.kind as u8])?;

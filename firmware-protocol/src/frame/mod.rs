@@ -3,6 +3,7 @@
 //! # What
 //! - [`Frame`]: samples of channels that it names itself.
 //! - [`NumberedFrame`]: samples of channels by number; a [`Hello`] with their names, units, ranges and rates goes before.
+//! - [`Builder`]: both of them channel by channel, from arrays or iterators.
 //! - Each of them signed with a [`Key`], if the device has one.
 //! - The gateway's words to a device on a line: [`encode_ack`], [`encode_hello_request`].
 //!
@@ -21,6 +22,7 @@
 //! which key, and which frames are repeats: that is the gateway's.
 
 mod ack;
+mod builder;
 mod encode;
 mod header;
 mod hello;
@@ -37,11 +39,12 @@ mod write;
 use crate::{BootId, DeviceSeq, FrameError};
 
 pub use ack::{ACK_MAGIC, ACK_MAX_BYTES, encode_ack, parse_ack};
+pub use builder::Builder;
 pub use encode::{Encode, encode};
 pub use header::{BaseTime, Body, Header};
 pub use hello::{Hello, HelloView};
 pub use request::{HELLO_REQUEST_MAGIC, HELLO_REQUEST_MAX_BYTES, encode_hello_request, parse_hello_request};
-pub use samples::{Every, Kind, Samples, Timing, Value};
+pub use samples::{Every, Kind, RegularSample, Sample, Samples, Timing, Value};
 #[cfg(feature = "mac")]
 pub use signature::encode_signed;
 pub use signature::{Key, Signature};

@@ -80,3 +80,58 @@ impl Value<'_> {
         }
     }
 }
+
+/// A value that a sample can have.
+pub trait Sample: Copy + sealed::Sample {}
+
+/// A value that samples of one distance in time can have: all but text.
+pub trait RegularSample: Sample {}
+
+pub(super) mod sealed {
+    use super::super::TEXT_MAX_BYTES;
+    use super::super::write::Writer;
+    use super::{Kind, RegularSample};
+    use crate::FrameError;
+
+    pub trait Sample {
+        const KIND: Kind;
+
+        fn write(self, w: &mut Writer<'_>) -> Result<(), FrameError>;
+    }
+
+    macro_rules! numbers {
+        ($($type:ty, $kind:ident, |$v:ident, $w:ident| $write:expr;)*) => {$(
+            impl Sample for $type {
+                const KIND: Kind = Kind::$kind;
+
+                fn write(self, $w: &mut Writer<'_>) -> Result<(), FrameError> {
+                    let $v = self;
+                    $write
+                }
+            }
+
+            impl super::Sample for $type {}
+
+            impl RegularSample for $type {}
+        )*};
+    }
+
+    numbers! {
+        f32, F32, |v, w| w.bytes(&v.to_le_bytes());
+        f64, F64, |v, w| w.bytes(&v.to_le_bytes());
+        i32, I32, |v, w| w.zigzag(v.into());
+        u16, I32, |v, w| w.zigzag(v.into());
+        i16, I32, |v, w| w.zigzag(v.into());
+        bool, Bool, |v, w| w.bytes(&[v.into()]);
+    }
+
+    impl Sample for &str {
+        const KIND: Kind = Kind::Text;
+
+        fn write(self, w: &mut Writer<'_>) -> Result<(), FrameError> {
+            w.text(self, TEXT_MAX_BYTES)
+        }
+    }
+
+    impl super::Sample for &str {}
+}

@@ -5,7 +5,7 @@
 use core::fmt;
 
 use super::whole::check_prefix;
-use super::{CRC_BYTES, Flags, KEY_MAX_BYTES, KEY_MIN_BYTES, MAC_BYTES};
+use super::{CRC_BYTES, Flags, KEY_MAX_BYTES, KEY_MIN_BYTES, MAC_BYTES, SIGNATURE_BYTES};
 use crate::FrameError;
 
 #[cfg(feature = "mac")]
@@ -55,11 +55,19 @@ impl fmt::Debug for Key<'_> {
 #[cfg(feature = "mac")]
 pub fn encode_signed<F: super::Encode>(frame: &F, key: &Key<'_>, out: &mut [u8]) -> Result<usize, FrameError> {
     let mut w = super::encode::write(frame, Flags::SIGNED, out)?;
-    w.bytes(&[key.id])?;
-    let mac: [u8; 32] = key.hmac(w.written())?.finalize().into_bytes().into();
-    let (mac, _) = mac.split_first_chunk::<MAC_BYTES>().ok_or(FrameError::KeyLength)?;
-    w.bytes(mac)?;
+    w.sign(key)?;
     w.finish()
+}
+
+#[cfg(feature = "mac")]
+impl super::write::Writer<'_> {
+    /// Puts key id and MAC behind what has been written.
+    pub(super) fn sign(&mut self, key: &Key<'_>) -> Result<(), FrameError> {
+        self.bytes(&[key.id])?;
+        let mac: [u8; 32] = key.hmac(self.written())?.finalize().into_bytes().into();
+        let (mac, _) = mac.split_first_chunk::<MAC_BYTES>().ok_or(FrameError::KeyLength)?;
+        self.bytes(mac)
+    }
 }
 
 /// What a signed frame carries, not yet believed.
@@ -73,13 +81,13 @@ pub struct Signature<'a> {
 impl<'a> Signature<'a> {
     /// `None`: not a frame of this version, or not signed. The CRC is not looked at.
     pub fn of(bytes: &'a [u8]) -> Option<Self> {
-        let (flags, _) = check_prefix(bytes).ok()?;
+        let (flags, behind) = check_prefix(bytes).ok()?;
         if !flags.has(Flags::SIGNED) {
             return None;
         }
-        let (signed, _) = bytes.split_last_chunk::<CRC_BYTES>()?;
-        let (covered, mac) = signed.split_last_chunk::<MAC_BYTES>()?;
-        let (key_id, _) = covered.split_last()?;
+        let (signed, _) = behind.split_last_chunk::<CRC_BYTES>()?;
+        let (_, [key_id, mac @ ..]) = signed.split_last_chunk::<SIGNATURE_BYTES>()?;
+        let covered = bytes.get(..bytes.len().checked_sub(MAC_BYTES + CRC_BYTES)?)?;
         Some(Self { key_id: *key_id, mac, covered })
     }
 

@@ -57,8 +57,11 @@ impl<'a> ChannelTable<'a> {
         let mut crc = Crc(!0).varint(channels.len() as u32);
         let mut rest = channels;
         while let [channel, behind @ ..] = rest {
-            if let Err(fault) = channel.check(behind) {
+            if let Err(fault) = channel.check() {
                 return Err(fault);
+            }
+            if channel.is_among(behind) {
+                return Err(FrameError::DuplicateChannel);
             }
             crc = channel.add_to(crc);
             rest = behind;
@@ -80,28 +83,52 @@ impl<'a> ChannelTable<'a> {
     }
 }
 
+impl TableId {
+    /// [`ChannelTable::new`] for channels that are not held as a slice of [`ChannelInfo`].
+    ///
+    /// # Errors
+    /// As [`ChannelTable::new`].
+    pub fn of<'c>(channels: impl ExactSizeIterator<Item = ChannelInfo<'c>> + Clone) -> Result<Self, FrameError> {
+        if channels.len() > CHANNELS_MAX {
+            return Err(FrameError::TooLarge);
+        }
+        let mut crc = Crc(!0).varint(channels.len() as u32);
+        let mut rest = channels;
+        while let Some(channel) = rest.next() {
+            channel.check()?;
+            if rest.clone().any(|later| later.name == channel.name) {
+                return Err(FrameError::DuplicateChannel);
+            }
+            crc = channel.add_to(crc);
+        }
+        Ok(Self(!crc.0))
+    }
+}
+
 impl ChannelInfo<'_> {
-    /// On its own, and beside those that come later in the table.
-    const fn check(&self, later: &[ChannelInfo<'_>]) -> Result<(), FrameError> {
+    /// On its own.
+    const fn check(&self) -> Result<(), FrameError> {
         if let Err(fault) = check_name(self.name, CHANNEL_NAME_MAX_BYTES) {
             return Err(fault);
         }
         if let Err(fault) = check_text(self.unit, UNIT_MAX_BYTES) {
             return Err(fault);
         }
-        if let Some(range) = self.range
-            && !is_range(range)
-        {
-            return Err(FrameError::Malformed);
+        match self.range {
+            Some(range) if !is_range(range) => Err(FrameError::Malformed),
+            Some(_) | None => Ok(()),
         }
-        let mut rest = later;
+    }
+
+    const fn is_among(&self, others: &[ChannelInfo<'_>]) -> bool {
+        let mut rest = others;
         while let [channel, behind @ ..] = rest {
             if is_same(self.name.as_bytes(), channel.name.as_bytes()) {
-                return Err(FrameError::DuplicateChannel);
+                return true;
             }
             rest = behind;
         }
-        Ok(())
+        false
     }
 
     const fn add_to(&self, crc: Crc) -> Crc {

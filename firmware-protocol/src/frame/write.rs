@@ -33,6 +33,13 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Changes a byte that has been written.
+    pub(super) fn set(&mut self, at: usize, byte: u8) {
+        if let Some(written) = self.out.get_mut(..self.len).and_then(|written| written.get_mut(at)) {
+            *written = byte;
+        }
+    }
+
     pub(super) fn varint(&mut self, mut value: u64) -> Result<(), FrameError> {
         while value >= 0x80 {
             self.bytes(&[value as u8 | 0x80])?;

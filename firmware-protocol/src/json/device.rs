@@ -1,36 +1,22 @@
-//! Finds the device's name in an object and passes over all else.
+//! Finds the device's name in a payload and passes over all else.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Looks for a name in any value: the value itself, or its field of this dotted name.
+use crate::decode::{Node, Role, Tree};
+
+/// Looks for a name in the value at a place of the route's tree.
 #[derive(Clone, Copy)]
-pub(super) enum Find<'f> {
-    Here,
-    Under(&'f str),
-    Nowhere,
+pub(super) struct Find<'f> {
+    pub(super) tree: &'f Tree,
+    pub(super) node: Node,
 }
 
-impl<'f> Find<'f> {
-    /// Where to look in the value of `key`.
-    fn below(self, key: &str) -> Self {
-        match self {
-            Self::Under(field) if field == key => Self::Here,
-            Self::Under(field) => match field.strip_prefix(key).and_then(|f| f.strip_prefix('.')) {
-                Some(inner) => Self::Under(inner),
-                None => Self::Nowhere,
-            },
-            Self::Here | Self::Nowhere => Self::Nowhere,
-        }
-    }
-
+impl Find<'_> {
     fn owned<'de>(self, value: impl ToString) -> Option<Cow<'de, str>> {
-        match self {
-            Self::Here => Some(Cow::Owned(value.to_string())),
-            Self::Under(_) | Self::Nowhere => None,
-        }
+        (self.tree.role(self.node) == Role::Device).then(|| Cow::Owned(value.to_string()))
     }
 }
 
@@ -38,9 +24,10 @@ impl<'de> DeserializeSeed<'de> for Find<'_> {
     type Value = Option<Cow<'de, str>>;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        match self {
-            Self::Nowhere => json.deserialize_ignored_any(IgnoredAny).map(|_| None),
-            Self::Here | Self::Under(_) => json.deserialize_any(self),
+        if self.tree.leads_to_device(self.node) {
+            json.deserialize_any(self)
+        } else {
+            json.deserialize_ignored_any(IgnoredAny).map(|_| None)
         }
     }
 }
@@ -49,7 +36,7 @@ impl<'de> Visitor<'de> for Find<'_> {
     type Value = Option<Cow<'de, str>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any json value")
+        f.write_str("any value")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -61,15 +48,20 @@ impl<'de> Visitor<'de> for Find<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut name = None;
-        while let Some(found) = seq.next_element_seed(self)? {
-            name = found.or(name);
+        let are_messages = self.node == Node::ROOT || self.tree.role(self.node) == Role::Each;
+        let (mut name, mut index) = (None, 0_u32);
+        loop {
+            let node = if are_messages { self.node } else { self.tree.element(self.node, index) };
+            match seq.next_element_seed(Self { node, ..self })? {
+                Some(found) => name = found.or(name),
+                None => return Ok(name),
+            }
+            index = index.saturating_add(1);
         }
-        Ok(name)
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok((matches!(self, Self::Here) && !text.is_empty()).then_some(Cow::Borrowed(text)))
+        Ok((self.tree.role(self.node) == Role::Device && !text.is_empty()).then_some(Cow::Borrowed(text)))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
@@ -115,6 +107,6 @@ impl<'f> Visitor<'_> for Key<'f> {
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Find<'f>, E> {
-        Ok(self.0.below(key))
+        Ok(Find { node: self.0.tree.field(self.0.node, key), ..self.0 })
     }
 }

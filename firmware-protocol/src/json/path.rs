@@ -2,6 +2,7 @@
 
 use crate::decode::CHANNEL_NAME_MAX_BYTES;
 
+#[derive(Clone)]
 pub(super) struct Path {
     text: [u8; CHANNEL_NAME_MAX_BYTES],
     /// Of the whole name, even where `text` holds only its front.

@@ -1,6 +1,11 @@
 use super::*;
+use crate::decode::Route;
 
 const RECEIVED_AT: EventTime = EventTime(77);
+
+fn plan(route: &Route) -> Plan {
+    Plan::new(route.clone()).unwrap()
+}
 
 fn decode_with(route: &Route, text: &str) -> Result<Vec<(String, i64, f64)>, DecodeError> {
     let from_payload = route.device_field.is_some();
@@ -8,7 +13,7 @@ fn decode_with(route: &Route, text: &str) -> Result<Vec<(String, i64, f64)>, Dec
     if !from_payload {
         out.set_device("d");
     }
-    let rules = Rules { route, captures: Captures::default(), from_payload };
+    let rules = Rules { plan: &plan(route), captures: Captures::default(), from_payload };
     decode(text, &rules, Some(RECEIVED_AT), &mut out)?;
     Ok(out.readings.iter().map(|r| (out.channel(r.channel).to_owned(), r.at.0, r.value)).collect())
 }
@@ -52,9 +57,14 @@ fn escaped_keys_are_read() {
 }
 
 #[test]
-fn a_repeated_name_counts_once_with_its_last_value() {
-    let text = r#"{"a": 1, "b": {"c": 2}, "a": 3, "b.c": 4}"#;
-    assert_eq!(decode_plain(text).unwrap(), [now("a", 3.0), now("b.c", 4.0)]);
+fn a_channel_that_is_there_twice_is_refused_by_name() {
+    for (text, name) in [
+        (r#"{"a": 1, "b": 2, "a": 3}"#, "a"),
+        (r#"{"b": {"c": 2}, "b.c": 4}"#, "b.c"),
+        (r#"[{"a": 1}, {"a": 2, "a": 2}]"#, "a"),
+    ] {
+        assert_eq!(fault(text), DecodeError::DuplicateChannel(name.into()), "{text}");
+    }
 }
 
 #[test]
@@ -106,10 +116,10 @@ fn the_device_field_names_the_device() {
     let route = Route { device_field: Some("meta.id".into()), ..Route::default() };
     let named = |text: &str| {
         let mut out = Measurement::default();
-        let rules = Rules { route: &route, captures: Captures::default(), from_payload: true };
+        let rules = Rules { plan: &plan(&route), captures: Captures::default(), from_payload: true };
         let result = decode(text, &rules, Some(RECEIVED_AT), &mut out).map(|()| out.device().to_owned());
         if let Ok(name) = &result {
-            assert_eq!(device(text, "meta.id").as_deref(), Some(name.as_str()), "both ways agree");
+            assert_eq!(device(text, &plan(&route)).as_deref(), Some(name.as_str()), "both ways agree");
         }
         result
     };
@@ -135,7 +145,7 @@ fn the_topics_channel_stands_before_the_fields_names() {
     let captures = Captures { device: Some("d"), channel: Some("flow") };
     let mut out = Measurement::default();
     out.set_device("d");
-    let rules = Rules { route: &route, captures, from_payload: false };
+    let rules = Rules { plan: &plan(&route), captures, from_payload: false };
     decode(r#"{"value": 1, "raw": {"value": 2}, "ts": 3}"#, &rules, Some(RECEIVED_AT), &mut out).unwrap();
     let names: Vec<_> = out.channels().map(|(_, name)| name).collect();
     assert_eq!(names, ["flow", "flow.raw.value"]);
@@ -167,7 +177,7 @@ fn what_is_beyond_a_limit_is_refused_by_name() {
     too_large(&format!("{{{}}}", many.join(",")), "number of channels", 256);
     assert_eq!(decode_plain(&format!("{{{}}}", many[..256].join(","))).unwrap().len(), 256);
 
-    too_large(r#"{"a":{"b":{"c":{"d":{}}}}}"#, "depth of json objects", 4);
+    assert_eq!(fault(r#"{"a":{"b":{"c":{"d":{}}}}}"#), DecodeError::TooDeep { limit: 4 });
     assert_eq!(decode_plain(r#"{"a":{"b":{"c":{"d":1}}}}"#).unwrap(), [now("a.b.c.d", 1.0)]);
 
     let long = "n".repeat(129);
@@ -186,7 +196,7 @@ fn where_receipt_tells_nothing_objects_without_a_time_make_no_readings() {
         let route = Route::default();
         let mut out = Measurement::default();
         out.set_device("d");
-        let rules = Rules { route: &route, captures: Captures::default(), from_payload: false };
+        let rules = Rules { plan: &plan(&route), captures: Captures::default(), from_payload: false };
         decode(text, &rules, None, &mut out)?;
         Ok(out.readings.iter().map(|r| (r.at.0, r.value)).collect::<Vec<_>>())
     };

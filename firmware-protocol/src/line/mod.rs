@@ -8,7 +8,7 @@
 //!
 //! # Flow
 //! ```text
-//! Measurement ─▶ sensor,device=pump-7,gateway=g1 flow=1.5,temperature=21.5 1772366400000000042
+//! Measurement ─▶ sensor,device=pump-7,gateway=g1,room=2 flow=1.5,state="open" 1772366400000000042
 //! Derived     ─▶ sensor_window,channel=flow,device=pump-7,gateway=g1 count=600i,… 1772366400000000000
 //! ```
 //! Series prefixes are not cached across messages: to look at each byte of a name and copy it costs less than the hash
@@ -22,9 +22,9 @@ mod parse;
 use std::ops::Range;
 
 use crate::digits::Digits;
-use crate::measurement::{ClockTrust, EventTime, FrameIdentity, Measurement};
+use crate::measurement::{ChannelIndex, ClockTrust, EventTime, FrameIdentity, Measurement};
 
-use escape::name;
+use escape::{name, quoted};
 use number::float;
 
 pub use parse::{FIELDS_MAX, Line, LineFault, Name, Precision, TAGS_MAX, Value, next_line};
@@ -51,7 +51,7 @@ pub struct Encoder {
     /// What stands before and after the device's name on the lines of readings; before it for each [`ClockTrust`].
     before_device: [Vec<u8>; ClockTrust::ALL.len()],
     after_device: Vec<u8>,
-    /// Readings of one message in the order of their lines: time, channel, place in the message.
+    /// Readings of one message in the order of their lines: time, channel, place in the message, texts behind numbers.
     order: Vec<(EventTime, u16, u32)>,
 }
 
@@ -84,8 +84,9 @@ impl Encoder {
         Self { tags: encoded, before_device, after_device, order: Vec::new() }
     }
 
-    /// One line for each event time, with a field for each channel, in the order of the channels. Values that are not
-    /// finite are left out; of two values of one channel at one time the later counts. Returns the number of lines.
+    /// One line for each event time, with a field for each channel, in the order of the channels: numbers as floats, texts
+    /// in quotes. Values that are not finite are left out; of two values of one channel at one time the later counts.
+    /// The measurement's own tags count more than constant ones of the same key. Returns the number of lines.
     pub fn measurement(&mut self, out: &mut Vec<u8>, measurement: &str, m: &Measurement, queue_seq: u64) -> usize {
         self.sort(m);
         let mut series = None;
@@ -100,9 +101,12 @@ impl Encoder {
                 if repeated {
                     continue;
                 }
-                let reading = &m.readings[*place as usize];
-                field_key(out, m.channel(reading.channel));
-                float(out, reading.value);
+                let place = *place as usize;
+                field_key(out, m.channel(ChannelIndex(*channel)));
+                match m.readings.get(place) {
+                    Some(reading) => float(out, reading.value),
+                    None => quoted(out, m.text(place - m.readings.len())),
+                }
             }
             let at = group.first().map_or(EventTime::default(), |g| g.0);
             end_line(out, point_time(at, m.identity, queue_seq));
@@ -115,6 +119,8 @@ impl Encoder {
         self.order.clear();
         let finite = m.readings.iter().enumerate().filter(|(_, r)| r.value.is_finite());
         self.order.extend(finite.map(|(i, r)| (r.at, r.channel.0, i as u32)));
+        let texts = m.texts().enumerate();
+        self.order.extend(texts.map(|(i, (channel, at, _))| (at, channel.0, (m.readings.len() + i) as u32)));
         if !self.order.is_sorted() {
             // Stable sort, because it merges the runs that a frame's channels are.
             self.order.sort();
@@ -125,10 +131,37 @@ impl Encoder {
     fn series(&self, out: &mut Vec<u8>, measurement: &str, m: &Measurement) -> Range<usize> {
         let begin = out.len();
         name(out, measurement);
+        if m.tags().next().is_some() {
+            self.tags_of(out, m);
+            return begin..out.len();
+        }
         out.extend_from_slice(&self.before_device[m.clock as usize]);
         name(out, m.device());
         out.extend_from_slice(&self.after_device);
         begin..out.len()
+    }
+
+    /// Constant tags, those that every line has, and the measurement's own.
+    fn tags_of(&self, out: &mut Vec<u8>, m: &Measurement) {
+        let mut constant = self.tags.iter().peekable();
+        let mut push = |key: &str, value: &str| {
+            while let Some((_, text)) = constant.next_if(|(c, _)| c.as_str() < key) {
+                out.extend_from_slice(text);
+            }
+            constant.next_if(|(c, _)| c == key);
+            tag(out, key, value);
+        };
+        let mut own = m.tags().peekable();
+        let clock = m.clock.mark().map(|mark| ("clock", mark));
+        for (key, value) in clock.into_iter().chain([("device", m.device())]) {
+            while let Some((own_key, own_value)) = own.next_if(|(own, _)| *own < key) {
+                push(own_key, own_value);
+            }
+            push(key, value);
+        }
+        own.for_each(|(key, value)| push(key, value));
+        constant.for_each(|(_, text)| out.extend_from_slice(text));
+        out.push(b' ');
     }
 }
 

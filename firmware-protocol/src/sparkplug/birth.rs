@@ -42,7 +42,7 @@ impl<'a> Birth<'a> {
         Ok(Self { bd_seq: payload.bd_seq(), seq: payload.seq, entries })
     }
 
-    /// One for each metric, by ascending number; names as the payload has them, with control characters if it has.
+    /// One for each metric, by ascending number.
     pub fn entries(&self) -> &[Entry<'a>] {
         &self.entries
     }

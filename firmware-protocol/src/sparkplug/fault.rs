@@ -24,6 +24,8 @@ pub enum Fault {
     NotUtf8 {
         what: &'static str,
     },
+    /// In a metric's name.
+    ControlCharacters,
     /// Neither name nor alias.
     NoName,
     /// Not within 0 to 255.
@@ -48,6 +50,7 @@ impl fmt::Display for Fault {
             Self::FieldNumber => f.write_str("a field has a number that protobuf does not allow"),
             Self::WireType { field, wire_type } => write!(f, "field {field} has the wire type {wire_type}"),
             Self::NotUtf8 { what } => write!(f, "{what} is not utf-8"),
+            Self::ControlCharacters => f.write_str("a metric's name has control characters"),
             Self::NoName => f.write_str("a metric has neither name nor alias"),
             Self::Seq(seq) => write!(f, "seq is {seq}, and its limit 255"),
             Self::OutOfType { value, kind } => write!(f, "integer {value} does not fit its data type {kind}"),
@@ -70,6 +73,7 @@ impl From<Fault> for DecodeError {
             | Fault::FieldNumber
             | Fault::WireType { .. }
             | Fault::NotUtf8 { .. }
+            | Fault::ControlCharacters
             | Fault::NoName
             | Fault::Seq(_)
             | Fault::OutOfType { .. } => Self::Broken { format: "sparkplug", detail: fault.to_string() },

@@ -9,7 +9,7 @@ use crate::crc::crc32;
 /// A metric as it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Metric<'a> {
-    /// Not empty.
+    /// Not empty, no control characters.
     pub name: Option<&'a str>,
     pub alias: Option<u64>,
     /// When it was measured, milliseconds since 1970.
@@ -98,11 +98,13 @@ impl DataType {
             Self::Int64 | Self::Plain => 64,
         };
         let is_extended = |bits: u32| bits >= width && value == signed as u64 & (u64::MAX >> (64 - bits));
-        [8, 16, 32, 64].into_iter().any(is_extended).then_some(signed as f64)
+        // As most senders do it first.
+        [32, 64, 16, 8].into_iter().any(is_extended).then_some(signed as f64)
     }
 }
 
 impl<'a> Metric<'a> {
+    #[inline]
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
         let mut metric = Self::default();
         let mut fields = Fields::of(bytes);
@@ -110,6 +112,9 @@ impl<'a> Metric<'a> {
             match (number, value) {
                 (1, Wire::Bytes(name)) => {
                     let name = str::from_utf8(name).map_err(|_| Fault::NotUtf8 { what: "a metric's name" })?;
+                    if name.chars().any(char::is_control) {
+                        return Err(Fault::ControlCharacters);
+                    }
                     metric.name = Some(name).filter(|name| !name.is_empty());
                 }
                 (2, Wire::Varint(alias)) => metric.alias = Some(alias),
@@ -153,7 +158,8 @@ impl<'a> Metric<'a> {
         is_readable && !self.is_null && !self.is_transient
     }
 
-    /// The property `engUnit`, by which edge nodes tell a metric's unit; empty if there is none.
+    /// The property `engUnit`, by which edge nodes tell a metric's unit; empty if there is none, or one with control
+    /// characters.
     ///
     /// # Errors
     /// The properties are broken.
@@ -166,7 +172,9 @@ impl<'a> Metric<'a> {
         while let Some((number, value)) = fields.next()? {
             let (2, Wire::Bytes(value)) = (number, value) else { continue };
             if values == place {
-                return text_property(value);
+                return Ok(Some(text_property(value)?)
+                    .filter(|unit| !unit.contains(char::is_control))
+                    .unwrap_or_default());
             }
             values += 1;
         }
@@ -208,7 +216,12 @@ impl Wire<'_> {
 /// Whether a metric is about the session rather than of the plant (sections 4.2.1 and 6.4.19): `bdSeq`, and what hosts
 /// set to control a node or device.
 pub(crate) fn is_control(name: &str) -> bool {
-    name == "bdSeq" || name.starts_with("Node Control/") || name.starts_with("Device Control/")
+    match name.as_bytes() {
+        [b'b', ..] => name == "bdSeq",
+        [b'N', ..] => name.starts_with("Node Control/"),
+        [b'D', ..] => name.starts_with("Device Control/"),
+        _ => false,
+    }
 }
 
 const UNIT_PROPERTY: &[u8] = b"engUnit";

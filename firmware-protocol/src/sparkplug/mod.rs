@@ -27,8 +27,9 @@ mod fault;
 pub use birth::{BIRTH_METRICS_MAX, Birth};
 pub use command::{REBIRTH_MAX_BYTES, rebirth};
 pub use fault::Fault;
+pub(crate) use metric::is_control;
 pub use metric::{DataType, Label, Metric, Value};
-pub use payload::{Payload, Seq};
+pub use payload::{Metrics, Payload, Seq};
 pub use topic::{EdgeNode, Message, Topic};
 
 #[cfg(test)]

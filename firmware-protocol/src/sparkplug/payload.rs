@@ -46,18 +46,8 @@ impl<'a> Payload<'a> {
     }
 
     /// The metrics in their order; ends after the first that cannot be read.
-    pub fn metrics(&self) -> impl Iterator<Item = Result<Metric<'a>, Fault>> {
-        let mut fields = Fields::of(self.bytes);
-        std::iter::from_fn(move || {
-            loop {
-                match fields.next().transpose()? {
-                    Ok((2, Wire::Bytes(metric))) => return Some(Metric::parse(metric)),
-                    Ok(_) => {}
-                    Err(fault) => return Some(Err(fault)),
-                }
-            }
-        })
-        .scan(false, |is_over, metric| (!std::mem::replace(is_over, metric.is_err())).then_some(metric))
+    pub fn metrics(&self) -> Metrics<'a> {
+        Metrics { fields: Fields::of(self.bytes) }
     }
 
     /// The numbers under which a data message's metrics are looked up (see [`Label::number`]), in its order; of those
@@ -76,5 +66,30 @@ impl<'a> Payload<'a> {
             Value::Long(v) => Some(v),
             Value::Float(_) | Value::Double(_) | Value::Bool(_) | Value::Text(_) | Value::Other => None,
         }
+    }
+}
+
+/// The metrics of a [`Payload`].
+#[derive(Clone, Debug)]
+pub struct Metrics<'a> {
+    fields: Fields<'a>,
+}
+
+impl<'a> Iterator for Metrics<'a> {
+    type Item = Result<Metric<'a>, Fault>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let metric = loop {
+            match self.fields.next().transpose()? {
+                Ok((2, Wire::Bytes(metric))) => break Metric::parse(metric),
+                Ok(_) => {}
+                Err(fault) => break Err(fault),
+            }
+        };
+        if metric.is_err() {
+            self.fields = Fields::of(&[]);
+        }
+        Some(metric)
     }
 }

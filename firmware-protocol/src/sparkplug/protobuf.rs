@@ -57,19 +57,21 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[inline]
     fn long_varint(&mut self) -> Result<u64, Fault> {
         let mut value = 0;
-        for shift in (0..u64::BITS).step_by(7) {
-            let (&byte, rest) = self.rest.split_first().ok_or(Fault::Truncated)?;
-            self.rest = rest;
+        let mut shift = 0;
+        for (i, &byte) in self.rest.iter().enumerate().take(VARINT_MAX_BYTES) {
             let bits = u64::from(byte & 0x7f);
             value |= bits << shift;
             if byte < 0x80 {
+                self.rest = self.rest.get(i + 1..).unwrap_or_default();
                 // The tenth byte has room for one bit alone.
                 return if shift == 63 && bits > 1 { Err(Fault::Varint) } else { Ok(value) };
             }
+            shift += 7;
         }
-        Err(Fault::Varint)
+        Err(if self.rest.len() < VARINT_MAX_BYTES { Fault::Truncated } else { Fault::Varint })
     }
 
     #[inline]
@@ -87,6 +89,8 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// A number of 64 bits, seven bits a byte.
+const VARINT_MAX_BYTES: usize = 10;
 /// Largest field number that protobuf knows.
 const FIELD_MAX: u32 = (1 << 29) - 1;
 

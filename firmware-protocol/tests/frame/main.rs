@@ -2,6 +2,7 @@
 //! down.
 
 mod bodies;
+mod golden;
 
 use bodies::{Message, message};
 use firmware_protocol::crc::crc32;

@@ -51,6 +51,13 @@ impl ClockMap {
     /// A battery clock may lag behind the time service that kept it before the machine was started anew.
     const LAG_MAX: Duration = Duration::from_secs(60);
 
+    /// One that knows this stamp alone, and resolves it to that time.
+    pub fn of(stamp: Stamp, received: Received) -> Self {
+        let at_ns = received.at.0.saturating_sub_unsigned(stamp.since_boot_ns);
+        let boot = Boot { id: stamp.boot, at_ns, trust: received.clock, until_ns: stamp.since_boot_ns };
+        Self { boots: vec![boot], newest: EventTime(i64::MIN) }
+    }
+
     /// This boot began at that wall time.
     pub fn set(&mut self, boot: ClockBoot, wall_at_boot_ns: i64) {
         self.put(boot, wall_at_boot_ns, ClockTrust::Set);

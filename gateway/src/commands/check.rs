@@ -7,7 +7,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli::ConfigArgs;
-use crate::config::{Directory, Fault, Faults, Loaded, Overrides};
+use crate::config::{Config, Directory, Fault, Faults, Loaded, Overrides};
+use crate::decoders::Memory;
+use crate::text::in_one_line;
 
 /// # Errors
 /// The faults of the configuration, or of the directories that it names.
@@ -21,11 +23,18 @@ pub fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     for line in told {
         writeln!(out, "# {line}")?;
     }
-    for warning in loaded.config.warnings() {
+    for warning in loaded.config.warnings().into_iter().chain(changed_decoders(&loaded.config)) {
         writeln!(out, "# WARNING: {warning}")?;
     }
     writeln!(out, "# OK: {} can be used, and its directories can be written.", args.config.display())?;
     Ok(())
+}
+
+fn changed_decoders(config: &Config) -> Vec<String> {
+    match Memory::read(&config.gateway.data_dir) {
+        Ok(memory) => memory.changed(&config.decode).iter().map(ToString::to_string).collect(),
+        Err(error) => vec![in_one_line(&error)],
+    }
 }
 
 fn check_directories(loaded: &Loaded) -> Result<(), Faults> {

@@ -5,10 +5,13 @@ pub mod check;
 pub mod demo;
 mod interrupt;
 pub mod passwd;
+pub mod quarantine;
 pub mod queue;
 pub mod run;
+pub mod schema;
 pub mod simulate;
 
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::Command;
@@ -25,6 +28,8 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Simulate(args) => simulate::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,
         Command::Queue(args) => queue::run(args.verb),
+        Command::Schema(args) => schema::run(args.verb),
+        Command::Quarantine(args) => quarantine::run(args.verb).await,
         Command::Passwd(args) => passwd::run(&args).await,
     }
 }
@@ -32,4 +37,12 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
 /// Milliseconds since 1970 by the wall clock.
 fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Whoever read the output has seen enough: no failure.
+fn unless_closed(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
 }

@@ -6,9 +6,11 @@ mod progress;
 mod repair;
 mod verify;
 
-use std::io;
 use std::path::Path;
 
+use firmware_protocol::decode::Decoder;
+
+use super::unless_closed;
 use crate::cli::{QueueDirArgs, QueueVerb};
 use crate::clock::ClockMap;
 use crate::config::{Config, Environment, Overrides};
@@ -48,8 +50,8 @@ fn hush_engines() {
 /// Where the queue is, and how it is set up.
 struct Place {
     settings: queue::Config,
-    /// What the configuration says; otherwise the settings are defaults.
-    is_configured: bool,
+    /// The decoders of the configuration; without one, the settings are defaults.
+    decoder: Option<Decoder>,
 }
 
 impl Place {
@@ -60,7 +62,9 @@ impl Place {
                 environment: Environment::of_process(),
                 ..Overrides::default()
             };
-            return Ok(Self { settings: Config::load(file, &overrides)?.queue, is_configured: true });
+            let config = Config::load(file, &overrides)?;
+            let decoder = Decoder::new(config.decode).map_err(anyhow::Error::msg)?;
+            return Ok(Self { settings: config.queue, decoder: Some(decoder) });
         }
         let in_data_dir = |dir: &Path| queue::Config::in_data_dir(dir);
         let settings = match (&args.dir, &args.data_dir) {
@@ -68,7 +72,7 @@ impl Place {
             (None, Some(data_dir)) => in_data_dir(data_dir),
             (None, None) => anyhow::bail!("no queue named\nhint: give --config, --data-dir or --dir"),
         };
-        Ok(Self { settings, is_configured: false })
+        Ok(Self { settings, decoder: None })
     }
 
     fn open(&self) -> Result<Offline, offline::Error> {
@@ -96,12 +100,4 @@ fn span(run: Run) -> String {
 /// `200–299 (100 records)`.
 fn span_counted(run: Run) -> String {
     format!("{} ({})", span(run), counted(run.count(), "record"))
-}
-
-/// Whoever read the output has seen enough: no failure.
-fn unless_closed(written: io::Result<()>) -> anyhow::Result<()> {
-    match written {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
-    }
 }

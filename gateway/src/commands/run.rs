@@ -6,8 +6,9 @@ use tracing::{info, warn};
 
 use crate::cli::RunArgs;
 use crate::config::{Config, Overrides};
+use crate::decoders::Memory;
 use crate::pipeline::Pipeline;
-use crate::text::{Style, ledger_table};
+use crate::text::{Style, in_one_line, ledger_table};
 
 const DATA_DIR_HINT: &str =
     "name a directory that the gateway's user may write to, as `gateway.data_dir` or --data-dir";
@@ -30,6 +31,7 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     for warning in config.warnings() {
         warn!("Configuration: {warning}.");
     }
+    remember_decoders(&config);
     let mut pipeline = Pipeline::start(config).await?;
     info!("Ready.");
 
@@ -50,5 +52,20 @@ pub async fn run(args: &RunArgs) -> anyhow::Result<()> {
     match failure {
         Some(failure) => Err(failure.into()),
         None => stopped.map(drop).map_err(Into::into),
+    }
+}
+
+/// Warns of decoders that changed without a new version. The memory is for that alone: without it the gateway runs on.
+fn remember_decoders(config: &Config) {
+    let data_dir = &config.gateway.data_dir;
+    let remembered = Memory::read(data_dir).and_then(|mut memory| {
+        for changed in memory.changed(&config.decode) {
+            warn!("Configuration: {changed}.");
+        }
+        memory.learn(&config.decode);
+        memory.write(data_dir)
+    });
+    if let Err(error) = remembered {
+        warn!(error = in_one_line(&error), "Whether decoders have changed cannot be told.");
     }
 }

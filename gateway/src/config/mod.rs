@@ -36,9 +36,10 @@ mod warnings;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use firmware_protocol::decode::Route;
+use firmware_protocol::decode::{Decoder, Route};
 use toml::de::DeTable;
 
 use crate::{clock, detect, forward, frames, http, ingest, queue};
@@ -114,6 +115,48 @@ impl Config {
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, Faults> {
         Loaded::read(path, overrides).map(|loaded| loaded.config)
     }
+
+    /// What the sinks encode with; the points of all who use the same are the same.
+    pub fn encoding(&self, decoder: Arc<Decoder>, clock: clock::SharedClockMap) -> forward::Encoding {
+        let labels = forward::Labels { gateway: self.gateway.name.clone(), site: self.gateway.site.clone() };
+        forward::Encoding { labels, decoder, clock, future_max: self.clock.future_max }
+    }
+
+    /// Each sink has a directory of its name in it.
+    pub fn quarantine_dir(&self) -> PathBuf {
+        Self::quarantine_in(&self.gateway.data_dir)
+    }
+
+    pub fn quarantine_in(data_dir: &Path) -> PathBuf {
+        data_dir.join("quarantine")
+    }
+}
+
+/// The decoders of the file at `path`, or those of a configuration that names none. All else in it is passed over, so
+/// that they can be tried without the rest, and without its secrets.
+///
+/// # Errors
+/// The file cannot be read, or the faults of its `[[decode]]` tables.
+pub fn decoders(path: Option<&Path>) -> Result<Vec<Route>, Faults> {
+    let Some(path) = path else { return Ok(Route::defaults()) };
+    let name = path.display().to_string();
+    let text = read_text(path).map_err(|fault| Faults::new(&Source::new(&name, ""), vec![fault]))?;
+    let source = Source::new(&name, &text);
+    let root = parse(&source)?;
+    let overrides = Overrides::default();
+    let mut reader = Reader::new(&source, &root, &overrides);
+    let routes = file::decode::read(&mut reader);
+    reader.pass_over_the_rest();
+    reader.finish().map(|_| routes).map_err(|faults| Faults::new(&source, faults))
+}
+
+fn parse(source: &Source) -> Result<DeTable<'_>, Faults> {
+    DeTable::parse(source.text()).map(toml::Spanned::into_inner).map_err(|error| {
+        let place = error.span().map_or(Place::File, |span| source.place(span));
+        let hint = "mend the syntax first; other faults are looked for after that";
+        let fault = Fault::new(place, format!("not TOML: {}", error.message()), hint);
+        Faults::new(source, vec![fault])
+    })
 }
 
 /// A configuration together with where its values came from: what `gateway check` works on.
@@ -177,15 +220,7 @@ impl Loaded {
     /// All faults that were found.
     pub fn parse(name: &str, text: &str, overrides: &Overrides) -> Result<Self, Faults> {
         let source = Source::new(name, text);
-        let root = match DeTable::parse(source.text()) {
-            Ok(root) => root.into_inner(),
-            Err(error) => {
-                let place = error.span().map_or(Place::File, |span| source.place(span));
-                let hint = "mend the syntax first; other faults are looked for after that";
-                let fault = Fault::new(place, format!("not TOML: {}", error.message()), hint);
-                return Err(Faults::new(&source, vec![fault]));
-            }
-        };
+        let root = parse(&source)?;
         let mut reader = Reader::new(&source, &root, overrides);
         let (config, named) = file::read(&mut reader);
         match reader.finish() {

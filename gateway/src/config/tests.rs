@@ -256,6 +256,26 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[[file]]\nformat = \"csv\"\n", "2:10", "is \"csv\", which is not one of", "\"line_protocol\", \"ndjson\""),
     ("[[decode]]\ntopic = \"a/#/b\"\n", "2:9", "`topic` cannot be used", "patterns look like"),
     ("[[decode]]\ntopic = \"{devise}/x\"\n", "2:9", "`topic` cannot be used", "patterns look like"),
+    ("[[decode]]\ntopic = \"a/{kind}\"\n", "2:9", "`kind` cannot be a tag", "patterns look like"),
+    ("[[decode]]\nfields = \"listed\"\n", "2:10", "no [[decode.channels]] lists any", "add [[decode.channels]]"),
+    ("[[decode]]\ntags = { a = 1 }\n", "2:8", "`tags` is a table, not a table of texts", "{ floor = "),
+    ("[[decode]]\ntime_format = \"%H:%M\"\n", "2:15", "does not name year, month and day", "patterns look like"),
+    ("[[decode]]\n[[decode.channels]]\n", "2:1", "[[decode.channels]] has no `path`", "paths look like"),
+    ("[[decode]]\n[[decode.channels]]\npath = \"a[\"\n", "3:8", "has [ without ]", "paths look like"),
+    (
+        "[[decode]]\n[[decode.channels]]\npath = \"a\"\nunit = \"bar\"\nto = \"degC\"\n",
+        "4:8",
+        "`bar` does not convert to `degC`, but to Pa hPa",
+        "measures the same",
+    ),
+    (
+        "[[decode]]\n[[decode.channels]]\npath = \"a\"\nunit = \"degX\"\nto = \"degC\"\n",
+        "4:8",
+        "`degX` is no unit that is known: degC degF K",
+        "measures the same",
+    ),
+    ("[[decode]]\n[[decode.channels]]\npath = \"a\"\nmin = 2\nmax = 1\n", "4:7", "above `max` 1", "min <= reading"),
+    ("[[decode]]\n[[decode.channels]]\npath = \"a\"\nword = {}\n", "4:1", "unknown key `word`", "`words`"),
     ("[[decode]]\nmeasurement = \"\"\n", "2:15", "`measurement` cannot be used", "a short name"),
     ("[[decode]]\nformat = \"jsn\"\n", "2:10", "is \"jsn\", which is not one of", "did you mean \"json\"?"),
     ("[[csv]]\npattern = \"*.csv\"\n", "1:1", "[[csv]] has no `dir`", "folder to watch"),
@@ -548,6 +568,16 @@ fn every_option_reaches_its_place() {
         time_unit = 'ms'
         channel = 'c'
         measurement = 'me'
+        each = 'r'
+        fields = 'listed'
+        ignore = ['x.y']
+        tags = { floor = '2' }
+        [[decode.channels]]
+        path = 'a.b'
+        unit = 'mV'
+        to = 'V'
+        min = -3
+        words = { ON = 1, OFF = 0.5 }
         [detect]
         enabled = false
         [queue]
@@ -638,6 +668,11 @@ fn every_option_reaches_its_place() {
     assert_eq!(config.upload, None);
     let route = &config.decode[0];
     assert_eq!((route.device_field.as_deref(), route.time_field.as_deref()), (Some("dev"), None));
+    assert_eq!((route.each.as_str(), &route.ignore[..]), ("r", &["x.y".to_owned()][..]));
+    assert_eq!(route.tags, [("floor".to_owned(), "2".to_owned())].into());
+    let channel = &route.channels[0];
+    assert_eq!((channel.path.as_str(), channel.unit.as_str(), channel.min), ("a.b", "mV", Some(-3.0)));
+    assert_eq!(channel.words, [("ON".to_owned(), 1.0), ("OFF".to_owned(), 0.5)].into());
     let [SinkConfig::Kafka(kafka), SinkConfig::File(file)] = &config.sinks[..] else { panic!("two sinks") };
     assert_eq!((kafka.name.as_str(), kafka.topic_prefix.as_str()), ("kafka", "p"));
     assert_eq!((file.dir.as_path(), file.rotate_bytes, file.files_max), (Path::new("/d/files"), 1_000_000, 3));
@@ -723,6 +758,10 @@ fn every_option_of_the_example_is_shown_with_its_default() {
         dir = \"/srv/csv\"
         [upload]
         [[decode]]
+        [[decode.channels]]
+        path = \"temp\"
+        min = -40.0
+        max = 125.0
         [[influx]]
         org = \"plant\"
         token_env = \"INFLUX_TOKEN\"

@@ -1,9 +1,12 @@
 //! From one TOML value to one typed value, and back for showing.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{durations, sizes};
@@ -100,7 +103,11 @@ impl Value for f64 {
     fn read(value: &DeValue<'_>) -> Option<Self> {
         match value.as_float() {
             Some(float) => float.as_str().parse().ok(),
-            None => u32::try_from(u64::read(value)?).ok().map(f64::from),
+            None => {
+                let integer = value.as_integer()?;
+                let whole = i64::from_str_radix(integer.as_str(), integer.radix()).ok()?;
+                i32::try_from(whole).ok().map(f64::from)
+            }
         }
     }
 
@@ -172,6 +179,45 @@ impl Value for SocketAddr {
     fn show(&self) -> String {
         show_text(&self.to_string())
     }
+}
+
+impl Value for BTreeMap<String, String> {
+    const WHAT: &'static str = "a table of texts";
+    const FORM: &'static str = "a table of texts, such as { floor = \"2\" }";
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        read_map(value)
+    }
+
+    fn show(&self) -> String {
+        show_map(self)
+    }
+}
+
+impl Value for BTreeMap<String, f64> {
+    const WHAT: &'static str = "a table of numbers";
+    const FORM: &'static str = "a table of numbers, such as { ON = 1.0, OFF = 0.0 }";
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        read_map(value)
+    }
+
+    fn show(&self) -> String {
+        show_map(self)
+    }
+}
+
+fn read_map<T: Value>(value: &DeValue<'_>) -> Option<BTreeMap<String, T>> {
+    let entry = |(key, value): (&Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
+        Some((key.get_ref().clone().into_owned(), T::read(value.get_ref())?))
+    };
+    value.as_table()?.iter().map(entry).collect()
+}
+
+fn show_map<T: Value>(map: &BTreeMap<String, T>) -> String {
+    let entries: Vec<String> =
+        map.iter().map(|(key, value)| format!("{} = {}", show_text(key), value.show())).collect();
+    if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
 }
 
 impl Value for Vec<String> {

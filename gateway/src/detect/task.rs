@@ -170,6 +170,9 @@ impl Running {
         };
         match decoded {
             Ok(()) => {
+                for (reason, readings) in self.measurement.dropped.by_reason().into_iter().filter(|(_, n)| *n > 0) {
+                    self.task.metrics.refused.get_or_create(&ReasonLabel { reason }).inc_by(u64::from(readings));
+                }
                 self.points.add(&self.measurement, latest_believable(received, self.task.config.future_max));
                 self.engine.on_measurement(seq, &self.measurement, received, &self.task.reader);
             }

@@ -7,7 +7,7 @@
 //! # Flow
 //! ```text
 //! queue::Reader ─▶ task: Encoder ─batch─▶ Sink ─▶ InfluxDB, Kafka, files
-//!                   ▲  └─ what cannot be encoded, what the sink refuses ─▶ quarantine
+//!                   ▲  └─ what cannot be encoded, what the sink refuses ─▶ quarantine ─▶ redrive ─▶ Sink
 //!                   └─ delivery (pure): what next, and what an outcome means
 //! ```
 //!
@@ -20,7 +20,10 @@ mod gzip;
 mod influx;
 mod kafka;
 mod lines;
+mod lock;
+mod made;
 mod quarantine;
+mod redrive;
 pub(crate) mod rotating;
 mod start;
 mod task;
@@ -33,6 +36,9 @@ use std::time::Duration;
 use crate::queue::{Log, QueueSeq, Record};
 use crate::secret::Secret;
 
+pub use made::Encoding;
+pub use quarantine::{Kept, Line, LineFault, Shelf, look};
+pub use redrive::{Outcome, RedriveError, redrive};
 pub use start::{Context, Error, Labels, Running, start};
 
 /// How batches are cut and repeated, the same for all sinks.

@@ -4,17 +4,22 @@
 //! - What [`RotatingFile::append`] confirmed is whole and on disk behind an fsync.
 //! - A line that a crash tore is cut off at the next open; a write that failed is cut off before the next one.
 //! - Files without `.part` are complete and never change.
+//! - A part that somebody took away, renamed or not, is theirs: the next append begins a new one.
+//! - Where others work on the files too, all changes are made under the directory's lock, and a file that is locked
+//!   itself is not deleted.
 //!
 //! # Not here
 //! What the lines mean. Lines end in a newline and hold no other.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tracing::warn;
+
+use super::lock::DirLock;
 
 /// Where the files are and how large they get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +37,11 @@ pub(crate) struct Layout {
 const PART: &str = "part";
 
 impl Layout {
-    fn path(&self, number: u64) -> PathBuf {
+    pub(super) fn path(&self, number: u64) -> PathBuf {
         self.dir.join(format!("{}-{number:08}.{}", self.prefix, self.extension))
     }
 
-    fn part_path(&self, number: u64) -> PathBuf {
+    pub(super) fn part_path(&self, number: u64) -> PathBuf {
         self.dir.join(format!("{}-{number:08}.{}.{PART}", self.prefix, self.extension))
     }
 
@@ -53,7 +58,7 @@ impl Layout {
     }
 
     /// Our files, oldest first, each with whether it is complete.
-    fn list(&self) -> io::Result<Vec<(u64, bool)>> {
+    pub(super) fn list(&self) -> io::Result<Vec<(u64, bool)>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             found.extend(entry?.file_name().to_str().and_then(|name| self.parse(name)));
@@ -98,6 +103,7 @@ impl RotatingFile {
 
     /// Appends whole lines, and returns once they are on disk. Tells which old files had to go.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<Vec<Deleted>> {
+        self.leave_what_was_taken()?;
         let mut deleted = if self.is_full() { self.rotate()? } else { Vec::new() };
         let written = self.part().and_then(|mut file| {
             file.write_all(lines)?;
@@ -117,6 +123,14 @@ impl RotatingFile {
             }
         }
         Ok(deleted)
+    }
+
+    fn leave_what_was_taken(&mut self) -> io::Result<()> {
+        if !self.layout.part_path(self.number).try_exists()? {
+            let newest = self.layout.list()?.last().map_or(0, |(number, _)| *number);
+            (self.number, self.file, self.confirmed) = (self.number.max(newest) + 1, None, 0);
+        }
+        Ok(())
     }
 
     fn is_full(&self) -> bool {
@@ -152,7 +166,14 @@ impl RotatingFile {
         let mut deleted = Vec::with_capacity(surplus);
         for number in &complete[..surplus] {
             let path = self.layout.path(*number);
-            let lines = count_lines(&path)?;
+            let mut file = File::open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                // Somebody works on it; when it is put back, the next round decides.
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            let lines = count_lines(&mut file)?;
             fs::remove_file(&path)?;
             deleted.push(Deleted { path, lines });
         }
@@ -162,26 +183,41 @@ impl RotatingFile {
 
 /// A [`RotatingFile`] for async tasks: the disk is waited for on a thread where waiting is allowed.
 #[derive(Clone, Debug)]
-pub(crate) struct SharedRotatingFile(Arc<Mutex<RotatingFile>>);
+pub(crate) struct SharedRotatingFile {
+    file: Arc<Mutex<RotatingFile>>,
+    /// Where other processes change the files, too.
+    lock: Option<DirLock>,
+}
 
 impl SharedRotatingFile {
     pub(crate) fn open(layout: Layout) -> io::Result<Self> {
-        Ok(Self(Arc::new(Mutex::new(RotatingFile::open(layout)?))))
+        Ok(Self { file: Arc::new(Mutex::new(RotatingFile::open(layout)?)), lock: None })
+    }
+
+    /// In a directory where other processes change the files, too, each under the directory's lock.
+    pub(super) fn open_shared(layout: Layout) -> io::Result<Self> {
+        fs::create_dir_all(&layout.dir)?;
+        let lock = DirLock::new(&layout.dir);
+        let _locked = lock.take()?;
+        Ok(Self { lock: Some(lock.clone()), ..Self::open(layout)? })
     }
 
     pub(crate) async fn append(&self, lines: Bytes) -> io::Result<Vec<Deleted>> {
-        let file = self.0.clone();
-        let append = move || file.lock().unwrap_or_else(PoisonError::into_inner).append(&lines);
+        let Self { file, lock } = self.clone();
+        let append = move || {
+            let _locked = lock.map(|lock| lock.take()).transpose()?;
+            file.lock().unwrap_or_else(PoisonError::into_inner).append(&lines)
+        };
         tokio::task::spawn_blocking(append).await.map_err(io::Error::other)?
     }
 }
 
-fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
 /// Bytes up to and with the last newline: what follows it was torn by a crash. 0 for a file that is not there.
-fn cut_torn_line(path: &Path) -> io::Result<u64> {
+pub(super) fn cut_torn_line(path: &Path) -> io::Result<u64> {
     /// Read from the end in steps of this many bytes.
     const STEP: u64 = 64 * 1024;
     let mut file = match File::open(path) {
@@ -204,8 +240,7 @@ fn cut_torn_line(path: &Path) -> io::Result<u64> {
     Ok(0)
 }
 
-fn count_lines(path: &Path) -> io::Result<u64> {
-    let mut file = File::open(path)?;
+fn count_lines(file: &mut File) -> io::Result<u64> {
     let (mut buffer, mut lines) = (vec![0; 64 * 1024], 0);
     loop {
         match file.read(&mut buffer)? {

@@ -3,20 +3,15 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use firmware_protocol::decode::Decoder;
 use tokio::task::JoinHandle;
 
-use super::file::{FileEncoder, FileSink};
-use super::influx::{InfluxEncoder, InfluxError, InfluxSink};
-use super::kafka::{KafkaEncoder, KafkaSink};
-use super::lines::Lines;
+use super::influx::InfluxError;
+use super::made::{Encoding, Use, directory_error, make};
 use super::quarantine::Quarantine;
 use super::task::{Parts, Task};
 use super::{DeliveryConfig, Encoder, Sink, SinkConfig};
-use crate::clock::SharedClockMap;
 use crate::metrics;
 use crate::queue::Reader;
 use crate::shutdown::Stop;
@@ -32,11 +27,7 @@ pub struct Labels {
 /// What all sinks share.
 #[derive(Clone, Debug)]
 pub struct Context {
-    pub labels: Labels,
-    pub decoder: Arc<Decoder>,
-    pub clock: SharedClockMap,
-    /// See `clock::Config`.
-    pub future_max: Duration,
+    pub encoding: Encoding,
     /// Each sink has a directory of its name in it.
     pub quarantine_dir: PathBuf,
     /// After the word to stop, the batch under way may be answered for this long.
@@ -84,23 +75,21 @@ type Ready = Box<dyn FnOnce() -> Running>;
 
 fn prepare(sink: &SinkConfig, context: &Context, reader: &impl Fn(&str) -> Reader) -> Result<Ready, Error> {
     check_name(sink.name())?;
-    let lines = || Lines::new(context.decoder.clone(), context.clock.clone(), context.future_max, &context.labels);
-    match sink {
-        SinkConfig::Influx(c) => {
-            let made = InfluxSink::new(c).map_err(|error| Error::Influx { name: c.name.clone(), error })?;
-            ready(&c.name, InfluxEncoder::new(lines()), made, &c.delivery, context, reader)
-        }
-        SinkConfig::Kafka(c) => {
-            let made = KafkaSink::new(c, &context.labels.gateway)
-                .map_err(|error| Error::Kafka { name: c.name.clone(), error })?;
-            let encoder = KafkaEncoder::new(context.decoder.clone(), context.clock.clone(), &context.labels);
-            ready(&c.name, encoder, made, &c.delivery, context, reader)
-        }
-        SinkConfig::File(c) => {
-            let made = FileSink::open(c).map_err(|error| directory_error(&c.name, c.dir.clone(), error))?;
-            let encoder = FileEncoder::new(c.format, lines(), context.clock.clone());
-            ready(&c.name, encoder, made, &c.delivery, context, reader)
-        }
+    make(sink, &context.encoding, Prepare { name: sink.name(), context, reader })?
+}
+
+struct Prepare<'a, R> {
+    name: &'a str,
+    context: &'a Context,
+    reader: &'a R,
+}
+
+impl<R: Fn(&str) -> Reader> Use for Prepare<'_, R> {
+    type Out = Result<Ready, Error>;
+
+    fn with<E: Encoder, S: Sink<Batch = E::Batch>>(self, encoder: E, sink: S, delivery: &DeliveryConfig) -> Self::Out {
+        let Self { name, context, reader } = self;
+        ready(name, encoder, sink, delivery, context, reader)
     }
 }
 
@@ -112,7 +101,8 @@ fn ready<E: Encoder, S: Sink<Batch = E::Batch>>(
     context: &Context,
     reader: &impl Fn(&str) -> Reader,
 ) -> Result<Ready, Error> {
-    let quarantine = Quarantine::open(&context.quarantine_dir, name)
+    let Encoding { decoder, clock, .. } = &context.encoding;
+    let quarantine = Quarantine::open(&context.quarantine_dir, name, decoder.clone(), clock.clone())
         .map_err(|error| directory_error(name, context.quarantine_dir.join(name), error))?;
     let name = name.to_owned();
     let task = Task::new(Parts {
@@ -137,15 +127,12 @@ fn check_name(name: &str) -> Result<(), Error> {
     if usable { Ok(()) } else { Err(Error::Name { name: name.to_owned() }) }
 }
 
-fn directory_error(name: &str, dir: PathBuf, error: io::Error) -> Error {
-    Error::Directory { name: name.to_owned(), dir, error }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::clock::SharedClockMap;
     use crate::forward::testing::{decoder, labels, record};
     use crate::forward::{FileConfig, FileFormat, InfluxConfig};
     use crate::metrics::Metrics;
@@ -155,10 +142,12 @@ mod tests {
 
     fn context(dir: &Path, stop: Stop) -> Context {
         Context {
-            labels: labels(),
-            decoder: decoder(),
-            clock: SharedClockMap::default(),
-            future_max: Duration::from_secs(3_600),
+            encoding: Encoding {
+                labels: labels(),
+                decoder: decoder(),
+                clock: SharedClockMap::default(),
+                future_max: Duration::from_secs(3_600),
+            },
             quarantine_dir: dir.join("quarantine"),
             grace: Duration::from_secs(5),
             metrics: Metrics::default().forward,

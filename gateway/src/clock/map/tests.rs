@@ -199,3 +199,13 @@ fn the_map_is_bounded() {
     (0..1_000).for_each(|i| map.set(ClockBoot(i), NOON_NS));
     assert_eq!(map.boots.len(), ClockMap::BOOTS_MAX);
 }
+
+#[test]
+fn a_map_of_one_stamp_resolves_it_to_the_time_that_it_was_given() {
+    for clock in ClockTrust::ALL {
+        for at in [0, NOON_NS, -NOON_NS] {
+            let received = Received { at: EventTime(at), clock };
+            assert_eq!(ClockMap::of(stamp(1, 5), received).resolve(stamp(1, 5)), received);
+        }
+    }
+}

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use firmware_protocol::decode::Decoder;
 use serde::Serialize;
 
 use super::super::interrupt::stop_on_signal;
@@ -36,7 +37,7 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     let mut written = Ok(());
     let exported = queue.export(&selection, &mut |item| {
         written = match item {
-            Item::Record { log, seq, record } => out.line(&Line::new(log, seq, record, &clock)),
+            Item::Record { log, seq, record } => out.line(&Line::new(log, seq, record, &clock, place.decoder.as_ref())),
             Item::Unreadable { log, run, reason } => {
                 writeln!(io::stderr(), "unreadable: {} {}: {reason}", log.name(), span_counted(run))
             }
@@ -106,6 +107,9 @@ struct Line<'a> {
     content_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     table: Option<&'a str>,
+    /// `ID/VERSION` of the decoder that the configuration has for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decoder: Option<&'a str>,
     qos: u8,
     retained: bool,
     redelivered: bool,
@@ -134,7 +138,7 @@ enum Payload<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn new(log: Log, seq: QueueSeq, record: &'a Record, clock: &ClockMap) -> Self {
+    fn new(log: Log, seq: QueueSeq, record: &'a Record, clock: &ClockMap, decoder: Option<&'a Decoder>) -> Self {
         let encoded = |bytes: &[u8]| STANDARD.encode(bytes);
         let topic = std::str::from_utf8(&record.topic);
         let payload = std::str::from_utf8(&record.payload);
@@ -147,6 +151,10 @@ impl<'a> Line<'a> {
             payload: payload.map_or_else(|_| Payload::Bytes(encoded(&record.payload)), Payload::Text),
             content_type: (!content_type.is_empty()).then(|| content_type.into_owned()),
             table: Some(record.table()).filter(|table| !table.is_empty()),
+            decoder: decoder
+                .filter(|_| log == Log::Raw)
+                .and_then(|d| d.name_for(topic.ok()?))
+                .map(|name| name.as_str()),
             qos: record.flags.qos,
             retained: record.flags.retained,
             redelivered: record.flags.redelivered,

@@ -20,7 +20,7 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let queue = place.open()?;
     let seen = Seen {
         inspection: queue.inspect()?,
-        budget_bytes: place.is_configured.then_some(place.settings.max_bytes),
+        budget_bytes: place.decoder.is_some().then_some(place.settings.max_bytes),
         clock: clock_map(&queue),
         now_ms: super::super::now_ms(),
     };

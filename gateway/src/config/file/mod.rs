@@ -2,6 +2,7 @@
 
 mod clock;
 mod csv;
+pub(super) mod decode;
 mod doors;
 mod frames;
 mod http;
@@ -12,8 +13,6 @@ mod sinks;
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
-
-use firmware_protocol::decode::{Format, Route, TimeUnit};
 
 use super::faults::Place;
 use super::reader::{Reader, Section};
@@ -28,8 +27,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Names end up in tags, metrics and file names, which have to stay short.
 const NAME_MAX: usize = 64;
-/// Each route is tried for each message.
-const ROUTES_MAX: usize = 256;
 /// A channel's state is some KB: this many are some hundred MB.
 const CHANNELS_MAX: u64 = 100_000;
 /// The detectors compare days; one alone tells nothing.
@@ -70,7 +67,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
         let message = format!("`http.bind` and `listen.bind` are both {}", http.bind);
         reader.fault(http_place.max(listen_place), message, "give one of them another port");
     }
-    let decode = decode(reader);
+    let decode = decode::read(reader);
     let frames = frames::read(reader);
     let clock = clock::read(reader);
     let detect = detect(reader, &clock);
@@ -121,44 +118,6 @@ fn http(reader: &mut Reader<'_>, named: &mut Named) -> (Option<Http>, Place) {
     let place = s.place("bind");
     s.finish();
     (enabled.then_some(Http { bind, tls, tokens, open_reading, limits, ingest }), place)
-}
-
-/// Without a table: one route that takes everything.
-fn decode(reader: &mut Reader<'_>) -> Vec<Route> {
-    let routes = reader.tables("decode", ROUTES_MAX, |s| {
-        let default = Route::default();
-        let formats =
-            [("auto", Format::Auto), ("frame", Format::Frame), ("json", Format::Json), ("scalar", Format::Scalar)];
-        let units = [
-            ("auto", TimeUnit::Auto),
-            ("s", TimeUnit::S),
-            ("ms", TimeUnit::Ms),
-            ("us", TimeUnit::Us),
-            ("ns", TimeUnit::Ns),
-            ("rfc3339", TimeUnit::Rfc3339),
-        ];
-        let none_if_empty = |text: String| (!text.is_empty()).then_some(text);
-        let route = Route {
-            id: s.value("id", default.id),
-            version: s.within("version", u64::from(default.version), 1..=u64::from(u32::MAX)) as u32,
-            topic: s.value("topic", default.topic),
-            format: s.choice("format", default.format, &formats),
-            device_field: none_if_empty(s.value("device_field", default.device_field.unwrap_or_default())),
-            time_field: none_if_empty(s.value("time_field", default.time_field.unwrap_or_default())),
-            time_unit: s.choice("time_unit", default.time_unit, &units),
-            channel: s.value("channel", default.channel),
-            measurement: s.value("measurement", default.measurement),
-        };
-        for fault in route.faults() {
-            let hint = match fault.field {
-                "topic" => "patterns look like \"sensors/{device}/{channel}\" or \"plant/+/{device}/#\"",
-                _ => "write a short name of printable characters",
-            };
-            s.fault(Some(fault.field), format!("`{}` cannot be used: {}", fault.field, fault.message), hint);
-        }
-        route
-    });
-    if reader.has("decode") { routes } else { Route::defaults() }
 }
 
 fn detect(reader: &mut Reader<'_>, clock: &crate::clock::Config) -> Option<detect::Config> {

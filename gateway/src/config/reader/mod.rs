@@ -25,12 +25,13 @@ pub(super) struct Reader<'d> {
     effective: Effective,
     /// Names of the tables that were asked for.
     known: Vec<&'static str>,
+    passes_over_the_rest: bool,
 }
 
 impl<'d> Reader<'d> {
     pub(super) fn new(source: &'d Source, root: &'d DeTable<'d>, overrides: &'d Overrides) -> Self {
         let effective = Effective { file: source.name().to_owned(), sections: Vec::new() };
-        Self { source, root, overrides, faults: Vec::new(), effective, known: Vec::new() }
+        Self { source, root, overrides, faults: Vec::new(), effective, known: Vec::new(), passes_over_the_rest: false }
     }
 
     pub(super) fn overrides(&self) -> &'d Overrides {
@@ -122,11 +123,16 @@ impl<'d> Reader<'d> {
         out
     }
 
+    /// Tables that were not asked for are somebody else's.
+    pub(super) fn pass_over_the_rest(&mut self) {
+        self.passes_over_the_rest = true;
+    }
+
     /// What is in force, or the faults.
     pub(super) fn finish(mut self) -> Result<Effective, Vec<Fault>> {
         for (key, _) in self.root {
             let name: &str = key.get_ref();
-            if !self.known.contains(&name) {
+            if !self.passes_over_the_rest && !self.known.contains(&name) {
                 let message = format!("unknown table or key `{}`", name.escape_debug());
                 self.faults.push(Fault::new(self.source.place(key.span()), message, self.hint_for_unknown(name)));
             }

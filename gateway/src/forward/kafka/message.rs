@@ -145,12 +145,14 @@ impl Encoder for KafkaEncoder {
             identity: None,
             content_type: &content_type,
             table: record.table(),
+            decoder: None,
         };
         let is_marked = envelope.received.clock != ClockTrust::Set;
         match log {
             Log::Raw => {
                 let key = self.decoder.device_of(topic, &record.payload, record.content_type());
-                let envelope = Envelope { identity: identity(&record.payload), ..envelope };
+                let decoder = self.decoder.name_for(topic);
+                let envelope = Envelope { identity: identity(&record.payload), decoder, ..envelope };
                 self.batch.push(&envelope, &key, record.payload.clone())?;
             }
             Log::Derived => {

@@ -5,7 +5,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::forward::testing::record;
+use crate::clock::SharedClockMap;
+use crate::forward::testing::{decoder, record};
 use crate::metrics::Metrics;
 use crate::queue::{Appender, Queue, Transaction};
 use crate::shutdown::{self, Trigger};
@@ -111,7 +112,7 @@ impl Bench {
             sink: ScriptedSink { script: Mutex::new(script.into()), poison, taken: taken_tx },
             config,
             reader: queue.reader("sink"),
-            quarantine: Quarantine::open(dir.path(), "sink").unwrap(),
+            quarantine: Quarantine::open(dir.path(), "sink", decoder(), SharedClockMap::default()).unwrap(),
             metrics: metrics.forward.clone(),
             stop,
             grace: GRACE,

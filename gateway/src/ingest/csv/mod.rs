@@ -34,7 +34,6 @@ mod importer;
 mod mapping;
 mod marker;
 mod number;
-mod pattern;
 mod plan;
 mod reader;
 mod receive;

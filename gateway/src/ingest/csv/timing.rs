@@ -4,9 +4,7 @@ use std::fmt;
 
 use firmware_protocol::decode::TimeUnit;
 use firmware_protocol::measurement::EventTime;
-use firmware_protocol::time::{self, Fault};
-
-use super::pattern::{Pattern, parse_offset};
+use firmware_protocol::time::{self, Fault, Pattern, parse_offset};
 
 /// Decoders take a number of microseconds for one from here on: 3 March 1973.
 const MICROS_MIN: i64 = 100_000_000_000_000;

@@ -40,7 +40,8 @@ pub(super) enum Refusal {
     Precision(String),
     #[error(
         "content type {0:?} is not known; send application/json, application/x-ndjson, text/plain (line protocol, or a \
-         bare number), application/vnd.influx.line-protocol or application/vnd.sensor-frame"
+         bare number), application/vnd.influx.line-protocol, application/vnd.sensor-frame, application/senml+json, \
+         application/senml+cbor, application/cbor or text/csv"
     )]
     ContentType(String),
     #[error("content encoding {0:?} is not known; send gzip, or none")]

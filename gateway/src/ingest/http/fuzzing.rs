@@ -99,6 +99,7 @@ fn check(format: Format, body: &Bytes) {
             let lines = body.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
             assert_eq!(taken.len() + refused, lines, "each line is taken or refused");
         }
+        Format::Whole(_) => assert_eq!(taken.concat(), *body),
         Format::Text(_) | Format::Lines(_) => {
             assert!(taken.iter().all(|payload| std::str::from_utf8(payload).is_ok()));
         }

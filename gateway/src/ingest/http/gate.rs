@@ -15,7 +15,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use firmware_protocol::content_type::ContentType;
+use firmware_protocol::content_type::{self, ContentType};
 use firmware_protocol::line::Precision;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -162,12 +162,20 @@ fn format(headers: &HeaderMap, precision: Option<&str>) -> Result<Format, Refusa
     };
     match ContentType::of(text) {
         ContentType::Json => return Ok(Format::Json),
+        ContentType::JsonLines => return Ok(Format::NdJson),
         ContentType::Frame => return Ok(Format::Frames),
         ContentType::LineProtocol(named) => return Ok(Format::Lines(asked.unwrap_or(named))),
+        // A packet of readings, whose parts mean nothing alone. Files of CSV have a door of their own.
+        ContentType::Csv | ContentType::Senml | ContentType::Cbor => {
+            let essence = text.split(';').next().unwrap_or_default().trim();
+            let packs = [content_type::CSV, content_type::SENML_JSON, content_type::SENML_CBOR, content_type::CBOR];
+            if let Some(known) = packs.into_iter().find(|known| essence.eq_ignore_ascii_case(known)) {
+                return Ok(Format::Whole(known));
+            }
+        }
         ContentType::Other => {}
     }
     match text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Format::NdJson),
         "text/plain" => Ok(Format::Text(asked.unwrap_or_default())),
         _ => Err(Refusal::ContentType(text.to_owned())),
     }

@@ -28,6 +28,8 @@ pub(super) enum Format {
     Lines(Precision),
     /// One frame, or several, each encoded by COBS and ended by a zero byte.
     Frames,
+    /// One record of this content type.
+    Whole(&'static str),
 }
 
 /// The records of one body, one after the other.
@@ -35,6 +37,7 @@ pub(super) enum Items {
     Json(json::Document),
     Text(text::Lines),
     Frames(frames::Frames),
+    Whole(std::option::IntoIter<Result<Item, Fault>>),
 }
 
 /// What becomes a record.
@@ -67,6 +70,7 @@ impl Format {
             Self::Text(precision) => Items::Text(text::Lines::new(body, text::Kind::Plain(precision))),
             Self::Lines(precision) => Items::Text(text::Lines::new(body, text::Kind::Line(precision))),
             Self::Frames => Items::Frames(frames::Frames::new(body)),
+            Self::Whole(content_type) => Items::Whole(whole(body, content_type).into_iter()),
         }
     }
 }
@@ -79,8 +83,17 @@ impl Iterator for Items {
             Self::Json(document) => document.next(),
             Self::Text(lines) => lines.next(),
             Self::Frames(frames) => frames.next(),
+            Self::Whole(record) => record.next(),
         }
     }
+}
+
+fn whole(payload: Bytes, content_type: &'static str) -> Option<Result<Item, Fault>> {
+    if payload.is_empty() {
+        return None;
+    }
+    let item = check_length(&payload).map(|()| Item { payload, content_type });
+    Some(item.map_err(|wrong| wrong.at(None, None)))
 }
 
 /// What is wrong with a payload by its looks.

@@ -42,6 +42,16 @@ fn one_object_is_one_record_as_it_came() {
 }
 
 #[test]
+fn a_pack_is_one_record_whose_parts_nobody_takes_apart() {
+    let senml = "application/senml+json";
+    let pack = "[{\"bn\":\"a\",\"v\":1},\n{\"n\":\"b\",\"v\":2}]";
+    assert_eq!(split(Format::Whole(senml), pack).good, good(senml, &[pack]));
+    assert_eq!(split(Format::Whole(senml), ""), Split::default());
+    let large = split(Format::Whole(senml), vec![b' '; Record::PAYLOAD_MAX + 1]);
+    assert_eq!(large, Split { good: vec![], bad: vec![(None, None, "too_large")] });
+}
+
+#[test]
 fn each_object_of_an_array_is_a_record_and_what_is_no_object_is_told_by_its_place() {
     let split = split(Format::Json, "[{\"a\":1},\n {\"b\":\"\\\"}{\"} , 21.5,[{\"c\":1}],\n\ntrue,{}, \"x,]\"]\n");
     assert_eq!(split.good, good(JSON, &["{\"a\":1}", "{\"b\":\"\\\"}{\"}", "{}"]));

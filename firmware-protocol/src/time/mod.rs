@@ -1,7 +1,11 @@
-//! Event times as payloads write them: numbers of some unit since 1970, and RFC 3339 text.
+//! Event times as payloads write them: numbers of some unit since 1970, RFC 3339 text, and text of a [`Pattern`].
+
+mod pattern;
 
 use crate::decode::TimeUnit;
 use crate::measurement::EventTime;
+
+pub use pattern::{Pattern, parse_offset};
 
 const NANOS_A_SECOND: i64 = 1_000_000_000;
 const DAY_S: i64 = 86_400;

@@ -4,8 +4,8 @@
 //! - A pattern that is taken names a whole date; what it does not name of the time of day is 0.
 //! - There is no summer time: a clock is a fixed time ahead of UTC, or the text says how much.
 
-use firmware_protocol::measurement::EventTime;
-use firmware_protocol::time::{Civil, Fault};
+use super::{Civil, Fault};
+use crate::measurement::EventTime;
 
 /// Longest pattern, bytes: far above any real one.
 const PATTERN_MAX: usize = 64;
@@ -53,16 +53,18 @@ impl Part {
     }
 }
 
-/// A proven pattern.
+/// A proven pattern. What of it is not a letter after `%` stands as it is; the letters: `%Y` year, `%y` of the century,
+/// `%m` month, `%b` its English name, `%d` day, `%H` hour, `%I` with `%p` hour and am or pm, `%M` minute, `%S` second,
+/// `%f` fraction of a second, `%z` offset from UTC, `%F` for `%Y-%m-%d`, `%T` for `%H:%M:%S`, `%%` for `%`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub struct Pattern {
     parts: Vec<Part>,
 }
 
 impl Pattern {
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn new(text: &str) -> Result<Self, String> {
+    pub fn new(text: &str) -> Result<Self, String> {
         if text.len() > PATTERN_MAX {
             return Err(format!("is {} bytes long, the limit is {PATTERN_MAX}", text.len()));
         }
@@ -96,11 +98,11 @@ impl Pattern {
         Ok(Self { parts })
     }
 
-    /// `east_s`: how far the clock is ahead of UTC if the text does not say.
+    /// `east_s`: how far the clock is ahead of UTC if the text does not say, seconds.
     ///
     /// # Errors
     /// The text is not of this form, or no time.
-    pub(super) fn parse(&self, text: &str, east_s: i64) -> Result<EventTime, Fault> {
+    pub fn parse(&self, text: &str, east_s: i64) -> Result<EventTime, Fault> {
         let mut rest = text.trim().as_bytes();
         let mut civil = Civil { east_s, ..Civil::default() };
         let mut is_afternoon = None;
@@ -136,7 +138,7 @@ impl Pattern {
 }
 
 /// `+01:00`, `-0330` or `Z`, as seconds east of UTC.
-pub(super) fn parse_offset(text: &str) -> Option<i64> {
+pub fn parse_offset(text: &str) -> Option<i64> {
     let mut rest = text.as_bytes();
     offset(&mut rest).filter(|_| rest.is_empty())
 }
@@ -187,10 +189,9 @@ fn offset(rest: &mut &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use firmware_protocol::decode::TimeUnit;
-    use firmware_protocol::time;
-
     use super::*;
+    use crate::decode::TimeUnit;
+    use crate::time;
 
     const BERLIN_IN_WINTER_S: i64 = 3_600;
 

@@ -1,0 +1,60 @@
+//! From a sink's settings to its encoder and its connection, which are of types of their own for each kind of sink.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use firmware_protocol::decode::Decoder;
+
+use super::file::{FileEncoder, FileSink};
+use super::influx::{InfluxEncoder, InfluxSink};
+use super::kafka::{KafkaEncoder, KafkaSink};
+use super::lines::Lines;
+use super::{DeliveryConfig, Encoder, Error, Labels, Sink, SinkConfig};
+use crate::clock::SharedClockMap;
+
+/// What all encoders work with.
+#[derive(Clone, Debug)]
+pub struct Encoding {
+    pub labels: Labels,
+    pub decoder: Arc<Decoder>,
+    pub clock: SharedClockMap,
+    /// See `clock::Config`.
+    pub future_max: Duration,
+}
+
+/// What is done with encoder and sink, whatever their types.
+pub(super) trait Use {
+    type Out;
+
+    fn with<E: Encoder, S: Sink<Batch = E::Batch>>(self, encoder: E, sink: S, delivery: &DeliveryConfig) -> Self::Out;
+}
+
+/// Connects to nothing yet.
+///
+/// # Errors
+/// The settings cannot be used, or the directory not be written.
+pub(super) fn make<U: Use>(sink: &SinkConfig, encoding: &Encoding, then: U) -> Result<U::Out, Error> {
+    let Encoding { labels, decoder, clock, future_max } = encoding;
+    let lines = || Lines::new(decoder.clone(), clock.clone(), *future_max, labels);
+    Ok(match sink {
+        SinkConfig::Influx(c) => {
+            let made = InfluxSink::new(c).map_err(|error| Error::Influx { name: c.name.clone(), error })?;
+            then.with(InfluxEncoder::new(lines()), made, &c.delivery)
+        }
+        SinkConfig::Kafka(c) => {
+            let made =
+                KafkaSink::new(c, &labels.gateway).map_err(|error| Error::Kafka { name: c.name.clone(), error })?;
+            then.with(KafkaEncoder::new(decoder.clone(), clock.clone(), labels), made, &c.delivery)
+        }
+        SinkConfig::File(c) => {
+            let made = FileSink::open(c).map_err(|error| directory_error(&c.name, c.dir.clone(), error))?;
+            then.with(FileEncoder::new(c.format, lines(), clock.clone()), made, &c.delivery)
+        }
+    })
+}
+
+pub(super) fn directory_error(name: &str, dir: PathBuf, error: io::Error) -> Error {
+    Error::Directory { name: name.to_owned(), dir, error }
+}
