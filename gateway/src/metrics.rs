@@ -160,6 +160,18 @@ pub struct Frames {
     pub reused: Counter,
     /// Whose sequences are remembered.
     pub devices: Gauge,
+    /// Devices and edge nodes of which it is known what their channel numbers mean.
+    pub tables: Gauge,
+    /// Records that wait for a hello or a birth.
+    pub waiting: Gauge,
+    /// By how their waiting ended: released, timed_out, no_room.
+    pub waited: Family<OutcomeLabel, Counter>,
+    /// Requests for hellos and births.
+    pub requests: Counter,
+    /// Acknowledged, and not stored: mac_missing, mac_key, mac_wrong, replayed.
+    pub refused: Family<ReasonLabel, Counter>,
+    /// Refused ones whose bytes are not kept, for too many came at once.
+    pub refused_unkept: Counter,
 }
 
 /// CSV files, uploaded or found in a watched folder.

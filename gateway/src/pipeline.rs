@@ -10,6 +10,7 @@
 
 mod addresses;
 mod doors;
+mod refused;
 mod renewal;
 mod results;
 mod retention;
@@ -22,12 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firmware_protocol::decode::Decoder;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use crate::clock::{self, Clock, SharedClockMap};
 use crate::config::Config;
-use crate::frames::Frames;
+use crate::frames::{self, Frames, Refusals, Refused};
 use crate::http::Readiness;
 use crate::losses::Losses;
 use crate::metrics::Metrics;
@@ -84,6 +85,8 @@ pub struct Pipeline {
     doors: Stage,
     consumers: Stage,
     services: Stage,
+    /// From the queue's writer to the doors.
+    requests: frames::Requests,
     monitor: Monitor,
     queue: Queue,
 }
@@ -128,12 +131,15 @@ impl Pipeline {
         let clock_map = SharedClockMap::default();
         clock_map.write().note(clock.boot(), clock.read().wall_at_boot_ns);
         let losses = Losses::new(decoder.clone(), clock, clock_map.clone(), CLOCK_STATE);
-        let frames = Frames::new(&config.frames, clock_map.clone(), metrics.frames.clone());
+        let (refusals, refused) = Refusals::channel();
+        let outlets = frames::Outlets { refusals, ..frames::Outlets::default() };
+        let requests = outlets.requests.clone();
+        let frames = Frames::new(&config.frames, clock, clock_map.clone(), metrics.frames.clone(), outlets);
         let queue = Queue::open_with(&config.queue, metrics.queue.clone(), Box::new(losses), Some(Box::new(frames)))?;
         let monitor = queue.monitor();
         let (map, limits) = (clock_map.clone(), &config.queue);
         let keeper = Keeper::start(&config.clock, clock, map, &queue, limits, metrics.clock.clone());
-        let pipeline = Self {
+        let mut pipeline = Self {
             clock,
             clock_map,
             clock_status: keeper.status(),
@@ -147,9 +153,11 @@ impl Pipeline {
             doors: Stage::new(),
             consumers: Stage::new(),
             services: Stage::new(),
+            requests,
             monitor,
             queue,
         };
+        pipeline.keep_refused(config, refused)?;
         Ok((pipeline, keeper))
     }
 
@@ -159,6 +167,17 @@ impl Pipeline {
             let (map, sweeper) = (self.clock_map.clone(), self.queue.sweeper());
             self.services.spawn("retention", retention::keep(self.clock, map, sweeper, self.services.stop_signal()));
         }
+    }
+
+    /// Without keys nothing is refused.
+    fn keep_refused(&mut self, config: &Config, refused: mpsc::Receiver<Refused>) -> Result<(), Error> {
+        if config.frames.keys.is_empty() {
+            return Ok(());
+        }
+        let dir = config.quarantine_dir();
+        let file = refused::open(&dir).map_err(|error| Error::DataDir { dir, error })?;
+        self.services.spawn("refused frames", refused::keep(file, refused, self.services.stop_signal()));
+        Ok(())
     }
 
     fn watch_disk(&mut self) {

@@ -778,10 +778,13 @@ fn the_example_and_the_reader_know_the_same_options() {
     let secret = dir.path().join("secret");
     std::fs::write(&secret, "hunter2").expect("writable");
     let secret = secret.display().to_string();
+    let keys = dir.path().join("frames.keys");
+    std::fs::write(&keys, "pump-* 1 000102030405060708090a0b0c0d0e0f").expect("writable");
     let by_file = example_with("_file")
         .replace("/etc/gateway/mqtt-password", &secret)
         .replace("/etc/gateway/plc-token", &secret)
-        .replace("/etc/gateway/influx-token", &secret);
+        .replace("/etc/gateway/influx-token", &secret)
+        .replace("/etc/gateway/frames.keys", &keys.display().to_string());
     let mut read = std::collections::BTreeSet::new();
     let mut written = read.clone();
     for text in [example_with("_env"), by_file] {
@@ -800,4 +803,26 @@ fn the_example_and_the_reader_know_the_same_options() {
     }
     assert_eq!(read, written);
     assert!(written.len() > 50, "{} options", written.len());
+}
+
+#[test]
+fn frames_keys_are_read_from_their_file_and_each_fault_of_it_is_told_without_a_key() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("frames.keys");
+    let text = format!("[[serial]]\npath = '/dev/ttyUSB0'\n[frames]\nkeys_file = '{}'\n", path.display());
+    let told = |content: &str| {
+        std::fs::write(&path, content).expect("writable");
+        load(&text).map(|loaded| loaded.config.frames.keys.len()).map_err(|faults| faults.to_string())
+    };
+    assert_eq!(told("pump-* 1 000102030405060708090a0b0c0d0e0f\n"), Ok(1));
+    for (content, expected) in [
+        ("# none\n", "holds no key"),
+        ("pump 1 5e5e5e5e", "line 1: the key has 4 bytes, not 16 to 64"),
+        ("pump 1 5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5ez", "line 1: the key is not written in hexadecimal digits"),
+    ] {
+        let faults = told(content).unwrap_err();
+        assert!(faults.contains(expected) && !faults.contains("5e5e"), "{faults}");
+    }
+    std::fs::remove_file(&path).expect("it is there");
+    assert!(load(&text).unwrap_err().to_string().contains("cannot be read"));
 }

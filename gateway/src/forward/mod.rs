@@ -24,7 +24,7 @@ mod lock;
 mod made;
 mod quarantine;
 mod redrive;
-mod rotating;
+pub(crate) mod rotating;
 mod start;
 mod task;
 #[cfg(test)]

@@ -23,15 +23,15 @@ use super::lock::DirLock;
 
 /// Where the files are and how large they get.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
-    pub(super) dir: PathBuf,
+pub(crate) struct Layout {
+    pub(crate) dir: PathBuf,
     /// Files are `{prefix}-{number}.{extension}`.
-    pub(super) prefix: String,
-    pub(super) extension: &'static str,
+    pub(crate) prefix: String,
+    pub(crate) extension: &'static str,
     /// A file is completed once it has this many bytes.
-    pub(super) rotate_bytes: u64,
+    pub(crate) rotate_bytes: u64,
     /// Complete files kept; the oldest go.
-    pub(super) files_max: usize,
+    pub(crate) files_max: usize,
 }
 
 const PART: &str = "part";
@@ -70,9 +70,9 @@ impl Layout {
 
 /// A file that was deleted to keep to the bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Deleted {
-    pub(super) path: PathBuf,
-    pub(super) lines: u64,
+pub(crate) struct Deleted {
+    pub(crate) path: PathBuf,
+    pub(crate) lines: u64,
 }
 
 #[derive(Debug)]
@@ -183,14 +183,14 @@ impl RotatingFile {
 
 /// A [`RotatingFile`] for async tasks: the disk is waited for on a thread where waiting is allowed.
 #[derive(Clone, Debug)]
-pub(super) struct SharedRotatingFile {
+pub(crate) struct SharedRotatingFile {
     file: Arc<Mutex<RotatingFile>>,
     /// Where other processes change the files, too.
     lock: Option<DirLock>,
 }
 
 impl SharedRotatingFile {
-    pub(super) fn open(layout: Layout) -> io::Result<Self> {
+    pub(crate) fn open(layout: Layout) -> io::Result<Self> {
         Ok(Self { file: Arc::new(Mutex::new(RotatingFile::open(layout)?)), lock: None })
     }
 
@@ -202,7 +202,7 @@ impl SharedRotatingFile {
         Ok(Self { lock: Some(lock.clone()), ..Self::open(layout)? })
     }
 
-    pub(super) async fn append(&self, lines: Bytes) -> io::Result<Vec<Deleted>> {
+    pub(crate) async fn append(&self, lines: Bytes) -> io::Result<Vec<Deleted>> {
         let Self { file, lock } = self.clone();
         let append = move || {
             let _locked = lock.map(|lock| lock.take()).transpose()?;

@@ -50,6 +50,15 @@ pub(super) enum Seen {
     Reused,
 }
 
+/// What a frame is about to turn out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Foreseen {
+    Repeat,
+    New,
+    /// Too far back to tell, or of a boot before all that are remembered: it may have come before.
+    Untellable,
+}
+
 /// Frames of a device that have not come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Missing {
@@ -135,6 +144,21 @@ impl Devices {
 
     pub(super) fn len(&self) -> usize {
         self.known.len()
+    }
+
+    /// What the frame would turn out to be; changes nothing.
+    pub(super) fn foresee(&self, header: &Header<'_>, crc: u32) -> Foreseen {
+        let Some(device) = self.known.get(header.device) else { return Foreseen::New };
+        let boot = header.boot.0;
+        match device.boots.iter().find(|window| window.boot == boot) {
+            Some(window) => match window.look(header.seq.0, crc) {
+                Look::Repeat => Foreseen::Repeat,
+                Look::Unknown => Foreseen::Untellable,
+                Look::Ahead | Look::Missing | Look::Told | Look::Reused => Foreseen::New,
+            },
+            None if device.boots.iter().all(|window| boot < window.boot) => Foreseen::Untellable,
+            None => Foreseen::New,
+        }
     }
 
     /// Takes a frame, and adds what is now known to be missing.

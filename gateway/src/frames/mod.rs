@@ -1,39 +1,66 @@
-//! Firmware frames at the door: each is stored once, and what is missing of them is told.
+//! Firmware frames and Sparkplug messages at the door: each frame is stored once, what is missing of them is told, and
+//! what numbers its channels goes to the log with the names beside it.
 //!
 //! A frame says who it is: `(device, boot, seq)`. It may come through two doors, from two brokers, or again after a lost
-//! acknowledgement; the queue's writer, where all doors meet in order, asks here whether it is new.
+//! acknowledgement; the queue's writer, where all doors meet in order, asks here whether it is new. A frame may number
+//! its channels as an earlier hello says, a Sparkplug message as an earlier birth: what the numbers mean is put beside it
+//! here, so that all who read it later need no other record. One whose hello or birth has not come waits, bounded.
 //!
 //! # Invariants
 //! - Nothing is dropped on suspicion: a repeat is a frame with a right CRC whose identity is known to be stored. A broken
 //!   frame, one too far back to tell, and one with other bytes than the frame it claims to be are stored and counted.
-//! - All that is known follows from the stored records (see [`Admission`]), so a crash makes nothing come twice.
-//! - A record that is no frame costs a look at its first two bytes.
+//! - Of a device that must sign, only what it has signed is believed; all else is refused, counted and kept aside.
+//! - What waits enters the log right after what it waited for, in its order; or, after a time or for want of room, as it
+//!   is, and decoding tells that nobody knows its numbers.
+//! - All that is known, but for what waits, follows from the stored records (see [`Admission`]), so a crash makes nothing
+//!   come twice.
+//! - A record that is neither costs a look at its first two bytes and at the front of its topic.
 //!
 //! # Flow
 //! ```text
-//! record ─▶ Frames (CRC, identity) ─▶ Devices (bounded, by device) ─▶ Window (one boot: what is missing)
-//!              └▶ Repeat or Store          └▶ Missing ─▶ gap records, reason `missing`
+//! record ─▶ Keys (must it be signed?) ─▶ Tables (what its numbers mean) ─▶ Devices (is it new?) ─▶ log
+//!              └▶ refused                  └▶ Waiting ─▶ after the hello      ├▶ Repeat
+//!                                              └▶ Requests ─▶ doors           └▶ Missing ─▶ gap records, reason `missing`
 //! ```
 //!
 //! # Not here
-//! Messages without an identity of their own: two of them may well be equal and mean two things.
+//! Messages without an identity of their own: two of them may well be equal and mean two things. Keeping what is refused:
+//! that is the pipeline's.
 
 mod devices;
+mod edges;
+mod keys;
+mod refused;
+mod requests;
+mod tables;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod window;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use firmware_protocol::derived::{Derived, Gap};
-use firmware_protocol::frame::{Header, is_frame};
+use firmware_protocol::frame::{Body, FrameView, Header, HelloView, Label, is_frame};
+use firmware_protocol::table::Entry;
+use serde::{Deserialize, Serialize};
 
-use crate::clock::{SharedClockMap, Stamp};
+use crate::clock::{Clock, SharedClockMap, Stamp};
 use crate::detect;
-use crate::metrics::{self, DoorLabel};
-use crate::queue::{Admission, Admit, Record};
+use crate::metrics::{self, DoorLabel, OutcomeLabel, ReasonLabel};
+use crate::queue::{Admission, Aside, Record};
 
-use devices::{Arrival, Devices, Missing, Seen};
+use devices::{Arrival, Devices, Foreseen, Missing, Seen};
+use edges::{Edge, Edges};
+use keys::Judged;
+use requests::Asked;
+use tables::{Table, Tables};
+use waiting::{Held, Identity, Sender, Waiting, Wanted};
+
+pub use keys::{Keys, KeysError};
+pub use refused::{Refusals, Refused};
+pub use requests::{Asking, Request, Requests, Wish, hello_packet};
 
 /// `reason` of the gap records.
 const MISSING: &str = "missing";
@@ -45,84 +72,341 @@ pub struct Config {
     pub gap_after: Duration,
     /// Devices remembered; those heard longest ago are forgotten for new ones.
     pub devices_max: usize,
+    /// Records whose numbers nobody knows wait so long.
+    pub hello_wait: Duration,
+    /// Devices that must sign.
+    pub keys: Keys,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        // A broker delivers again after a reconnect, whose pauses are up to 30 s each; a device itself may wait longer.
-        Self { gap_after: Duration::from_secs(300), devices_max: 10_000 }
+        Self {
+            // A broker delivers again after a reconnect, whose pauses are up to 30 s each; a device itself may wait longer.
+            gap_after: Duration::from_secs(300),
+            devices_max: 10_000,
+            // Time for twenty requests, and for a person to press a button.
+            hello_wait: Duration::from_secs(600),
+            keys: Keys::default(),
+        }
     }
+}
+
+/// Whom [`Frames`] tells what it finds; the default ones listen to nobody.
+#[derive(Clone, Debug, Default)]
+pub struct Outlets {
+    pub requests: Requests,
+    pub refusals: Refusals,
 }
 
 /// The queue's [`Admission`].
 pub struct Frames {
     devices: Devices,
+    /// Of devices, by name.
+    tables: Tables,
+    edges: Edges,
+    keys: Keys,
+    waiting: Waiting,
+    /// Recalled, and not to wait any more.
+    ready: Vec<Held>,
+    asked: Asked,
+    outlets: Outlets,
+    clock: Clock,
     clock_map: SharedClockMap,
     metrics: metrics::Frames,
     /// Since the last `take`.
     missing: Vec<Missing>,
     /// Frames since the last `take` whose identity another one had, and the device of one of them.
     reused: Option<(u64, String)>,
+    /// Frames since the last `take` that were refused, and why and as whose the last of them.
+    refused: Option<(u64, &'static str, String)>,
     /// The latest record's.
     received: Stamp,
 }
 
-impl Frames {
-    /// `clock_map` gives the times of gap records.
-    pub fn new(config: &Config, clock_map: SharedClockMap, metrics: metrics::Frames) -> Self {
-        let (missing, reused, received) = (Vec::new(), None, Stamp::default());
-        Self { devices: Devices::new(config), clock_map, metrics, missing, reused, received }
+/// What the numbers of a record mean.
+enum Meaning {
+    /// It has none, or they cannot be read: decoding tells.
+    None,
+    Known(Bytes),
+    Unknown(Wanted),
+}
+
+/// What a record is to this module.
+#[derive(Clone, Copy)]
+enum Front<'a> {
+    /// A frame whose CRC is right, which is given with it.
+    Frame(Header<'a>, u32),
+    Edge(Edge<'a>),
+    /// All else.
+    Other,
+}
+
+impl<'a> Front<'a> {
+    fn of(payload: &'a [u8], topic: &'a [u8]) -> Self {
+        let frame = if is_frame(payload) { Header::verify(payload).ok() } else { None };
+        match (frame, Edge::of(topic)) {
+            (Some((header, crc)), _) => Self::Frame(header, crc),
+            (None, Some(edge)) => Self::Edge(edge),
+            (None, None) => Self::Other,
+        }
     }
 
-    /// `None`: it is no frame.
-    fn look(&mut self, record: &Record) -> Option<Seen> {
-        self.received = record.received;
-        let verified = if is_frame(&record.payload) { Header::verify(&record.payload).ok() } else { None };
-        let Some((header, crc)) = verified else {
-            self.devices.pass(record.received, &mut self.missing);
-            return None;
-        };
-        Some(self.devices.take(&Arrival { header, crc, received: record.received }, &mut self.missing))
-    }
-
-    fn count_reused(&mut self, record: &Record) {
-        let device = Header::peek(&record.payload).map(|header| header.device).unwrap_or_default();
-        self.reused.get_or_insert_with(|| (0, device.to_owned())).0 += 1;
+    /// Which table the record tells.
+    fn told(&self, payload: &[u8]) -> Option<Wanted> {
+        match self {
+            Self::Frame(header, _) if Body::of(payload) == Ok(Body::Hello) => {
+                let table = HelloView::parse(payload).ok()?.table.0;
+                Some(Wanted { sender: Sender::Device(header.device.to_owned()), table })
+            }
+            Self::Edge(edge) if edge.is_birth() => Some(edge.wanted()),
+            Self::Frame(..) | Self::Edge(_) | Self::Other => None,
+        }
     }
 }
 
-impl Admission for Frames {
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        self.devices.restore(snapshot).map_err(|error| error.to_string())
+/// What a snapshot holds, after a byte for its version.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    devices: Vec<u8>,
+    tables: Vec<tables::Saved>,
+    edges: Vec<tables::Saved>,
+}
+
+/// Version 1 was that of [`Devices`] alone.
+const SNAPSHOT_VERSION: u8 = 2;
+
+impl Frames {
+    /// `clock_map` gives the times of gap records, `clock` tells how long a record has waited.
+    pub fn new(
+        config: &Config,
+        clock: Clock,
+        clock_map: SharedClockMap,
+        metrics: metrics::Frames,
+        outlets: Outlets,
+    ) -> Self {
+        Self {
+            devices: Devices::new(config),
+            tables: Tables::default(),
+            edges: Edges::default(),
+            keys: config.keys.clone(),
+            waiting: Waiting::new(config.hello_wait),
+            ready: Vec::new(),
+            asked: Asked::default(),
+            outlets,
+            clock,
+            clock_map,
+            metrics,
+            missing: Vec::new(),
+            reused: None,
+            refused: None,
+            received: Stamp::default(),
+        }
     }
 
-    fn learn(&mut self, record: &Record) {
-        self.look(record);
-        // They were told in that run.
-        self.missing.clear();
+    fn admit_frame(&mut self, mut record: Record, header: &Header<'_>, crc: u32, log: &mut Vec<Record>) {
+        let judged = self.keys.judge(header.device, &record.payload);
+        let refusal = match judged {
+            Judged::Proven if self.devices.foresee(header, crc) == Foreseen::Untellable => Some("replayed"),
+            Judged::NotAsked | Judged::Proven => None,
+            Judged::Missing => Some("mac_missing"),
+            Judged::UnknownKey => Some("mac_key"),
+            Judged::Wrong => Some("mac_wrong"),
+        };
+        if let Some(reason) = refusal {
+            return self.refuse(record, header.device, reason);
+        }
+        match self.meaning_of_frame(header.device, &record.payload) {
+            Meaning::None => {}
+            Meaning::Known(table) => record.table = table,
+            Meaning::Unknown(wanted) => {
+                let identity = (header.boot.0, header.seq.0, crc);
+                if self.devices.foresee(header, crc) == Foreseen::Repeat || self.waiting.has(&wanted.sender, identity) {
+                    return self.count_repeat(&record);
+                }
+                let wish = Wish::Hello { device: header.device.to_owned() };
+                self.ask(&record, wanted.sender.clone(), wish);
+                return self.wait(record, wanted, Some(identity), log);
+            }
+        }
+        self.store(record, &Front::Frame(*header, crc), log);
     }
 
-    fn admit(&mut self, record: &Record) -> Admit {
-        match self.look(record) {
+    fn meaning_of_frame(&self, device: &str, frame: &[u8]) -> Meaning {
+        if Body::of(frame) != Ok(Body::Numbered) {
+            return Meaning::None;
+        }
+        let Ok(view) = FrameView::parse(frame) else { return Meaning::None };
+        let Some(id) = view.table else { return Meaning::None };
+        let number = |label| match label {
+            Label::Number(number) => Some(u64::from(number)),
+            Label::Name(_) => None,
+        };
+        match self.tables.get(device, id.0) {
+            Some(table) => {
+                let numbers: Vec<_> = view.channels().filter_map(|channel| number(channel.label)).collect();
+                Meaning::Known(table.part(&numbers))
+            }
+            None => Meaning::Unknown(Wanted { sender: Sender::Device(device.to_owned()), table: id.0 }),
+        }
+    }
+
+    fn meaning(&self, front: &Front<'_>, payload: &[u8]) -> Meaning {
+        match front {
+            Front::Frame(header, _) => self.meaning_of_frame(header.device, payload),
+            Front::Edge(edge) => self.edges.meaning(edge, payload),
+            Front::Other => Meaning::None,
+        }
+    }
+
+    fn admit_edge(&mut self, mut record: Record, edge: &Edge<'_>, log: &mut Vec<Record>) {
+        let has_gap = self.edges.follow(edge, &record.payload);
+        match self.edges.meaning(edge, &record.payload) {
+            Meaning::None => {}
+            Meaning::Known(table) => record.table = table,
+            Meaning::Unknown(wanted) => {
+                self.ask(&record, edge.node(), edge.rebirth());
+                return self.wait(record, wanted, None, log);
+            }
+        }
+        if has_gap {
+            self.ask(&record, edge.node(), edge.rebirth());
+        }
+        self.store(record, &Front::Edge(*edge), log);
+    }
+
+    /// Puts the record into the log, if it is not there; then what has waited for it.
+    fn store(&mut self, record: Record, front: &Front<'_>, log: &mut Vec<Record>) {
+        if !self.note_and_count(&record, front) {
+            return;
+        }
+        let told = front.told(&record.payload);
+        log.push(record);
+        if let Some(Wanted { sender, table }) = told {
+            let released = self.waiting.release(&sender, table);
+            self.store_released(released, "released", log);
+        }
+    }
+
+    /// Puts records into the log that do not wait any more, with what is known about their numbers.
+    fn store_released(
+        &mut self,
+        released: impl IntoIterator<Item = Held>,
+        outcome: &'static str,
+        log: &mut Vec<Record>,
+    ) {
+        for Held { mut record, .. } in released {
+            self.metrics.waited.get_or_create(&OutcomeLabel { outcome }).inc();
+            // Cheap to clone: what is borrowed of them outlives the record's move.
+            let (payload, topic) = (record.payload.clone(), record.topic.clone());
+            let front = Front::of(&payload, &topic);
+            if let Meaning::Known(table) = self.meaning(&front, &payload) {
+                record.table = table;
+            }
+            if self.note_and_count(&record, &front) {
+                log.push(record);
+            }
+        }
+    }
+
+    /// Whether the record is to be stored.
+    fn note_and_count(&mut self, record: &Record, front: &Front<'_>) -> bool {
+        match self.note(record, front) {
             Some(Seen::Repeat) => {
-                self.metrics.repeats.get_or_create(&DoorLabel { door: record.door.name() }).inc();
-                return Admit::Repeat;
+                self.count_repeat(record);
+                return false;
             }
             Some(Seen::New) | None => {}
-            Some(Seen::AfterAll) => {
-                self.metrics.after_all.inc();
-            }
+            Some(Seen::AfterAll) => drop(self.metrics.after_all.inc()),
             Some(Seen::Unknown) => drop(self.metrics.unknown.inc()),
             Some(Seen::Reused) => {
                 self.metrics.reused.inc();
-                self.count_reused(record);
+                self.count_reused(front);
             }
         }
-        Admit::Store
+        true
     }
 
-    fn take(&mut self) -> Vec<Record> {
-        self.metrics.devices.set(self.devices.len() as i64);
+    /// All that a stored record changes. `None`: it is no frame.
+    fn note(&mut self, record: &Record, front: &Front<'_>) -> Option<Seen> {
+        let (payload, received) = (&record.payload, record.received);
+        self.received = received;
+        match front {
+            Front::Frame(header, crc) => {
+                let arrival = Arrival { header: *header, crc: *crc, received };
+                let seen = self.devices.take(&arrival, &mut self.missing);
+                if seen != Seen::Repeat {
+                    self.note_body(header.device, payload);
+                }
+                return Some(seen);
+            }
+            Front::Edge(edge) => self.edges.note(edge, payload),
+            Front::Other => {}
+        }
+        self.devices.pass(received, &mut self.missing);
+        None
+    }
+
+    fn note_body(&mut self, device: &str, frame: &[u8]) {
+        match Body::of(frame) {
+            Ok(Body::Hello) => {
+                // One that is no valid hello tells nothing; it is stored all the same.
+                if let Ok(hello) = HelloView::parse(frame) {
+                    self.tables.learn(device, hello.table.0, table_of(&hello));
+                }
+            }
+            Ok(Body::Numbered) => self.tables.heard(device),
+            Ok(Body::Named) | Err(_) => {}
+        }
+    }
+
+    /// The record waits. What has no room any more enters the log as it is.
+    fn wait(&mut self, record: Record, wanted: Wanted, identity: Option<Identity>, log: &mut Vec<Record>) {
+        let since = self.waits_since(&record);
+        let left = self.waiting.put(Held { record, wanted, identity, since });
+        self.store_released(left, "no_room", log);
+    }
+
+    /// A record of an earlier boot of the machine waits as if it had come now.
+    fn waits_since(&self, record: &Record) -> Stamp {
+        let now = self.clock.stamp();
+        if record.received.boot == now.boot { record.received } else { now }
+    }
+
+    /// Asks whoever can tell what the record's numbers mean, if it was not asked just now.
+    fn ask(&mut self, record: &Record, of: Sender, wish: Wish) {
+        if self.asked.is_due(of, self.clock.stamp()) {
+            self.metrics.requests.inc();
+            self.outlets.requests.make(Request { wish, door: record.door, topic: record.topic.clone() });
+        }
+    }
+
+    fn refuse(&mut self, record: Record, device: &str, reason: &'static str) {
+        self.metrics.refused.get_or_create(&ReasonLabel { reason }).inc();
+        match &mut self.refused {
+            Some((count, latest, of)) => {
+                *count += 1;
+                (*latest, *of) = (reason, device.to_owned());
+            }
+            none @ None => *none = Some((1, reason, device.to_owned())),
+        }
+        if !self.outlets.refusals.keep(Refused { reason, record }) {
+            self.metrics.refused_unkept.inc();
+        }
+    }
+
+    fn count_repeat(&self, record: &Record) {
+        self.metrics.repeats.get_or_create(&DoorLabel { door: record.door.name() }).inc();
+    }
+
+    fn count_reused(&mut self, front: &Front<'_>) {
+        let device = match front {
+            Front::Frame(header, _) => header.device,
+            Front::Edge(_) | Front::Other => "",
+        };
+        self.reused.get_or_insert_with(|| (0, device.to_owned())).0 += 1;
+    }
+
+    fn tell_of_the_odd(&mut self) {
         if let Some((frames, device)) = self.reused.take() {
             tracing::warn!(
                 frames,
@@ -130,6 +414,85 @@ impl Admission for Frames {
                 "Frames have the identity of others before: a device must not have one boot id twice. They are stored."
             );
         }
+        if let Some((frames, reason, device)) = self.refused.take() {
+            tracing::warn!(
+                frames,
+                reason,
+                device,
+                "Frames were refused that are not proven to be the device's; their bytes are in the quarantine. See `frames.keys_file`."
+            );
+        }
+    }
+}
+
+impl Admission for Frames {
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        let Some((&SNAPSHOT_VERSION, body)) = snapshot.split_first() else {
+            return self.devices.restore(snapshot).map_err(|error| error.to_string());
+        };
+        let saved: Saved = postcard::from_bytes(body).map_err(|error| error.to_string())?;
+        self.devices.restore(&saved.devices).map_err(|error| error.to_string())?;
+        self.tables = Tables::restored(saved.tables);
+        self.edges = Edges::restored(saved.edges);
+        Ok(())
+    }
+
+    fn learn(&mut self, record: &Record) {
+        self.note(record, &Front::of(&record.payload, &record.topic));
+        // They were told in that run.
+        self.missing.clear();
+    }
+
+    fn recall(&mut self, number: u64, record: Record) {
+        let (payload, topic) = (record.payload.clone(), record.topic.clone());
+        let front = Front::of(&payload, &topic);
+        let identity = match &front {
+            Front::Frame(header, crc) => Some((header.boot.0, header.seq.0, *crc)),
+            Front::Edge(_) | Front::Other => None,
+        };
+        let (wanted, is_known) = match self.meaning(&front, &payload) {
+            Meaning::Unknown(wanted) => (wanted, false),
+            // What it waited for is in the log, but the end of its waiting was lost with damage.
+            Meaning::Known(_) | Meaning::None => (Wanted { sender: Sender::Edge(String::new()), table: 0 }, true),
+        };
+        let since = self.waits_since(&record);
+        let held = Held { record, wanted, identity, since };
+        if is_known {
+            self.waiting.forget(number);
+            self.ready.push(held);
+        } else {
+            self.ready.extend(self.waiting.recall(number, held));
+        }
+    }
+
+    fn admit(&mut self, record: Record, log: &mut Vec<Record>) {
+        if !is_frame(&record.payload) && !edges::is_edge(&record.topic) {
+            return self.store(record, &Front::Other, log);
+        }
+        let (payload, topic) = (record.payload.clone(), record.topic.clone());
+        match Front::of(&payload, &topic) {
+            Front::Frame(header, crc) => self.admit_frame(record, &header, crc, log),
+            Front::Edge(edge) => self.admit_edge(record, &edge, log),
+            Front::Other => self.store(record, &Front::Other, log),
+        }
+    }
+
+    fn release(&mut self, log: &mut Vec<Record>) {
+        let ready = std::mem::take(&mut self.ready);
+        self.store_released(ready, "released", log);
+        let due = self.waiting.due(self.clock.stamp());
+        self.store_released(due, "timed_out", log);
+    }
+
+    fn release_in(&self) -> Option<Duration> {
+        if self.ready.is_empty() { self.waiting.due_in(self.clock.stamp()) } else { Some(Duration::ZERO) }
+    }
+
+    fn take(&mut self) -> Aside {
+        self.metrics.devices.set(self.devices.len() as i64);
+        self.metrics.tables.set((self.tables.len() + self.edges.len()) as i64);
+        self.metrics.waiting.set(self.waiting.len() as i64);
+        self.tell_of_the_odd();
         let gap = |Missing { device, count, from, to }| {
             self.metrics.missing.inc_by(count);
             let at_ms = |stamp| self.clock_map.resolve(stamp).at.as_millis();
@@ -143,12 +506,19 @@ impl Admission for Frames {
             };
             detect::derived_record(&Derived::Gap(gap), self.received)
         };
-        self.missing.drain(..).map(gap).collect()
+        let derived = self.missing.drain(..).map(gap).collect();
+        Aside { derived, waiting: self.waiting.take_changes() }
     }
 
     fn snapshot(&self) -> Vec<u8> {
-        self.devices.snapshot()
+        let saved = Saved { devices: self.devices.snapshot(), tables: self.tables.save(), edges: self.edges.save() };
+        postcard::to_extend(&saved, vec![SNAPSHOT_VERSION]).expect("plain data, into memory")
     }
+}
+
+fn table_of(hello: &HelloView<'_>) -> Table {
+    let entry = |(number, name, unit)| Entry { number, name, unit, kind: 0 };
+    Table::new((0..).zip(hello.channels()).map(|(number, channel)| entry((number, channel.name, channel.unit))))
 }
 
 /// A stamp as two numbers, for snapshots.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::budget::Budget;
 use super::connection::{Connection, Event};
@@ -28,6 +28,7 @@ use super::stream::Stream;
 use super::{Error, MqttConfig};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::frames::{Asking, Request};
 use crate::metrics::Ingest;
 use crate::queue::{Appender, Door, Monitor};
 use crate::shutdown::Stop;
@@ -49,6 +50,7 @@ pub async fn run(
     monitor: Monitor,
     clock: Clock,
     metrics: Ingest,
+    asking: Asking,
     mut stop: Stop,
 ) -> Result<(), Error> {
     let state_name = format!("mqtt/{}", config.name);
@@ -58,7 +60,7 @@ pub async fn run(
     let seed = RandomState::new().hash_one(&config.name);
     let mut backoff = Backoff::new(PAUSE_FIRST_MAX, config.reconnect_max, seed);
     let silence = Silence::new(config.no_data_after, Instant::now());
-    let mut door = Dial { config, appender, clock, meters, state_name, kept, silence, epoch: Epoch(0) };
+    let mut door = Dial { config, appender, clock, meters, state_name, kept, silence, epoch: Epoch(0), asking };
     while !stop.is_requested() {
         let held_for = door.one_connection(&mut stop).await?;
         if stop.is_requested() {
@@ -84,6 +86,7 @@ struct Dial {
     kept: Kept,
     silence: Silence,
     epoch: Epoch,
+    asking: Asking,
 }
 
 impl Dial {
@@ -144,6 +147,10 @@ impl Dial {
                     connection.end(Close::Stopping);
                     continue;
                 }
+                request = self.asking.next(), if opened.is_some() => {
+                    self.ask(&mut connection, &request);
+                    continue;
+                }
                 () = sleep_until_some(self.silence.look_at()), if opened.is_some() => {
                     self.look_for_silence(&mut connection);
                     continue;
@@ -157,7 +164,7 @@ impl Dial {
                 }
                 Event::Subscribed { refused } => self.on_subscribed(&refused),
                 Event::Refused(refused) => self.on_refused(&refused),
-                // A dialer lets nobody in and tells nobody.
+                // A dialer lets nobody in, and nobody subscribes at it.
                 Event::Admit(_) | Event::Listens => {}
                 Event::Closed(why) => break why,
             }
@@ -174,6 +181,16 @@ impl Dial {
             Kind::Fault => error!(%broker, ?held_for, %why, "connection to the broker was given up"),
         }
         Ok(held_for)
+    }
+
+    /// Which broker the sender is at is not known: each asks. One that is not connected does not ask; the sender is asked
+    /// again for what comes next.
+    fn ask(&self, connection: &mut Connection, request: &Request) {
+        if request.door == Door::Mqtt {
+            let (topic, payload) = request.message(self.clock.shows());
+            let is_sent = connection.tell(&topic, &payload, false);
+            debug!(broker = %self.config.name, %topic, is_sent, "a sender is asked for what its channel numbers mean");
+        }
     }
 
     fn look_for_silence(&mut self, connection: &mut Connection) {

@@ -9,6 +9,8 @@
 //! | `gateway/NAME/status` | `{"status":"online"}`, told first to each subscriber |
 //! | `gateway/NAME/windows/DEVICE/CHANNEL` | a window, JSON |
 //! | `gateway/NAME/anomalies/DEVICE/CHANNEL` | an anomaly, JSON |
+//! | `gateway/requests/DEVICE` | the device is asked for its hello: the packet that serial lines have for it |
+//! | `spBv1.0/GROUP/NCMD/NODE` | a Sparkplug edge node is asked for its births |
 
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ const LAG_MAX: usize = 256;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) topic: String,
-    pub(super) payload: String,
+    pub(super) payload: Vec<u8>,
 }
 
 /// Cheap to clone.
@@ -43,6 +45,11 @@ impl Results {
     /// `kind` is `windows` or `anomalies`, `payload` JSON.
     pub fn publish(&self, kind: &str, device: &str, channel: &str, payload: String) {
         let topic = format!("gateway/{}/{kind}/{}/{}", self.gateway, level(device), level(channel));
+        self.tell(topic, payload.into_bytes());
+    }
+
+    /// Tells any message of the gateway's.
+    pub fn tell(&self, topic: String, payload: Vec<u8>) {
         // Nobody listens: that is no failure.
         self.sender.send(Arc::new(Message { topic, payload })).unwrap_or_default();
     }
@@ -57,7 +64,7 @@ impl Results {
     }
 
     pub(super) fn status(&self) -> Message {
-        Message { topic: self.status_topic(), payload: super::wire::Status::ONLINE.to_owned() }
+        Message { topic: self.status_topic(), payload: super::wire::Status::ONLINE.into() }
     }
 }
 

@@ -211,10 +211,10 @@ impl Session {
         }
     }
 
-    /// A result of the gateway for a client that has subscribed to it. `false`: it could not be given to the client now.
+    /// A message of the gateway: for the broker, or for a client that has subscribed to it. `false`: it could not be given to the client now.
     pub(super) fn tell(&mut self, topic: &str, payload: &[u8], retained: bool, now: Instant) -> bool {
         match &self.role {
-            Role::Dialer(_) => true,
+            Role::Dialer(dialer) => dialer.tell(&mut self.core, topic, payload, now),
             Role::Listener(listener) => listener.tell(&mut self.core, topic, payload, retained, now),
         }
     }

@@ -70,6 +70,12 @@ impl Metrics {
             m.reused.clone(),
         );
         r.register("devices", "Devices whose frames are remembered", m.devices.clone());
+        r.register("tables", "Senders of which it is known what their channel numbers mean", m.tables.clone());
+        r.register("waiting", "Records that wait for a hello or a birth", m.waiting.clone());
+        r.register("waited", "Records that waited for a hello or a birth, by how that ended", m.waited.clone());
+        r.register("requests", "Requests for hellos and births", m.requests.clone());
+        r.register("refused", "Firmware frames acknowledged and not stored, by reason", m.refused.clone());
+        r.register("refused_unkept", "Refused firmware frames whose bytes are not kept", m.refused_unkept.clone());
 
         let r = root.sub_registry_with_prefix("imports");
         let m = &self.imports;

@@ -76,6 +76,7 @@ impl Pipeline {
             appender: self.queue.appender(),
             clock: self.clock,
             pressure: self.monitor.pressure(),
+            requests: self.requests.clone(),
             metrics: self.metrics.ingest.clone(),
         };
         let door = ingest::http::Door::new(parts, self.doors.stop_signal());
@@ -101,17 +102,28 @@ impl Pipeline {
                 guard,
             };
             self.doors.spawn("listen", listener.run(doorway, stop.clone()));
+            let asking = self.requests.listen();
+            self.doors.spawn("requests", results::ask(asking, clock, results.clone(), stop.clone()));
             self.doors.spawn("results", results::tell(self.view.clone(), results, stop.clone()));
         }
         for mqtt in std::mem::take(&mut config.mqtt) {
             let name = mqtt.name.clone();
             let (appender, monitor) = (self.queue.appender(), self.monitor.clone());
-            let run = ingest::mqtt::run(mqtt, appender, monitor, clock, metrics.clone(), stop.clone());
+            let run = ingest::mqtt::run(
+                mqtt,
+                appender,
+                monitor,
+                clock,
+                metrics.clone(),
+                self.requests.listen(),
+                stop.clone(),
+            );
             self.doors.spawn(name, run);
         }
         for serial in std::mem::take(&mut config.serial) {
             let name = serial.name.clone();
-            let run = ingest::serial::run(serial, self.queue.appender(), clock, self.metrics.clone(), stop.clone());
+            let (appender, asking) = (self.queue.appender(), self.requests.listen());
+            let run = ingest::serial::run(serial, appender, clock, self.metrics.clone(), asking, stop.clone());
             self.doors.spawn(name, run);
         }
         note_address(&config, "listen", self.listen_addr)

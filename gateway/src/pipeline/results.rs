@@ -1,4 +1,4 @@
-//! Takes what detection finds from the view to those who have subscribed to it at `listen`.
+//! Takes what detection finds, and what senders are asked for, to those who have subscribed to it at `listen`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,7 +6,10 @@ use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 use tracing::debug;
 
+use crate::clock::Clock;
+use crate::frames::Asking;
 use crate::ingest::Results;
+use crate::queue::Door;
 use crate::shutdown::Stop;
 use crate::view::{Finding, View};
 
@@ -35,6 +38,19 @@ pub(super) async fn tell(view: Arc<View>, results: Results, mut stop: Stop) -> R
         match finding {
             Finding::Window(w) => results.publish("windows", &w.device, &w.channel, json(&w)),
             Finding::Anomaly(a) => results.publish("anomalies", &a.device, &a.channel, json(&a)),
+        }
+    }
+}
+
+/// Until the stop. Asks the senders that came in by `listen`.
+pub(super) async fn ask(mut asking: Asking, clock: Clock, results: Results, mut stop: Stop) -> Result<(), Infallible> {
+    loop {
+        tokio::select! {
+            request = asking.next() => if request.door == Door::Listen {
+                let (topic, payload) = request.message(clock.shows());
+                results.tell(topic, payload);
+            },
+            () = stop.requested() => return Ok(()),
         }
     }
 }

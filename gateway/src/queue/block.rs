@@ -153,6 +153,11 @@ fn cut<'r>(records: &'r [Record]) -> usize {
     records.iter().take(Block::RECORDS_MAX).map(fits).take_while(|fits| *fits).count()
 }
 
+/// One record as a stored block.
+pub(super) fn encode_one(log: Log, seq: QueueSeq, record: &Record) -> Vec<u8> {
+    encode(log, seq, std::slice::from_ref(record)).stored
+}
+
 fn encode(log: Log, first: QueueSeq, records: &[Record]) -> Encoded {
     debug_assert!((1..=Block::RECORDS_MAX).contains(&records.len()), "{} records in a block", records.len());
     let boot = records[0].received.boot;

@@ -4,7 +4,8 @@
 //! - A receipt is given only after the transaction is on disk behind an fsync that the kernel really did.
 //! - A transaction is all or nothing: appended records, cursors and state become durable together.
 //! - `QueueSeq` counts each log and is never reused; a hole means records that were lost, and is in the books.
-//! - A record that [`Admission`] knows already is acknowledged once the first one is durable, and not stored again.
+//! - A record that [`Admission`] knows already is acknowledged once the first one is durable, and not stored again. One
+//!   that waits is durable before its acknowledgement, and enters the log in one commit with the end of its waiting.
 //! - A record that a consumer does not get is in its ledger with a reason. What damage took is noticed, for each block
 //!   has its own CRC, sequences have no holes, and the watermark says how far they go.
 //! - The directory stays within its budget as measured on disk; memory does not grow with the backlog.
@@ -59,7 +60,7 @@ use tokio::sync::oneshot;
 
 use crate::metrics;
 
-pub use admission::{Admission, Admit};
+pub use admission::{Admission, Aside};
 pub use block::Block;
 pub use config::{Config, EngineKind, WhenFull};
 pub use cursor::{Cursor, Fate, LedgerRow};

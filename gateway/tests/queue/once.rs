@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use firmware_protocol::frame::{self, BaseTime, Channel, Frame, Header, Samples};
 use firmware_protocol::{BootId, DeviceSeq};
-use gateway::clock::{ClockBoot, SharedClockMap, Stamp};
+use gateway::clock::{Clock, ClockBoot, SharedClockMap, Stamp};
 use gateway::frames::{self, Frames};
 use gateway::metrics;
 use gateway::queue::{Door, EngineKind, Flags, Log, NoGaps, Queue, QueueSeq, Reader, Record, Transaction};
@@ -121,7 +121,9 @@ fn drain(sink: &mut Reader, end: u64, tell: &mut dyn FnMut(u64, u64)) {
 }
 
 fn open(dir: &Path) -> Queue {
-    let frames = Frames::new(&frames::Config::default(), SharedClockMap::default(), metrics::Frames::default());
+    let (clock, metrics) = (Clock::system(), metrics::Frames::default());
+    let outlets = frames::Outlets::default();
+    let frames = Frames::new(&frames::Config::default(), clock, SharedClockMap::default(), metrics, outlets);
     let config = setting::config(EngineKind::Sled, dir);
     Queue::open_with(&config, metrics::Queue::default(), Box::new(NoGaps), Some(Box::new(frames))).expect("opens")
 }

@@ -174,21 +174,29 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The body of a 400.
+/// The body of a 400, and of a 200 that asks for something.
 #[derive(Serialize)]
-struct Rejected {
+struct Told {
     stored: u64,
-    rejected: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<u64>,
     /// The first of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Fault>,
+    /// Devices that are to send their hello: their records cannot be read without it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hello_wanted: Vec<String>,
 }
 
 impl IntoResponse for Stored {
     fn into_response(self) -> Response {
-        let Stored { stored, rejected, faults } = self;
-        if rejected == 0 {
-            return StatusCode::NO_CONTENT.into_response();
-        }
-        (StatusCode::BAD_REQUEST, Json(Rejected { stored, rejected, errors: faults })).into_response()
+        let Stored { stored, rejected, faults: errors, hello_wanted } = self;
+        let status = match (rejected, hello_wanted.is_empty()) {
+            (0, true) => return StatusCode::NO_CONTENT.into_response(),
+            (0, false) => StatusCode::OK,
+            (_, _) => StatusCode::BAD_REQUEST,
+        };
+        let rejected = (rejected > 0).then_some(rejected);
+        (status, Json(Told { stored, rejected, errors, hello_wanted })).into_response()
     }
 }

@@ -1,7 +1,7 @@
 //! The door for senders that speak HTTP: `POST /v1/ingest`.
 //!
 //! # Invariants
-//! - 204 goes out only after the receipts of all records of the request.
+//! - 204, or 200 with a wish, goes out only after the receipts of all records of the request.
 //! - A record is stored as it came: a slice of the body, one for each object, line or frame, with a content type that
 //!   tells the decoders what it is.
 //! - What cannot be decoded by its looks is refused at once with its line and the reason; the rest of the body is stored.
@@ -38,7 +38,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use tokio::sync::{Semaphore, watch};
@@ -48,6 +47,7 @@ use tracing::{debug, info};
 use super::Error;
 use super::access::tokens::Tokens;
 use crate::clock::Clock;
+use crate::frames::Requests;
 use crate::metrics;
 use crate::queue::{Appender, Pressure};
 use crate::shutdown::Stop;
@@ -100,6 +100,7 @@ pub struct Parts {
     pub appender: Appender,
     pub clock: Clock,
     pub pressure: watch::Receiver<Pressure>,
+    pub requests: Requests,
     pub metrics: metrics::Ingest,
 }
 
@@ -119,13 +120,15 @@ struct Shared {
     requests: Arc<Semaphore>,
     memory: Arc<Semaphore>,
     meters: Meters,
+    /// What the queue's writer asks of senders.
+    wishes: Requests,
     /// The queue's failure, should it come to that: no door can go on then.
     failure: watch::Sender<Option<Arc<crate::queue::Error>>>,
 }
 
 impl Door {
     pub fn new(parts: Parts, stop: Stop) -> Self {
-        let Parts { config, tokens, appender, clock, pressure, metrics } = parts;
+        let Parts { config, tokens, appender, clock, pressure, requests: wishes, metrics } = parts;
         let shared = Shared {
             appender,
             clock,
@@ -133,6 +136,7 @@ impl Door {
             requests: Arc::new(Semaphore::new(config.requests_max)),
             memory: Arc::new(Room::semaphore(config.memory_max_bytes)),
             meters: Meters::new(metrics),
+            wishes,
             failure: watch::Sender::new(None),
             config,
         };
@@ -181,7 +185,7 @@ async fn ingest(
     match take(&shared, topic.map(|Path(topic)| topic), peer, request).await {
         Ok(stored) => {
             let answer = stored.into_response();
-            if answer.status() == StatusCode::NO_CONTENT {
+            if answer.status().is_success() {
                 shared.meters.acknowledged();
             }
             answer

@@ -15,6 +15,7 @@ use super::Shared;
 use super::answer::Refusal;
 use super::split::{Fault, Item, Items};
 use crate::clock::Stamp;
+use crate::frames::Wish;
 use crate::queue::{self, Door, Flags, Receipt, Record, Transaction};
 
 /// Records in one commit: some 130 KB in memory beside the body.
@@ -31,6 +32,8 @@ pub(super) struct Stored {
     pub(super) rejected: u64,
     /// The first of what was rejected.
     pub(super) faults: Vec<Fault>,
+    /// Devices whose records wait for their hello.
+    pub(super) hello_wanted: Vec<String>,
 }
 
 /// A body on its way into the queue.
@@ -63,6 +66,7 @@ struct Found {
 impl Batches {
     /// Stores what can be stored. Returns once the queue has let go of all records.
     pub(super) async fn store(mut self) -> Result<Stored, Refusal> {
+        let mut asking = self.shared.wishes.listen();
         let mut taken = VecDeque::new();
         let mut found = Found::default();
         let mut handed_over = Ok(());
@@ -92,7 +96,14 @@ impl Batches {
             found.rejected = 1;
             self.shared.meters.refused("empty", 1);
         }
-        Ok(Stored { stored, rejected: found.rejected, faults: found.faults })
+        let wishes = std::iter::from_fn(|| asking.take());
+        let of_ours = wishes.filter(|request| request.door == Door::Http && request.topic == self.topic);
+        let hello_wanted = of_ours.filter_map(|request| match request.wish {
+            Wish::Hello { device } => Some(device),
+            Wish::Rebirth { .. } => None,
+        });
+        let hello_wanted = hello_wanted.collect();
+        Ok(Stored { stored, rejected: found.rejected, faults: found.faults, hello_wanted })
     }
 
     /// Fills the next batch; whether there is one.

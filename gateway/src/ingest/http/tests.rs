@@ -55,6 +55,7 @@ impl Running {
         let reader = queue.reader("test");
         let (doors, stop) = shutdown::channel();
         let parts = Parts {
+            requests: crate::frames::Requests::default(),
             config,
             tokens: Arc::new(Tokens::new(tokens)),
             appender: queue.appender(),

@@ -85,7 +85,7 @@ impl Client {
                 Event::Listens => {
                     results.get_or_insert_with(|| hall.doorway.results.listen());
                     let status = hall.doorway.results.status();
-                    connection.tell(&status.topic, status.payload.as_bytes(), true);
+                    connection.tell(&status.topic, &status.payload, true);
                 }
                 Event::Refused(refused) => self.note(&refused),
                 // Only a dialer subscribes.
@@ -155,7 +155,7 @@ impl Client {
 
     fn tell(&self, connection: &mut Connection, told: Result<Arc<Message>, u64>) {
         let missed = match told {
-            Ok(message) => u64::from(!connection.tell(&message.topic, message.payload.as_bytes(), false)),
+            Ok(message) => u64::from(!connection.tell(&message.topic, &message.payload, false)),
             Err(lagged) => lagged,
         };
         self.hall.meters.results_dropped(missed);

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::frames::Requests;
 use crate::metrics::DoorReason;
 use crate::queue::{self, Log, Queue, QueueSeq};
 use crate::shutdown::{self, Trigger};
@@ -36,8 +37,15 @@ impl Rig {
         let queue = Queue::open(&queue::Config::new(dir.path()), crate::metrics::Queue::default()).unwrap();
         let metrics = Ingest::default();
         let (stop, stopped) = shutdown::channel();
-        let task =
-            tokio::spawn(run(config, queue.appender(), queue.monitor(), Clock::system(), metrics.clone(), stopped));
+        let task = tokio::spawn(run(
+            config,
+            queue.appender(),
+            queue.monitor(),
+            Clock::system(),
+            metrics.clone(),
+            Requests::default().listen(),
+            stopped,
+        ));
         Self { broker, queue, _dir: dir, metrics, stop, task }
     }
 
@@ -156,7 +164,15 @@ async fn the_stop_ends_a_door_that_has_no_broker() {
     let metrics = Ingest::default();
     let (stop, stopped) = shutdown::channel();
     let config = MqttConfig { port, ..MqttConfig::default() };
-    let door = run(config, queue.appender(), queue.monitor(), Clock::system(), metrics.clone(), stopped);
+    let door = run(
+        config,
+        queue.appender(),
+        queue.monitor(),
+        Clock::system(),
+        metrics.clone(),
+        Requests::default().listen(),
+        stopped,
+    );
     let stopping = async {
         let label = DoorReason { door: "mqtt", reason: "not_reached" };
         while metrics.disconnects.get_or_create(&label).get() == 0 {

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use firmware_protocol::accumulator::Accumulator;
 use firmware_protocol::cobs::{DELIMITER, encode_cobs, encoded_max_bytes};
-use firmware_protocol::frame::{self, ACK_MAX_BYTES, Header};
+use firmware_protocol::frame::{self, ACK_MAX_BYTES, HELLO_REQUEST_MAX_BYTES, Header};
 
 use crate::clock::Stamp;
+use crate::frames::{Request, Wish, hello_packet};
 use crate::queue::{Door, Flags, Record};
 
 /// Most that waits for the queue in memory, a read more or less: what the fastest line brings in a second.
@@ -14,6 +15,7 @@ pub(super) const UNSTORED_MAX_BYTES: usize = 512 * 1024;
 const OUTBOX_MAX_BYTES: usize = 16 * 1024;
 /// An acknowledgement on the wire.
 const ACK_WIRE_MAX_BYTES: usize = encoded_max_bytes(ACK_MAX_BYTES);
+const REQUEST_WIRE_MAX_BYTES: usize = encoded_max_bytes(HELLO_REQUEST_MAX_BYTES);
 
 /// Why an intact packet is refused; the other reasons are the accumulator's.
 const NOT_A_FRAME: &str = "not_a_frame";
@@ -144,6 +146,19 @@ impl Line {
             let length = encoded.expect("a header that was read is valid, and the buffers are large enough");
             outbox.wire.extend_from_slice(wire.get(..length).unwrap_or_default());
         }
+    }
+
+    /// Asks for a hello, if the record that lacks it came by this line, and its devices listen.
+    pub(super) fn ask(&mut self, request: &Request) {
+        let Wish::Hello { device } = &request.wish else { return };
+        let Some(outbox) = self.outbox.as_mut().filter(|_| request.topic == self.topic) else { return };
+        if outbox.wire.len() + REQUEST_WIRE_MAX_BYTES > OUTBOX_MAX_BYTES {
+            outbox.dropped += 1;
+            return;
+        }
+        let mut wire = [0; REQUEST_WIRE_MAX_BYTES];
+        let length = encode_cobs(&hello_packet(device), &mut wire).expect("the buffer is large enough");
+        outbox.wire.extend_from_slice(wire.get(..length).unwrap_or_default());
     }
 
     /// What is to be written.
@@ -313,5 +328,26 @@ mod tests {
         }
         line.take_unstored();
         assert!(line.has_room());
+    }
+
+    #[test]
+    fn a_hello_is_asked_for_on_the_line_by_which_the_record_came_and_within_bounds() {
+        let request = |topic: &'static str| Request {
+            wish: Wish::Hello { device: "pump-7".into() },
+            door: Door::Serial,
+            topic: Bytes::from_static(topic.as_bytes()),
+        };
+        let mut line = Line::new("hall", true);
+        line.ask(&request("serial/yard"));
+        assert_eq!(line.outbox(), b"");
+        line.ask(&request("serial/hall"));
+        let mut accumulator = Accumulator::<128>::default();
+        let packet = accumulator.next(&mut line.outbox()).expect("one packet").expect("whole").to_vec();
+        assert_eq!(frame::parse_hello_request(&packet), Ok("pump-7"));
+        (0..10_000).for_each(|_| line.ask(&request("serial/hall")));
+        assert!(line.outbox().len() <= OUTBOX_MAX_BYTES && line.take_counts().acks_dropped > 0);
+        let mut deaf = Line::new("hall", false);
+        deaf.ask(&request("serial/hall"));
+        assert_eq!(deaf.outbox(), b"", "nobody listens at its other end");
     }
 }

@@ -35,6 +35,7 @@ use tracing::{info, warn};
 use super::Error;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
+use crate::frames::Asking;
 use crate::metrics::Metrics;
 use crate::queue::Appender;
 use crate::shutdown::Stop;
@@ -91,11 +92,12 @@ pub async fn run(
     appender: Appender,
     clock: Clock,
     metrics: Metrics,
+    asking: Asking,
     mut stop: Stop,
 ) -> Result<(), Error> {
     let meters = Meters::new(&metrics, &config.name);
     let mut backoff = Backoff::new(PAUSE_FIRST_MAX, config.reopen_max, RandomState::new().hash_one(&config.name));
-    let mut door = Door::new(&config, appender, clock, meters);
+    let mut door = Door::new(&config, appender, clock, meters, asking);
     // What was said last of a device that cannot be opened: it is said once.
     let mut told = None;
     while !stop.is_requested() {

@@ -15,6 +15,7 @@ use super::meters::Meters;
 use super::port::{self, Port};
 use super::{Error, SerialConfig};
 use crate::clock::Clock;
+use crate::frames::Asking;
 use crate::queue::{self, Appender, Transaction};
 use crate::shutdown::Stop;
 
@@ -31,6 +32,7 @@ pub(super) struct Door {
     clock: Clock,
     meters: Meters,
     storing: Option<Storing>,
+    asking: Asking,
     buffer: Vec<u8>,
 }
 
@@ -48,10 +50,10 @@ enum Ended {
 }
 
 impl Door {
-    pub(super) fn new(config: &SerialConfig, appender: Appender, clock: Clock, meters: Meters) -> Self {
+    pub(super) fn new(config: &SerialConfig, appender: Appender, clock: Clock, meters: Meters, asking: Asking) -> Self {
         let line = Line::new(&config.name, config.ack);
         let buffer = vec![0; READ_BYTES];
-        Self { name: config.name.clone(), line, appender, clock, meters, storing: None, buffer }
+        Self { name: config.name.clone(), line, appender, clock, meters, storing: None, asking, buffer }
     }
 
     pub(super) fn not_opened(&self, error: &port::Error) {
@@ -104,6 +106,7 @@ impl Door {
                     Ok(length) => self.on_written(length),
                     Err(error) => return Ok(Ended::Failed(error)),
                 },
+                request = self.asking.next() => self.line.ask(&request),
                 () = stop.requested() => return Ok(Ended::Stopped),
             }
         }

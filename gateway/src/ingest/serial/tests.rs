@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::frames::Requests;
 use crate::metrics::{DoorLabel, DoorReason, LineLabel};
 use crate::queue::{self, Log, Queue, QueueSeq, Record};
 use crate::shutdown::{self, Trigger};
@@ -108,7 +109,14 @@ impl Rig {
         let queue = Queue::open(&queue_config, crate::metrics::Queue::default()).unwrap();
         let metrics = Metrics::default();
         let (stop, stopped) = shutdown::channel();
-        let task = tokio::spawn(run(config, queue.appender(), Clock::system(), metrics.clone(), stopped));
+        let task = tokio::spawn(run(
+            config,
+            queue.appender(),
+            Clock::system(),
+            metrics.clone(),
+            Requests::default().listen(),
+            stopped,
+        ));
         Self { path, queue, metrics, stop, task, _dir: dir }
     }
 

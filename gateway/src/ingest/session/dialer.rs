@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use super::core::Core;
-use super::{Action, Close, Opened, State};
+use super::{Action, Close, OUTPUT_MAX_BYTES, Opened, State};
 use crate::ingest::MqttConfig;
 use crate::ingest::wire::{self, ConnAck, Packet};
 
@@ -137,6 +137,15 @@ impl Dialer {
         core.news
             .push_back(Action::Subscribed { refused: refused.into_iter().map(|(f, c)| (f.clone(), *c)).collect() });
         Ok(())
+    }
+
+    /// A message for whoever has subscribed to it at the broker, with QoS 0. `false`: there is no room for it now.
+    pub(super) fn tell(&self, core: &mut Core, topic: &str, payload: &[u8], now: Instant) -> bool {
+        // Acknowledgements come first.
+        let has_room = core.out.len() + topic.len() + payload.len() <= OUTPUT_MAX_BYTES / 2;
+        core.state == State::Open
+            && has_room
+            && wire::publish(self.config.version, topic, payload, false, None, core.speak(now)).is_ok()
     }
 
     /// The last words before DISCONNECT, after which the broker forgets our will.

@@ -19,7 +19,7 @@ use crate::queue::{Door, Flags, Record};
 /// Filters of one client: it has no use for more of our topics.
 const FILTERS_MAX: usize = 16;
 /// All topics that can be subscribed to begin with it.
-const ROOT: &str = "gateway";
+const ROOTS: [&str; 2] = ["gateway", "spBv1.0"];
 
 /// SUBACK and UNSUBACK codes of v5.
 const GRANTED_QOS_0: u8 = 0x00;
@@ -229,7 +229,7 @@ impl Listener {
         if !topics::is_filter(filter) {
             return FILTER_INVALID;
         }
-        let is_ours = filter.split('/').next() == Some(ROOT);
+        let is_ours = filter.split('/').next().is_some_and(|root| ROOTS.contains(&root));
         if !is_ours || !core.grant.as_ref().is_some_and(|grant| grant.may_read(filter)) {
             return NOT_AUTHORIZED;
         }

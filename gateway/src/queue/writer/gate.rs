@@ -6,11 +6,13 @@
 //!   snapshot covers it.
 //! - A snapshot is written once in each generation, by the commit after the one that began it, and at a clean end: so a
 //!   restart reads at most what one generation holds, and a clean one nothing.
+//! - A record that waits is a named state of its own: it is written once, and deleted by the commit that stores it.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use super::Writer;
-use crate::queue::admission::{Admission, Admit};
+use crate::queue::admission::{Admission, Aside};
 use crate::queue::block;
 use crate::queue::generations::contents::Batch;
 use crate::queue::generations::{Seen, View};
@@ -21,6 +23,10 @@ use crate::queue::store::StoreError;
 /// Named state: the sequence that the snapshot ends at, 8 bytes, little endian; then the snapshot.
 const STATE: &str = "admission";
 const SEQ_BYTES: usize = 8;
+/// Named states, with a number behind it: a block of the raw log with the one record that waits.
+const WAITING: &str = "admission/waiting/";
+/// What waits is looked at no more often.
+const RELEASE_STEP: Duration = Duration::from_secs(1);
 /// What cannot be read is tried as often.
 const READS_MAX: u32 = 3;
 
@@ -33,6 +39,8 @@ pub(in crate::queue) struct Gate {
     generation: u32,
     /// End of the snapshot that the batch at hand holds.
     under_way: Option<QueueSeq>,
+    /// What waited when the last run ended, until it is recalled.
+    waiting: Vec<(u64, Record)>,
 }
 
 impl Gate {
@@ -41,7 +49,7 @@ impl Gate {
     /// # Errors
     /// The snapshot cannot be read, and another try may do better.
     pub(in crate::queue) fn open(mut admission: Option<Box<dyn Admission>>, view: &View) -> Result<Self, StoreError> {
-        let mut covered = QueueSeq(0);
+        let (mut covered, mut waiting) = (QueueSeq(0), Vec::new());
         if let Some(admission) = &mut admission {
             match patiently(|| view.state(STATE), Result::is_err) {
                 Ok(state) => {
@@ -55,17 +63,31 @@ impl Gate {
                 Err(error) if error.is_damage() => warn_of_repeats(&error),
                 Err(error) => return Err(error),
             }
+            match patiently(|| view.states(WAITING), Result::is_err) {
+                Ok(states) => waiting = states.iter().filter_map(|(name, bytes)| waited(name, bytes)).collect(),
+                Err(error) if error.is_damage() => warn_of_lost(&error),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(Self { admission, covered, generation: 0, under_way: None })
+        Ok(Self { admission, covered, generation: 0, under_way: None, waiting })
     }
 
     /// Reads what was stored after the snapshot, up to `next`; `newest` is the newest generation.
     pub(super) fn learn(&mut self, shared: &Shared, next: QueueSeq, newest: u32) {
-        let Some(admission) = &mut self.admission else { return };
         if self.covered >= next {
             self.generation = newest;
-            return;
+        } else {
+            self.learn_from(shared, next);
         }
+        if let Some(admission) = &mut self.admission {
+            for (number, record) in std::mem::take(&mut self.waiting) {
+                admission.recall(number, record);
+            }
+        }
+    }
+
+    fn learn_from(&mut self, shared: &Shared, next: QueueSeq) {
+        let Some(admission) = &mut self.admission else { return };
         let (mut at, mut records) = (self.covered, 0u64);
         while at < next {
             let has_failed = |seen: &_| matches!(seen, Ok(Seen::Unreadable { .. }) | Err(_));
@@ -99,12 +121,32 @@ impl Gate {
         tracing::info!(records, from = self.covered.0, "Queue knows again what was received before.");
     }
 
-    pub(super) fn admit(&mut self, record: &Record) -> Admit {
-        self.admission.as_mut().map_or(Admit::Store, |admission| admission.admit(record))
+    pub(super) fn admit(&mut self, record: Record, log: &mut Vec<Record>) {
+        match &mut self.admission {
+            Some(admission) => admission.admit(record, log),
+            None => log.push(record),
+        }
     }
 
-    pub(super) fn take(&mut self) -> Vec<Record> {
-        self.admission.as_mut().map(|admission| admission.take()).unwrap_or_default()
+    pub(super) fn release(&mut self, log: &mut Vec<Record>) {
+        if let Some(admission) = &mut self.admission {
+            admission.release(log);
+        }
+    }
+
+    /// Records for the derived log, and states: what waits from now on, and what does not any more.
+    pub(super) fn take(&mut self) -> (Vec<Record>, Vec<(String, Option<Vec<u8>>)>) {
+        let Some(admission) = &mut self.admission else { return Default::default() };
+        let Aside { derived, waiting } = admission.take();
+        let state = |(number, record): (u64, Option<Record>)| {
+            let block = |record| block::encode_one(Log::Raw, QueueSeq(number), record);
+            (format!("{WAITING}{number:020}"), record.as_ref().map(block))
+        };
+        (derived, waiting.into_iter().map(state).collect())
+    }
+
+    fn release_in(&self) -> Option<Duration> {
+        self.admission.as_ref().and_then(|admission| admission.release_in())
     }
 
     /// Whether `newest` has begun since the last snapshot.
@@ -131,6 +173,21 @@ impl Gate {
     pub(super) fn keeps_from(&self) -> QueueSeq {
         if self.admission.is_some() { self.covered } else { QueueSeq(u64::MAX) }
     }
+}
+
+/// A state as the record that waits.
+fn waited(name: &str, bytes: &[u8]) -> Option<(u64, Record)> {
+    match block::decode(bytes) {
+        Ok(block) => block.records_from(block.first()).next().map(|(number, record)| (number.0, record.clone())),
+        Err(damage) => {
+            warn_of_lost(&format_args!("`{name}`: {damage}"));
+            None
+        }
+    }
+}
+
+fn warn_of_lost(reason: &dyn Display) {
+    tracing::error!(%reason, "A record that waited to be understood cannot be read: it is lost.");
 }
 
 fn warn_of_repeats(reason: &dyn Display) {
@@ -162,6 +219,13 @@ impl Writer {
         let end = end.unwrap_or(self.next[Log::Raw as usize]);
         if self.gate.is_due(self.store.newest_number()) || (is_last && self.gate.keeps_from() < end) {
             self.gate.add_snapshot(batch, end);
+        }
+    }
+
+    /// What waits is let go in time, though nothing else is to be committed.
+    pub(super) fn keep_waiting(&self) {
+        if let Some(delay) = self.gate.release_in() {
+            self.shared.books_changed(delay.max(RELEASE_STEP));
         }
     }
 

@@ -30,7 +30,7 @@ use super::runs::Run;
 use super::shared::Shared;
 use super::store::StoreError;
 use super::watermark::{Mark, Watermark};
-use super::{Admit, Committed, Config, Cursor, Error, Gaps, Transaction};
+use super::{Committed, Config, Cursor, Error, Gaps, Transaction};
 use crate::metrics::{self, LogLabel};
 use crate::queue::generations::contents::Batch;
 
@@ -113,26 +113,29 @@ impl Writer {
         self.keep_up().map_err(|error| self.give_up(Vec::new(), error))
     }
 
-    /// Leaves out what is there already, gives sequences, cuts and encodes blocks, collects the rest.
+    /// Leaves out what is there already or has to wait, gives sequences, cuts and encodes blocks, collects the rest.
     fn gather(&mut self, group: Vec<Pending>) -> Gathered {
         let count = |of: fn(&Transaction) -> &Vec<Record>| group.iter().map(|p| of(&p.transaction).len()).sum();
         let mut records = [Vec::with_capacity(count(|t| &t.raw)), Vec::with_capacity(count(|t| &t.derived))];
         let mut settled = Vec::with_capacity(group.len());
         // Of several states under one name the last one counts: a store replaces what it holds, not what it is about to.
         let (mut cursors, mut state) = (Vec::new(), BTreeMap::new());
+        self.gate.release(&mut records[Log::Raw as usize]);
         for p in group {
             let at = |log: Log| self.next[log as usize].plus(records[log as usize].len() as u64);
             settled.push((p.receipt, Committed { raw_first: at(Log::Raw), derived_first: at(Log::Derived) }));
             let raw = &mut records[Log::Raw as usize];
             let before = raw.len();
-            raw.extend(p.transaction.raw.into_iter().filter(|record| self.gate.admit(record) == Admit::Store));
+            p.transaction.raw.into_iter().for_each(|record| self.gate.admit(record, raw));
             let bytes: usize = raw[before..].iter().map(|r| r.payload.len()).sum();
             self.metrics.payload_bytes.inc_by(bytes as u64);
             records[Log::Derived as usize].extend(p.transaction.derived);
             cursors.extend(p.transaction.cursors);
             state.extend(p.transaction.state);
         }
-        records[Log::Derived as usize].extend(self.gate.take());
+        let (derived, waiting) = self.gate.take();
+        records[Log::Derived as usize].extend(derived);
+        state.extend(waiting);
         let mut batch = Batch { state: state.into_iter().collect(), ..Batch::default() };
         for log in Log::ALL {
             block::encode_all(log, self.next[log as usize], &records[log as usize], &mut batch.blocks);

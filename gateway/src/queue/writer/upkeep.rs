@@ -31,6 +31,7 @@ impl Writer {
         let released = self.release_drained();
         self.mended(released.map(drop))?;
         self.keep_snapshot();
+        self.keep_waiting();
         self.feed_the_starved()?;
         self.keep_ballast()?;
         self.keep_within_budget()
