@@ -256,6 +256,18 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[[file]]\nformat = \"csv\"\n", "2:10", "is \"csv\", which is not one of", "\"line_protocol\", \"ndjson\""),
     ("[[decode]]\ntopic = \"a/#/b\"\n", "2:9", "`topic` cannot be used", "patterns look like"),
     ("[[decode]]\ntopic = \"{devise}/x\"\n", "2:9", "`topic` cannot be used", "patterns look like"),
+    (
+        "[[decode]]\nid = \"x\"\n[[decode]]\ntopic = \"y\"\nid = \"x\"\n",
+        "5:6",
+        "`id` cannot be used: `x` is what route 1 is called, too",
+        "that no other [[decode]] has",
+    ),
+    (
+        "[[decode]]\ntopic = \"y\"\n[[decode]]\ntopic = \"y\"\n",
+        "3:1",
+        "`id` cannot be used",
+        "without one it is the topic",
+    ),
     ("[[decode]]\nmeasurement = \"\"\n", "2:15", "`measurement` cannot be used", "a short name"),
     ("[[decode]]\nformat = \"jsn\"\n", "2:10", "is \"jsn\", which is not one of", "did you mean \"json\"?"),
     ("[[csv]]\npattern = \"*.csv\"\n", "1:1", "[[csv]] has no `dir`", "folder to watch"),
