@@ -169,6 +169,10 @@ fn export_writes_one_json_object_a_record_with_text_as_text_and_bytes_as_base64(
         "\n",
     );
     assert_eq!(out(&exported), expected);
+    let config = home.path("gateway.toml");
+    fs::write(&config, format!("[gateway]\ndata_dir = \"{}\"\n[listen]\n[[file]]\n", home.data)).unwrap();
+    let named = out(&gateway(&["export", "--config", &config, "--to", "0"]));
+    assert!(named.contains(r##""decoder":"#/1","qos":1"##), "the configuration tells the decoder: {named}");
     let unread = out(&gateway(&["export", "--dir", &home.queue, "--consumer", "lines"]));
     assert_eq!(unread.lines().count(), 260);
     let nobody = gateway(&["export", "--dir", &home.queue, "--consumer", "nobody"]);

@@ -107,8 +107,11 @@ fn times(group: &Group) -> [Option<String>; 2] {
     [group.received.map(|(first, _)| utc(first)), group.received.map(|(_, last)| utc(last))]
 }
 
-/// Gives each line, as text and parsed if it is one, oldest file first, until `f` has enough.
-fn each_line(shelf: &Shelf, f: &mut dyn FnMut(&[u8], Option<&Line>) -> anyhow::Result<bool>) -> anyhow::Result<()> {
+/// Is given a line, as text and parsed if it is one; says whether it wants more.
+type Look<'a> = dyn FnMut(&[u8], Option<&Line>) -> anyhow::Result<bool> + 'a;
+
+/// Gives each line, oldest file first.
+fn each_line(shelf: &Shelf, f: &mut Look<'_>) -> anyhow::Result<()> {
     let context = || format!("{} cannot be read", shelf.dir().display());
     for path in shelf.files().with_context(context)? {
         let bytes = look(&path).with_context(|| format!("{} cannot be read", path.display()))?;

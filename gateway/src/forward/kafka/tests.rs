@@ -76,6 +76,7 @@ async fn raw_arrives_as_it_was_received_with_key_headers_and_in_order() {
         let envelope = Envelope::from_headers(headers).unwrap();
         assert_eq!((envelope.queue_seq, envelope.gateway), (seq as u64, "edge-1"));
         assert_eq!((envelope.topic, envelope.door, envelope.identity), ("sensors/a", "mqtt", None));
+        assert_eq!(envelope.decoder.map(|name| name.as_str()), Some("sensors/{device}/1"));
     }
 }
 
