@@ -256,7 +256,6 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[[file]]\nformat = \"csv\"\n", "2:10", "is \"csv\", which is not one of", "\"line_protocol\", \"ndjson\""),
     ("[[decode]]\ntopic = \"a/#/b\"\n", "2:9", "`topic` cannot be used", "patterns look like"),
     ("[[decode]]\ntopic = \"{devise}/x\"\n", "2:9", "`topic` cannot be used", "patterns look like"),
-<<<<<<< HEAD
     ("[[decode]]\ntopic = \"a/{kind}\"\n", "2:9", "`kind` cannot be a tag", "patterns look like"),
     ("[[decode]]\nfields = \"listed\"\n", "2:10", "no [[decode.channels]] lists any", "add [[decode.channels]]"),
     ("[[decode]]\ntags = { a = 1 }\n", "2:8", "`tags` is a table, not a table of texts", "{ floor = "),
@@ -277,7 +276,6 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ),
     ("[[decode]]\n[[decode.channels]]\npath = \"a\"\nmin = 2\nmax = 1\n", "4:7", "above `max` 1", "min <= reading"),
     ("[[decode]]\n[[decode.channels]]\npath = \"a\"\nword = {}\n", "4:1", "unknown key `word`", "`words`"),
-=======
     (
         "[[decode]]\nid = \"x\"\n[[decode]]\ntopic = \"y\"\nid = \"x\"\n",
         "5:6",
@@ -290,7 +288,6 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "`id` cannot be used",
         "without one it is the topic",
     ),
->>>>>>> schema
     ("[[decode]]\nmeasurement = \"\"\n", "2:15", "`measurement` cannot be used", "a short name"),
     ("[[decode]]\nformat = \"jsn\"\n", "2:10", "is \"jsn\", which is not one of", "did you mean \"json\"?"),
     ("[[csv]]\npattern = \"*.csv\"\n", "1:1", "[[csv]] has no `dir`", "folder to watch"),
