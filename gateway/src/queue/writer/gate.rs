@@ -30,6 +30,9 @@ const RELEASE_STEP: Duration = Duration::from_secs(1);
 /// What cannot be read is tried as often.
 const READS_MAX: u32 = 3;
 
+/// A named state, and what it is from now on; `None`: nothing.
+type StateChange = (String, Option<Vec<u8>>);
+
 pub(in crate::queue) struct Gate {
     /// `None`: all is stored.
     admission: Option<Box<dyn Admission>>,
@@ -135,7 +138,7 @@ impl Gate {
     }
 
     /// Records for the derived log, and states: what waits from now on, and what does not any more.
-    pub(super) fn take(&mut self) -> (Vec<Record>, Vec<(String, Option<Vec<u8>>)>) {
+    pub(super) fn take(&mut self) -> (Vec<Record>, Vec<StateChange>) {
         let Some(admission) = &mut self.admission else { return Default::default() };
         let Aside { derived, waiting } = admission.take();
         let state = |(number, record): (u64, Option<Record>)| {
