@@ -8,6 +8,7 @@ mod derived;
 mod brokers;
 mod identity;
 mod interop;
+mod firmware;
 mod tables;
 
 mod backpressure;

@@ -241,13 +241,17 @@ mod tests {
             ("text/plain;charset=utf-8", Format::Text(Precision::Ns)),
             ("application/vnd.influx.line-protocol; precision=s", Format::Lines(Precision::S)),
             ("application/vnd.sensor-frame", Format::Frames),
+            ("Application/SenML+JSON", Format::Whole("application/senml+json")),
+            ("application/senml+cbor", Format::Whole("application/senml+cbor")),
+            ("application/cbor", Format::Whole("application/cbor")),
+            ("text/csv; header=present", Format::Whole("text/csv")),
         ] {
             assert_eq!(of(text).unwrap(), expected, "{text}");
         }
         let plain = headers(&[(header::CONTENT_TYPE, "text/plain")]);
         assert_eq!(format(&plain, Some("ms")).unwrap(), Format::Text(Precision::Ms));
         assert_eq!(format(&plain, Some("h")).unwrap_err().reason(), "precision");
-        for text in ["application/x-www-form-urlencoded", "text/csv", ""] {
+        for text in ["application/x-www-form-urlencoded", "application/octet-stream", ""] {
             assert_eq!(of(text).unwrap_err().reason(), "content_type", "{text}");
         }
     }
