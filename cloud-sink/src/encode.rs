@@ -34,7 +34,7 @@ impl LineEncoder {
         Self { decoder, future_max, measurement: Measurement::default(), by_gateway: HashMap::new() }
     }
 
-    /// Appends the record's points to `out`; returns how many, at least one.
+    /// Appends the record's points to `out`; returns how many; none for a hello and its like.
     ///
     /// # Errors
     /// What is wrong with the record: `out` may then hold part of it.
@@ -71,6 +71,7 @@ impl LineEncoder {
             .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
         settle_times(measurement, envelope.received, *future_max);
         match lines.measurement(out, &route.measurement, measurement, envelope.queue_seq) {
+            0 if measurement.is_announcement => Ok(0),
             0 => Err(Undeliverable { reason: "not_finite", detail: "no reading is a finite number".into() }),
             points => Ok(points),
         }

@@ -126,9 +126,10 @@ async fn frames_made_from_the_specification_alone_are_taken_and_forged_ones_refu
     let decodable = decodable(&messages)? as u64;
     eventually("all frames at the sink", DELIVERY, async || {
         let metrics = gateway.metrics().await?;
-        let delivered = metrics.count("gateway_forward_delivered_total", &["sink=\"file"])?;
+        let delivered = metrics.count("gateway_forward_delivered_total", &["sink=\"file", "log=\"raw"])?;
         let quarantined = metrics.sum("gateway_forward_quarantined_total", &["sink=\"file"]).unwrap_or_default() as u64;
-        ensure!((delivered, quarantined) == (decodable, MESSAGES as u64 - decodable), "{delivered} and {quarantined}");
+        let expected = (decodable, MESSAGES as u64 - decodable);
+        ensure!((delivered, quarantined) == expected, "{delivered} and {quarantined}, not {expected:?}");
         Ok(())
     })
     .await?;

@@ -68,7 +68,7 @@ fn poison() -> Result<Vec<Poison>> {
         (CBOR, b"\xa1\x61x\xf9\x7c\x00".to_vec(), "not_finite"),
         (CBOR, b"\xa1\x61x\x9b\xff\xff\xff\xff\xff\xff\xff\xff".to_vec(), "cbor"),
         (JSON, damaged, "frame_crc"),
-        (JSON, frame[..6].to_vec(), "frame_truncated"),
+        (JSON, frame[..3].to_vec(), "frame_truncated"),
         (JSON, sealed(&twice), "frame_duplicate_channel"),
         (JSON, sealed(&[content, &vec![0; FRAME_MAX_BYTES]].concat()), "frame_too_large"),
         (JSON, sealed(b"SG\x09\x00whatever that will be"), "frame_version"),

@@ -57,6 +57,8 @@ impl Lines {
             .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
         let future = settle_times(&mut self.measurement, received, self.future_max);
         match self.encoder.measurement(&mut self.out, &route.measurement, &self.measurement, seq.0) {
+            // A hello, or the end of a session: nothing to be written, and nothing amiss.
+            0 if self.measurement.is_announcement => Ok(Times::default()),
             0 => Err(Undeliverable { reason: "not_finite", detail: "no reading is a finite number".into() }),
             _ => Ok(Times { future, is_marked: self.measurement.clock != ClockTrust::Set }),
         }
@@ -86,6 +88,9 @@ pub(super) fn derived(record: &Record) -> Result<Derived, Undeliverable> {
 
 #[cfg(test)]
 mod tests {
+    use firmware_protocol::frame::{BaseTime, ChannelTable, Hello, encode};
+    use firmware_protocol::{BootId, DeviceSeq};
+
     use super::*;
     use crate::clock::{ClockBoot, ClockMap};
     use crate::forward::testing::{decoder, frame, gap, labels, record, retained};
@@ -166,6 +171,18 @@ mod tests {
         let times = lines.push(Log::Raw, QueueSeq(0), &record("sensors/a", br#"{"x":1,"ts":1700003600003}"#)).unwrap();
         assert_eq!(times, Times::default(), "and nothing is known to be in the future");
         assert_eq!(text(&lines), "sensor,device=a,gateway=edge-1 x=1 1700003600003000000\n");
+    }
+
+    #[test]
+    fn a_hello_is_taken_and_leaves_no_line() {
+        let mut lines = lines();
+        let table = ChannelTable::new(&[]).unwrap();
+        let base = BaseTime::SinceBootMicros(0);
+        let hello = Hello { device: "pump-7", boot: BootId(1), seq: DeviceSeq(0), base, table };
+        let mut bytes = [0; 64];
+        let length = encode(&hello, &mut bytes).unwrap();
+        assert!(lines.push(Log::Raw, QueueSeq(0), &record("sensors/a", &bytes[..length])).is_ok());
+        assert_eq!(lines.bytes(), b"");
     }
 
     #[test]

@@ -201,7 +201,12 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Redrive<'_, E, S> {
             if !rest.is_empty() {
                 parts.push(rest);
             }
-            let Some(batch) = self.encoder.take() else { continue };
+            let Some(batch) = self.encoder.take() else {
+                // What can be read by now and leaves nothing to send.
+                self.work.outcome.sent += encoded.len() as u64;
+                encoded.into_iter().for_each(|i| fates[i] = Fate::Gone);
+                continue;
+            };
             match self.send(&batch).await? {
                 Answer::Taken => {
                     self.work.outcome.sent += encoded.len() as u64;

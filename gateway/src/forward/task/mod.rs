@@ -249,7 +249,9 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
 
     fn send(&mut self) {
         let Some(batch) = self.under_way.clone() else {
-            unreachable!("a batch with records to deliver has bytes");
+            // Records that leave nothing to send, such as hellos, are delivered as they are.
+            self.attempt.spawn(async { Attempt { outcome: Ok(()), took: Duration::ZERO } });
+            return;
         };
         let (sink, timeout) = (self.sink.clone(), self.config.timeout + TIMEOUT_MARGIN);
         self.attempt.spawn(async move {
@@ -269,8 +271,8 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
         let was_up = self.metrics.up.get_or_create(&label).get() == 1;
         match verdict {
             Verdict::Confirmed => {
-                let sent = self.under_way.take().map_or(0, |batch| S::wire_bytes(&batch));
-                self.metrics.sent_bytes.get_or_create(&label).inc_by(sent);
+                let Some(batch) = self.under_way.take() else { return };
+                self.metrics.sent_bytes.get_or_create(&label).inc_by(S::wire_bytes(&batch));
                 self.metrics.batches.get_or_create(&label).inc();
                 self.metrics.up.get_or_create(&label).set(1);
                 if !was_up {

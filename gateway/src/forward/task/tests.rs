@@ -13,7 +13,7 @@ use crate::shutdown::{self, Trigger};
 
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Batches of `log:seq`; a payload `?` cannot be encoded.
+/// Batches of `log:seq`; a payload `?` cannot be encoded, and `-` is nothing to be sent.
 #[derive(Default)]
 struct NameEncoder(Vec<String>);
 
@@ -24,7 +24,9 @@ impl Encoder for NameEncoder {
         if &record.payload[..] == b"?" {
             return Err(Undeliverable { reason: "test", detail: "a question mark".into() });
         }
-        self.0.push(format!("{}:{}", log.name(), seq.0));
+        if &record.payload[..] != b"-" {
+            self.0.push(format!("{}:{}", log.name(), seq.0));
+        }
         Ok(Times::default())
     }
 
@@ -198,6 +200,21 @@ async fn poison_ends_in_the_quarantine_and_good_records_go_round_it() {
     assert_eq!(seqs, [(1, "test"), (2, "rejected"), (5, "rejected"), (6, "test")], "each once");
     let count = |reason| metrics.forward.quarantined.get_or_create(&SinkReason { sink: "sink".into(), reason }).get();
     assert_eq!((count("test"), count("rejected")), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_leave_nothing_to_send_are_settled_alone_and_among_others() {
+    // More than fit in a batch, so that some are batches of their own.
+    let mut bench = Bench::start(&["-", "-", "-", "-", "-", "-", "-", "-", "-", "x"], &[], vec![], vec![]).await;
+    assert_eq!(bench.take(1).await, names("raw", [9]));
+    let (ledger, _metrics, _dir) = bench.stop().await;
+    let cursor = row(&ledger, Log::Raw);
+    assert_eq!((cursor.next, cursor.delivered, cursor.quarantined), (QueueSeq(10), 10, 0));
+
+    let mut bench = Bench::start(&["-", "x", "-"], &[], vec![], vec![]).await;
+    assert_eq!(bench.take(1).await, names("raw", [1]));
+    let (ledger, _metrics, _dir) = bench.stop().await;
+    assert_eq!(row(&ledger, Log::Raw).delivered, 3);
 }
 
 #[tokio::test(start_paused = true)]
