@@ -142,7 +142,10 @@ fn a_payload_that_cannot_be_decoded_is_told_with_its_reason_what_to_do_and_exit_
         let test = ["schema", "test", "--config", &config, "--topic", topic];
         let failed = gateway(&[&test[..], &["-"]].concat(), payload.as_bytes());
         assert_eq!((failed.status.code(), out(&failed)), (Some(1), String::new()));
-        assert!(err(&failed).starts_with("error: cannot be decoded") && err(&failed).contains(&format!("{reason}: ")));
+        assert!(
+            err(&failed).starts_with("error: cannot be decoded")
+                && err(&failed).contains(&format!("(counted as `{reason}`)"))
+        );
         assert!(err(&failed).contains("\n  hint: "), "{}", err(&failed));
         let failed = gateway(&[&test[..], &["--json", "-"]].concat(), payload.as_bytes());
         let told: Value = serde_json::from_slice(&failed.stdout).unwrap();

@@ -12,7 +12,7 @@
 //! - Of a device that must sign, only what it has signed is believed; all else is refused, counted and kept aside.
 //! - What waits enters the log right after what it waited for, in its order; or, after a time or for want of room, as it
 //!   is, and decoding tells that nobody knows its numbers.
-//! - All that is known, but for what waits, follows from the stored records (see [`Admission`]), so a crash makes nothing
+//! - All that is known, but for what waits, follows from the stored records (see [`crate::queue::Admission`]), so a crash makes nothing
 //!   come twice.
 //! - A record that is neither costs a look at its first two bytes and at the front of its topic.
 //!
@@ -27,11 +27,15 @@
 //! Messages without an identity of their own: two of them may well be equal and mean two things. Keeping what is refused:
 //! that is the pipeline's.
 
+mod admission;
 mod devices;
 mod edges;
+mod front;
 mod keys;
+mod odd;
 mod refused;
 mod requests;
+mod stamp;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -40,20 +44,18 @@ mod window;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use firmware_protocol::derived::{Derived, Gap};
-use firmware_protocol::frame::{Body, FrameView, Header, HelloView, Label, is_frame};
+use firmware_protocol::frame::{Body, FrameView, Header, HelloView, Label};
 use firmware_protocol::table::Entry;
-use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, SharedClockMap, Stamp};
-use crate::detect;
 use crate::metrics::{self, DoorLabel, OutcomeLabel, ReasonLabel};
-use crate::queue::{Admission, Aside, Record};
+use crate::queue::Record;
 
 use devices::{Arrival, Devices, Foreseen, Missing, Seen};
 use edges::{Edge, Edges};
+use front::{Front, Meaning};
 use keys::Judged;
+use odd::Odd;
 use requests::Asked;
 use tables::{Table, Tables};
 use waiting::{Held, Identity, Sender, Waiting, Wanted};
@@ -98,7 +100,7 @@ pub struct Outlets {
     pub refusals: Refusals,
 }
 
-/// The queue's [`Admission`].
+/// The queue's [`crate::queue::Admission`].
 pub struct Frames {
     devices: Devices,
     /// Of devices, by name.
@@ -115,65 +117,10 @@ pub struct Frames {
     metrics: metrics::Frames,
     /// Since the last `take`.
     missing: Vec<Missing>,
-    /// Frames since the last `take` whose identity another one had, and the device of one of them.
-    reused: Option<(u64, String)>,
-    /// Frames since the last `take` that were refused, and why and as whose the last of them.
-    refused: Option<(u64, &'static str, String)>,
+    odd: Odd,
     /// The latest record's.
     received: Stamp,
 }
-
-/// What the numbers of a record mean.
-enum Meaning {
-    /// It has none, or they cannot be read: decoding tells.
-    None,
-    Known(Bytes),
-    Unknown(Wanted),
-}
-
-/// What a record is to this module.
-#[derive(Clone, Copy)]
-enum Front<'a> {
-    /// A frame whose CRC is right, which is given with it.
-    Frame(Header<'a>, u32),
-    Edge(Edge<'a>),
-    /// All else.
-    Other,
-}
-
-impl<'a> Front<'a> {
-    fn of(payload: &'a [u8], topic: &'a [u8]) -> Self {
-        let frame = if is_frame(payload) { Header::verify(payload).ok() } else { None };
-        match (frame, Edge::of(topic)) {
-            (Some((header, crc)), _) => Self::Frame(header, crc),
-            (None, Some(edge)) => Self::Edge(edge),
-            (None, None) => Self::Other,
-        }
-    }
-
-    /// Which table the record tells.
-    fn told(&self, payload: &[u8]) -> Option<Wanted> {
-        match self {
-            Self::Frame(header, _) if Body::of(payload) == Ok(Body::Hello) => {
-                let table = HelloView::parse(payload).ok()?.table.0;
-                Some(Wanted { sender: Sender::Device(header.device.to_owned()), table })
-            }
-            Self::Edge(edge) if edge.is_birth() => Some(edge.wanted()),
-            Self::Frame(..) | Self::Edge(_) | Self::Other => None,
-        }
-    }
-}
-
-/// What a snapshot holds, after a byte for its version.
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    devices: Vec<u8>,
-    tables: Vec<tables::Saved>,
-    edges: Vec<tables::Saved>,
-}
-
-/// Version 1 was that of [`Devices`] alone.
-const SNAPSHOT_VERSION: u8 = 2;
 
 impl Frames {
     /// `clock_map` gives the times of gap records, `clock` tells how long a record has waited.
@@ -197,8 +144,7 @@ impl Frames {
             clock_map,
             metrics,
             missing: Vec::new(),
-            reused: None,
-            refused: None,
+            odd: Odd::default(),
             received: Stamp::default(),
         }
     }
@@ -320,7 +266,7 @@ impl Frames {
             Some(Seen::Unknown) => drop(self.metrics.unknown.inc()),
             Some(Seen::Reused) => {
                 self.metrics.reused.inc();
-                self.count_reused(front);
+                self.odd.reused(front.device());
             }
         }
         true
@@ -382,13 +328,7 @@ impl Frames {
 
     fn refuse(&mut self, record: Record, device: &str, reason: &'static str) {
         self.metrics.refused.get_or_create(&ReasonLabel { reason }).inc();
-        match &mut self.refused {
-            Some((count, latest, of)) => {
-                *count += 1;
-                (*latest, *of) = (reason, device.to_owned());
-            }
-            none @ None => *none = Some((1, reason, device.to_owned())),
-        }
+        self.odd.refused(reason, device);
         if !self.outlets.refusals.keep(Refused { reason, record }) {
             self.metrics.refused_unkept.inc();
         }
@@ -397,142 +337,9 @@ impl Frames {
     fn count_repeat(&self, record: &Record) {
         self.metrics.repeats.get_or_create(&DoorLabel { door: record.door.name() }).inc();
     }
-
-    fn count_reused(&mut self, front: &Front<'_>) {
-        let device = match front {
-            Front::Frame(header, _) => header.device,
-            Front::Edge(_) | Front::Other => "",
-        };
-        self.reused.get_or_insert_with(|| (0, device.to_owned())).0 += 1;
-    }
-
-    fn tell_of_the_odd(&mut self) {
-        if let Some((frames, device)) = self.reused.take() {
-            tracing::warn!(
-                frames,
-                device,
-                "Frames have the identity of others before: a device must not have one boot id twice. They are stored."
-            );
-        }
-        if let Some((frames, reason, device)) = self.refused.take() {
-            tracing::warn!(
-                frames,
-                reason,
-                device,
-                "Frames were refused that are not proven to be the device's; their bytes are in the quarantine. See `frames.keys_file`."
-            );
-        }
-    }
-}
-
-impl Admission for Frames {
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        let Some((&SNAPSHOT_VERSION, body)) = snapshot.split_first() else {
-            return self.devices.restore(snapshot).map_err(|error| error.to_string());
-        };
-        let saved: Saved = postcard::from_bytes(body).map_err(|error| error.to_string())?;
-        self.devices.restore(&saved.devices).map_err(|error| error.to_string())?;
-        self.tables = Tables::restored(saved.tables);
-        self.edges = Edges::restored(saved.edges);
-        Ok(())
-    }
-
-    fn learn(&mut self, record: &Record) {
-        self.note(record, &Front::of(&record.payload, &record.topic));
-        // They were told in that run.
-        self.missing.clear();
-    }
-
-    fn recall(&mut self, number: u64, record: Record) {
-        let (payload, topic) = (record.payload.clone(), record.topic.clone());
-        let front = Front::of(&payload, &topic);
-        let identity = match &front {
-            Front::Frame(header, crc) => Some((header.boot.0, header.seq.0, *crc)),
-            Front::Edge(_) | Front::Other => None,
-        };
-        let (wanted, is_known) = match self.meaning(&front, &payload) {
-            Meaning::Unknown(wanted) => (wanted, false),
-            // What it waited for is in the log, but the end of its waiting was lost with damage.
-            Meaning::Known(_) | Meaning::None => (Wanted { sender: Sender::Edge(String::new()), table: 0 }, true),
-        };
-        let since = self.waits_since(&record);
-        let held = Held { record, wanted, identity, since };
-        if is_known {
-            self.waiting.forget(number);
-            self.ready.push(held);
-        } else {
-            self.ready.extend(self.waiting.recall(number, held));
-        }
-    }
-
-    fn admit(&mut self, record: Record, log: &mut Vec<Record>) {
-        if !is_frame(&record.payload) && !edges::is_edge(&record.topic) {
-            return self.store(record, &Front::Other, log);
-        }
-        let (payload, topic) = (record.payload.clone(), record.topic.clone());
-        match Front::of(&payload, &topic) {
-            Front::Frame(header, crc) => self.admit_frame(record, &header, crc, log),
-            Front::Edge(edge) => self.admit_edge(record, &edge, log),
-            Front::Other => self.store(record, &Front::Other, log),
-        }
-    }
-
-    fn release(&mut self, log: &mut Vec<Record>) {
-        let ready = std::mem::take(&mut self.ready);
-        self.store_released(ready, "released", log);
-        let due = self.waiting.due(self.clock.stamp());
-        self.store_released(due, "timed_out", log);
-    }
-
-    fn release_in(&self) -> Option<Duration> {
-        if self.ready.is_empty() { self.waiting.due_in(self.clock.stamp()) } else { Some(Duration::ZERO) }
-    }
-
-    fn take(&mut self) -> Aside {
-        self.metrics.devices.set(self.devices.len() as i64);
-        self.metrics.tables.set((self.tables.len() + self.edges.len()) as i64);
-        self.metrics.waiting.set(self.waiting.len() as i64);
-        self.tell_of_the_odd();
-        let gap = |Missing { device, count, from, to }| {
-            self.metrics.missing.inc_by(count);
-            let at_ms = |stamp| self.clock_map.resolve(stamp).at.as_millis();
-            let gap = Gap {
-                device,
-                from_at_ms: at_ms(from),
-                to_at_ms: at_ms(to),
-                count,
-                at_least: false,
-                reason: MISSING.to_owned(),
-            };
-            detect::derived_record(&Derived::Gap(gap), self.received)
-        };
-        let derived = self.missing.drain(..).map(gap).collect();
-        Aside { derived, waiting: self.waiting.take_changes() }
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        let saved = Saved { devices: self.devices.snapshot(), tables: self.tables.save(), edges: self.edges.save() };
-        postcard::to_extend(&saved, vec![SNAPSHOT_VERSION]).expect("plain data, into memory")
-    }
 }
 
 fn table_of(hello: &HelloView<'_>) -> Table {
     let entry = |(number, name, unit)| Entry { number, name, unit, kind: 0 };
     Table::new((0..).zip(hello.channels()).map(|(number, channel)| entry((number, channel.name, channel.unit))))
-}
-
-/// A stamp as two numbers, for snapshots.
-mod stamp {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::clock::{ClockBoot, Stamp};
-
-    pub(super) fn serialize<S: Serializer>(stamp: &Stamp, serializer: S) -> Result<S::Ok, S::Error> {
-        (stamp.boot.0, stamp.since_boot_ns).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Stamp, D::Error> {
-        let (boot, since_boot_ns) = Deserialize::deserialize(deserializer)?;
-        Ok(Stamp { boot: ClockBoot(boot), since_boot_ns })
-    }
 }

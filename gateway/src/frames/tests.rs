@@ -7,6 +7,7 @@ mod tables;
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use firmware_protocol::derived::Derived;
 use firmware_protocol::frame::{self, BaseTime, Channel, Frame, Samples};
 use firmware_protocol::{BootId, DeviceSeq};
 use proptest::prelude::*;
@@ -15,7 +16,7 @@ use firmware_protocol::measurement::EventTime;
 
 use super::*;
 use crate::clock::{ClockBoot, Simulated};
-use crate::queue::{Door, Flags};
+use crate::queue::{Admission, Door, Flags};
 
 const SECOND_NS: u64 = 1_000_000_000;
 

@@ -60,7 +60,7 @@ pub(super) fn run(args: &SchemaTestArgs) -> anyhow::Result<()> {
 fn failure(error: &DecodeError, decoder: Option<&str>) -> String {
     let by = decoder.map(|name| format!(" by decoder {name}")).unwrap_or_default();
     let hint = hint(error.reason()).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-    format!("cannot be decoded{by}: {}: {error}{hint}", error.reason())
+    format!("cannot be decoded{by}: {error} (counted as `{}`){hint}", error.reason())
 }
 
 /// At most what a door would take.

@@ -51,7 +51,7 @@ pub struct Config {
     pub admits_anonymous: bool,
     /// The certificate's name is the user's; such a client needs no password, and what it says of itself does not count.
     pub identity_from_certificate: bool,
-    /// None: whoever is admitted may publish under any topic, and read `gateway/#`.
+    /// None: whoever is admitted may publish under any topic, and read `gateway/#` and `spBv1.0/#`.
     pub rules: Vec<Rule>,
 }
 

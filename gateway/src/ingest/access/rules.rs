@@ -7,8 +7,8 @@ use super::grant::Grant;
 use super::topics::Filter;
 use super::users::User;
 
-/// Read without any rule: what the gateway tells of itself.
-const READ_BY_DEFAULT: &str = "gateway/#";
+/// Read without any rule: what the gateway tells of itself, and what it asks Sparkplug's edge nodes.
+const READ_BY_DEFAULT: [&str; 2] = ["gateway/#", "spBv1.0/#"];
 
 /// One `[[listen.allow]]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Rules {
         proven: Option<Arc<User>>,
     ) -> Result<Grant, Denied> {
         if self.0.is_empty() {
-            return Ok(Grant::of_all(user, vec![Filter::new(READ_BY_DEFAULT)], proven));
+            return Ok(Grant::of_all(user, READ_BY_DEFAULT.map(Filter::new).into(), proven));
         }
         let of_user: Vec<&Rule> = self.0.iter().filter(|rule| rule.is_for_user(user)).collect();
         let matching = of_user.iter().filter(|rule| rule.is_for_client_id(user, client_id));

@@ -163,6 +163,7 @@ async fn without_rules_all_is_published_and_the_gateways_own_is_read() {
         access(Config { admits_anonymous: true, ..STRICT }).admit(claim(None, None)).await.expect("comes in");
     assert!(grant.may_publish(b"what/ever") && grant.may_publish(b"gateway/x"));
     assert!(grant.may_read("gateway/#") && grant.may_read("gateway/windows/+"));
+    assert!(grant.may_read("spBv1.0/plant/NCMD/press"), "where a Sparkplug node is asked for its birth");
     assert!(!grant.may_read("#") && !grant.may_read("sensors/#") && !grant.may_read("$share/g/gateway/#"));
 }
 
