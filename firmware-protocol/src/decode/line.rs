@@ -29,26 +29,26 @@ pub(super) fn decode(
     out.uses_received_time = own.is_none();
     let source = Source::of(&line, route, captures);
     set_device(&source.device(&line), out)?;
-    let prefix = source.prefix(&line, route, captures);
+    // The prefix, and behind it each field's name in turn.
+    let mut whole = source.prefix(&line, route, captures);
+    let prefix = whole.len();
     for (key, value) in line.fields() {
-        let name = match &*prefix {
-            "" => key.text(),
-            _ if key.is(&route.channel) => Cow::Borrowed(&*prefix),
-            _ => Cow::Owned([&*prefix, ".", &key.text()].concat()),
+        let name = if prefix == 0 {
+            key.text()
+        } else {
+            whole.truncate(prefix);
+            if !key.is(&route.channel) {
+                whole.push('.');
+                key.push_to(&mut whole);
+            }
+            Cow::Borrowed(&*whole)
         };
         match value.number() {
-            Some(value) => {
-                let channel = channel(&name, out)?;
-                match out.readings.iter_mut().find(|reading| reading.channel == channel) {
-                    // InfluxDB keeps the last of a field that is there twice.
-                    Some(reading) => reading.value = value,
-                    None => out.readings.push(Reading { channel, at, value }),
-                }
-            }
+            Some(value) => number(&name, at, value, out)?,
             None => {
                 if let Some(text) = value.text().filter(|_| plan.rules.wants_text(&name)) {
                     check_length("text", &text, TEXT_MAX_BYTES)?;
-                    let channel = channel(&name, out)?;
+                    let channel = known(&name, out).map_or_else(|| new_channel(&name, out), Ok)?;
                     out.push_text(channel, at, &text);
                 }
             }
@@ -57,11 +57,29 @@ pub(super) fn decode(
     Ok(())
 }
 
-/// The channel of this name; a new one if none has it.
-fn channel(name: &str, out: &mut Measurement) -> Result<ChannelIndex, DecodeError> {
+fn number(name: &str, at: EventTime, value: f64, out: &mut Measurement) -> Result<(), DecodeError> {
+    let channel = match known(name, out) {
+        Some(channel) => {
+            // InfluxDB keeps the last of a field that is there twice.
+            if let Some(reading) = out.readings.iter_mut().find(|reading| reading.channel == channel) {
+                reading.value = value;
+                return Ok(());
+            }
+            channel
+        }
+        None => new_channel(name, out)?,
+    };
+    out.readings.push(Reading { channel, at, value });
+    Ok(())
+}
+
+fn known(name: &str, out: &Measurement) -> Option<ChannelIndex> {
+    out.channels().find(|(_, known)| *known == name).map(|(index, _)| index)
+}
+
+fn new_channel(name: &str, out: &mut Measurement) -> Result<ChannelIndex, DecodeError> {
     check_length("channel name", name, CHANNEL_NAME_MAX_BYTES)?;
-    let known = out.channels().find(|(_, known)| *known == name).map(|(index, _)| index);
-    Ok(known.unwrap_or_else(|| out.push_channel(name)))
+    Ok(out.push_channel(name))
 }
 
 /// The device's name without the readings; `None` if the line is broken.

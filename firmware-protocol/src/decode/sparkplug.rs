@@ -50,10 +50,10 @@ pub(super) fn decode(
     match message {
         Message::Birth => {
             Birth::of(&payload)?;
-            payload.metrics().try_for_each(|metric| reader.born(&metric?))?;
+            payload.for_each_metric(|metric| reader.born(metric))?;
         }
         Message::Data | Message::Death | Message::Command => {
-            payload.metrics().try_for_each(|metric| reader.changed(&metric?))?;
+            payload.for_each_metric(|metric| reader.changed(metric))?;
         }
     }
     let is_timeless = reader.is_timeless;

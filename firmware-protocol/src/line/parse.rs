@@ -14,6 +14,7 @@
 //! Where one line of a text ends and the next begins, because texts in quotes may hold line breaks: see [`next_line`].
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 
 use crate::measurement::EventTime;
@@ -173,7 +174,12 @@ impl<'a> Name<'a> {
 
     /// Whether its text is `text`.
     pub fn is(self, text: &str) -> bool {
-        self.0 == text || (self.0.contains('\\') && self.text() == text)
+        match self.0.len().cmp(&text.len()) {
+            Ordering::Less => false,
+            Ordering::Equal => self.0 == text,
+            // Escapes are left out of the text.
+            Ordering::Greater => self.0.contains('\\') && self.text() == text,
+        }
     }
 }
 

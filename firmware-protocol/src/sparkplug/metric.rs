@@ -124,7 +124,7 @@ impl DataType {
 }
 
 impl<'a> Metric<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
         let mut metric = Self::default();
         let mut fields = Fields::of(bytes);

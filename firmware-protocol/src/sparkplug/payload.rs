@@ -50,6 +50,23 @@ impl<'a> Payload<'a> {
         Metrics { fields: Fields::of(self.bytes) }
     }
 
+    /// Gives each metric to `each`, in their order, until one cannot be read or is refused.
+    ///
+    /// # Errors
+    /// That.
+    pub fn for_each_metric<E: From<Fault>>(
+        &self,
+        mut each: impl FnMut(&Metric<'a>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut fields = Fields::of(self.bytes);
+        while let Some((number, value)) = fields.next()? {
+            if let (2, Wire::Bytes(metric)) = (number, value) {
+                each(&Metric::parse(metric)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The numbers under which a data message's metrics are looked up (see [`Label::number`]), in its order; of those
     /// that make no reading there is none. A number may come more than once.
     pub fn numbers(&self) -> impl Iterator<Item = u64> {
