@@ -54,10 +54,7 @@ impl<'a> Payload<'a> {
     ///
     /// # Errors
     /// That.
-    pub fn for_each_metric<E: From<Fault>>(
-        &self,
-        mut each: impl FnMut(&Metric<'a>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn for_each_metric<E: From<Fault>>(&self, mut each: impl FnMut(&Metric<'a>) -> Result<(), E>) -> Result<(), E> {
         let mut fields = Fields::of(self.bytes);
         while let Some((number, value)) = fields.next()? {
             if let (2, Wire::Bytes(metric)) = (number, value) {
