@@ -30,6 +30,7 @@ mod detector;
 mod explain;
 mod groups;
 mod history;
+mod learning;
 mod linalg;
 mod mixture;
 mod model;
