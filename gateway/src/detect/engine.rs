@@ -23,7 +23,7 @@ use firmware_protocol::measurement::{EventTime, Measurement, Received};
 
 use super::calendar::WindowIndex;
 use super::detector::{Detector, Horizon, Verdict, WindowDetector};
-use super::features::{Carry, Scratch, Summary, summarise};
+use super::features::{Nature, Scratch, Series, Summary, summarise};
 use super::state::{
     Pending, ROOT_KEY, Root, RowsOf, SavedChannel, SavedDevice, StoredRows, channel_key, channel_name_key, device_key,
     device_name_key, encode, load, model_key,
@@ -72,7 +72,6 @@ pub struct Engine {
 /// One channel's side of judging.
 #[derive(Debug)]
 struct Judged {
-    carry: Carry,
     detector: WindowDetector,
     rows: StoredRows,
 }
@@ -229,7 +228,8 @@ impl Engine {
         let judged = self.judged.entry(key).or_insert_with(|| Judged::new(self.horizon));
         let calendar = self.horizon.calendar();
         let span = (calendar.start_of(closed.window), calendar.start_of(WindowIndex(closed.window.0 + 1)));
-        let summary = summarise(&closed.samples, closed.count, span, &mut judged.carry, &mut self.scratch);
+        let series = Series::Samples(&closed.samples);
+        let summary = summarise(series, closed.count, span, Nature::Level, &mut self.scratch);
         let mut history = RowsOf {
             rows: &mut judged.rows,
             rows_max: self.horizon.rows(),
@@ -290,7 +290,7 @@ impl Engine {
         let judged = self.judged.entry((device, channel)).or_insert_with(|| Judged::new(self.horizon));
         let (first_chunk, next_chunk) = judged.rows.chunks();
         let memory = judged.detector.memory.clone();
-        let saved = SavedChannel { progress, carry: judged.carry, memory, first_chunk, next_chunk };
+        let saved = SavedChannel { progress, memory, first_chunk, next_chunk };
         judged.rows.save_newest(device, channel, &mut self.pending);
         self.pending.insert(channel_key(device, channel), Some(encode(&saved)));
     }
@@ -319,7 +319,7 @@ impl Engine {
         let rows = StoredRows::restore(source, device, channel, &saved);
         let learned = load(source, &model_key(device, channel));
         let detector = WindowDetector::restore(self.horizon, saved.memory, learned);
-        self.judged.insert((device, channel), Judged { carry: saved.carry, detector, rows });
+        self.judged.insert((device, channel), Judged { detector, rows });
     }
 
     /// Deletes what earlier settings or versions left behind.
@@ -341,7 +341,7 @@ impl Engine {
 
 impl Judged {
     fn new(horizon: Horizon) -> Self {
-        Self { carry: Carry::default(), detector: WindowDetector::new(horizon), rows: StoredRows::default() }
+        Self { detector: WindowDetector::new(horizon), rows: StoredRows::default() }
     }
 }
 

@@ -20,13 +20,12 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::detector::Memory;
-use super::features::Carry;
 use super::history::{History, Row};
 use super::watermark::{SavedWatermark, SeenFrames};
 use super::window::{ChannelPlace, DeviceIndex, Progress};
 
 /// Written into every value; other versions are learned anew.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CRC_BYTES: usize = 4;
 /// Four hours of ten-minute windows, 3.4 KB.
 pub(super) const CHUNK_ROWS: usize = 24;
@@ -75,7 +74,6 @@ pub(super) struct SavedDevice {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct SavedChannel {
     pub(super) progress: Progress,
-    pub(super) carry: Carry,
     pub(super) memory: Memory,
     pub(super) first_chunk: u32,
     pub(super) next_chunk: u32,
