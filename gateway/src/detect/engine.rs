@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::warn;
 
-use firmware_protocol::derived::{Anomaly, Derived, Window};
+use firmware_protocol::derived::{Anomaly, AnomalyState, Derived, Window};
 use firmware_protocol::measurement::{EventTime, Measurement, Received};
 
 use super::calendar::WindowIndex;
@@ -255,13 +255,20 @@ impl Engine {
             start_at_ms: window.start_at_ms,
             end_at_ms: window.end_at_ms,
             revision: window.revision,
+            state: AnomalyState::Confirmed,
+            incident: String::new(),
             score: verdict.score.unwrap_or_default(),
             detector: judged.detector.name().to_owned(),
+            model: String::new(),
             kind: finding.group.name().to_owned(),
             feature: finding.feature.name().to_owned(),
             value: finding.value,
             expected_low: finding.expected_low,
             expected_high: finding.expected_high,
+            share: None,
+            peak_from_ms: None,
+            peak_to_ms: None,
+            channels: Vec::new(),
             summary: finding.sentence(channel, span),
         });
         self.derived.push(Derived::Window(window));

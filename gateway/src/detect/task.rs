@@ -246,6 +246,7 @@ impl Running {
                 warn!(device = anomaly.device, score = anomaly.score, "{}", anomaly.summary);
                 self.task.view.add_anomaly(anomaly);
             }
+            Derived::Incident(incident) => self.task.view.add_incident(incident),
             // Gaps are found elsewhere; detection makes none.
             Derived::Gap(_) => {}
         }
@@ -282,6 +283,7 @@ fn topic(record: &Derived) -> &'static str {
     match record {
         Derived::Window(_) => "window",
         Derived::Anomaly(_) => "anomaly",
+        Derived::Incident(_) => "incident",
         Derived::Gap(_) => "gap",
     }
 }
