@@ -14,6 +14,8 @@ mod sinks;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use firmware_protocol::decode::Route;
+
 use super::faults::Place;
 use super::reader::{Reader, Section};
 use super::values::Wrong;
@@ -79,6 +81,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
     (Config { gateway, http, queue, mqtt, listen, serial, csv, upload, decode, frames, clock, detect, sinks }, named)
 }
 
+/// What a batch run of detection needs of a configuration.
+pub(super) fn detection(reader: &mut Reader<'_>) -> (Vec<Route>, Option<detect::Config>) {
+    let routes = decode::read(reader);
+    let clock = clock::read(reader);
+    (routes, detect(reader, &clock))
+}
+
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
     let overrides = reader.overrides();
     let mut s = reader.table("gateway");
@@ -137,7 +146,7 @@ fn detect(reader: &mut Reader<'_>, clock: &crate::clock::Config) -> Option<detec
     enabled.then_some(config)
 }
 
-fn divides_a_day(window: &Duration) -> Result<(), Wrong> {
+pub(super) fn divides_a_day(window: &Duration) -> Result<(), Wrong> {
     let hint = "choose a part of a day from 1s to 1d, such as \"1m\", \"10m\", \"15m\" or \"1h\"";
     if *window < SECOND || *window > DAY {
         return Err(Wrong::new("is outside 1s to 1d", hint));
