@@ -22,6 +22,7 @@ mod task;
 mod watermark;
 mod window;
 
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the judge is to ask for seconds, slices and peaks"))]
 mod features;
 
 mod baseline;
