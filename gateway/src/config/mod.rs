@@ -176,7 +176,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// What is wrong with it, and what to write.
 pub fn window(text: &str) -> Result<Duration, String> {
     let window = duration(text)?;
-    file::divides_a_day(&window).map_err(|wrong| format!("{}: {}", wrong.message, wrong.hint))?;
+    file::detect::divides_a_day(&window).map_err(|wrong| format!("{}: {}", wrong.message, wrong.hint))?;
     Ok(window)
 }
 
