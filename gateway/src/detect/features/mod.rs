@@ -12,6 +12,8 @@
 mod counter;
 mod edges;
 mod feature;
+#[cfg(test)]
+mod golden;
 mod haar;
 mod high_rate;
 mod levels;
