@@ -33,6 +33,8 @@ mod explain;
 mod groups;
 mod history;
 mod linalg;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the judge that calls it is not there yet"))]
+mod maha;
 mod mixture;
 mod model;
 #[allow(dead_code, unused_imports, reason = "the judge, which calls it, comes with the other detectors")]
