@@ -81,7 +81,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
 pub(super) fn detection(reader: &mut Reader<'_>) -> (Vec<Route>, Option<detect::Config>) {
     let routes = decode::read(reader);
     let clock = clock::read(reader);
-    (routes, detect(reader, &clock))
+    (routes, detect::read(reader, &clock))
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
