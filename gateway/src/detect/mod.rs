@@ -36,6 +36,10 @@ mod model;
 mod order;
 mod tail;
 
+mod finding;
+mod incident;
+mod rules;
+
 mod state;
 #[cfg(test)]
 mod synthetic;
