@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use firmware_protocol::derived::{Anomaly, Derived, Status, Window};
-use firmware_protocol::measurement::EventTime;
+use firmware_protocol::measurement::{EventTime, Measurement};
 use serde::Serialize;
 
+use super::trace::{Point, Trace};
 use crate::detect::Counts;
 
 /// Bad lines that are told one by one; the rest is counted.
 const TOLD_MAX: usize = 5;
+
+/// Channels of a file that are drawn.
+const TRACES_MAX: usize = 64;
 
 /// What is known of a moment: over channels and detectors the highest.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -69,9 +73,31 @@ pub struct Outcome {
     /// As of their last revision.
     pub windows: BTreeMap<WindowKey, Window>,
     pub anomalies: BTreeMap<WindowKey, Anomaly>,
+    /// By device and channel, if they are wanted; of the first [`TRACES_MAX`] channels.
+    pub traces: BTreeMap<String, BTreeMap<String, Trace>>,
 }
 
 impl Outcome {
+    /// Draws the readings of a measurement; signals begin with spans as long as `spacing_ns`.
+    pub(super) fn draw(&mut self, measurement: &Measurement, spacing_ns: i64) {
+        let drawn: usize = self.traces.values().map(BTreeMap::len).sum();
+        for reading in &measurement.readings {
+            let channel = measurement.channel(reading.channel);
+            let point = Point { at: reading.at, value: reading.value };
+            let known = self.traces.get_mut(measurement.device()).and_then(|channels| channels.get_mut(channel));
+            match known {
+                Some(trace) => trace.add(point),
+                None if drawn < TRACES_MAX => {
+                    let mut trace = Trace::new(reading.at, spacing_ns);
+                    trace.add(point);
+                    let channels = self.traces.entry(measurement.device().to_owned()).or_default();
+                    channels.insert(channel.to_owned(), trace);
+                }
+                None => {}
+            }
+        }
+    }
+
     /// Takes a derived record that ends by `reach`: what lies beyond is of windows that the file does not fill.
     pub(super) fn take(&mut self, record: Derived, reach: EventTime) {
         let ends_by = |end_at_ms: i64| EventTime::from_millis(end_at_ms) <= reach;

@@ -47,11 +47,22 @@ impl std::str::FromStr for Learn {
     }
 }
 
+impl std::fmt::Display for Learn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::For(span) => f.write_str(&config::shown(*span)),
+            Self::Rows(rows) => write!(f, "{rows} rows"),
+        }
+    }
+}
+
 /// How files are judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     pub detect: detect::Config,
     pub learn: Learn,
+    /// Whether signals are kept for a drawing.
+    pub draw: bool,
 }
 
 /// Runs a file through an engine of its own, after a look at its first rows, which tell when learning ends. `read` counts
@@ -70,12 +81,18 @@ pub fn run(path: &Path, formats: &Formats, settings: &Settings, read: Arc<Atomic
             Duration::from_nanos(windows.saturating_mul(window_ns).unsigned_abs())
         }
     };
+    let spacing_ns = survey.spacing_ns();
     let mut source = Source::open(path, formats, read)?;
     let mut driver = Driver::new(&detect);
     let mut measurement = Measurement::default();
     loop {
         match source.next(&mut measurement)? {
-            Item::Row { at, received, seq } => driver.take(at, received, seq, &measurement),
+            Item::Row { at, received, seq } => {
+                driver.take(at, received, seq, &measurement);
+                if settings.draw {
+                    driver.outcome.draw(&measurement, spacing_ns);
+                }
+            }
             Item::Bad { line, reason, seq } => {
                 driver.outcome.bad.add(line, reason);
                 if let Some(seq) = seq {
@@ -86,7 +103,7 @@ pub fn run(path: &Path, formats: &Formats, settings: &Settings, read: Arc<Atomic
             Item::End => break,
         }
     }
-    let outcome = driver.finish(detect.idle_timeout, survey.spacing_ns());
+    let outcome = driver.finish(detect.idle_timeout, spacing_ns);
     if outcome.rows == 0 { Err(source.nothing(&outcome.bad)) } else { Ok(outcome) }
 }
 

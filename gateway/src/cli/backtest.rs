@@ -54,6 +54,13 @@ pub struct BacktestArgs {
     /// Wanted false alarms per device and month, 0.001 to 1000 [default: 1]
     #[arg(long, value_name = "N", value_parser = false_alarms)]
     pub false_alarms_per_month: Option<f64>,
+    /// When something was really wrong: {"file": {"windows": [["from", "to"], …]}} in JSON, or CSV with file,from,to; a
+    /// file is named by its path, or the end of it
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Write a report with plots and figures to this HTML file; it needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Configuration file, of which `[detect]` and `[[decode]]` are used; flags override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -170,6 +170,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     durations::parse(text).ok_or_else(|| format!("is not a duration: write {}", durations::FORM))
 }
 
+/// A duration as a configuration has it.
+pub fn shown(duration: Duration) -> String {
+    durations::show(duration)
+}
+
 /// The length of windows, for flags: bounds as for `detect.window`.
 ///
 /// # Errors

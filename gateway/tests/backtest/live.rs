@@ -117,7 +117,7 @@ fn a_backtest_over_the_export_of_a_queue_gives_what_the_gateway_gave_live() {
     let lived = exported(dir.path());
 
     let (routes, detect) = config::detection(&file).unwrap();
-    let settings = Settings { learn: Learn::For(detect.learn), detect };
+    let settings = Settings { learn: Learn::For(detect.learn), detect, draw: false };
     let formats = Formats::new(Some(routes), Vec::new()).unwrap();
     let outcome = backtest::run(&dir.path().join("export.ndjson"), &formats, &settings, Arc::default()).unwrap();
     let windows = outcome.windows.into_values().map(Derived::Window);

@@ -15,7 +15,7 @@ use std::thread;
 use anyhow::{Context, bail};
 
 use super::unless_closed;
-use crate::backtest::{Error, Formats, Outcome, Settings, write_scores};
+use crate::backtest::{Error, Figures, Formats, Judged, Labels, Outcome, Report, Settings, figures, write_scores};
 use crate::cli::{BacktestArgs, WindowChoice};
 use crate::text::{counted, grouped};
 use crate::{config, detect};
@@ -29,6 +29,7 @@ const INCIDENTS: &str = "incidents.ndjson";
 /// An argument or the configuration cannot be used, a file has nothing that can be read, or results cannot be written.
 pub fn run(args: &BacktestArgs) -> anyhow::Result<()> {
     let (settings, formats) = settings(args)?;
+    let labels = args.labels.as_deref().map(labels).transpose()?;
     let inputs = files::find(args)?;
     fs::create_dir_all(&args.out).with_context(|| format!("{} cannot be made", args.out.display()))?;
     let read = Arc::new(AtomicU64::new(0));
@@ -63,7 +64,7 @@ pub fn run(args: &BacktestArgs) -> anyhow::Result<()> {
         Ok(())
     })?;
     drop(told);
-    finish(args, &inputs, results)
+    finish(args, &settings, labels.as_ref(), &inputs, results)
 }
 
 fn settings(args: &BacktestArgs) -> anyhow::Result<(Settings, Formats)> {
@@ -80,7 +81,7 @@ fn settings(args: &BacktestArgs) -> anyhow::Result<(Settings, Formats)> {
         detect.false_alarms_per_month = knob;
     }
     let learn = args.learn.unwrap_or(crate::backtest::Learn::For(detect.learn));
-    Ok((Settings { detect, learn }, Formats::new(routes, args.ignore.clone())?))
+    Ok((Settings { detect, learn, draw: args.report.is_some() }, Formats::new(routes, args.ignore.clone())?))
 }
 
 fn write_csv(path: &Path, outcome: &Outcome) -> anyhow::Result<()> {
@@ -95,29 +96,81 @@ fn write_csv(path: &Path, outcome: &Outcome) -> anyhow::Result<()> {
     written(path).with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Incidents, a line for each file, and whether all could be read.
-fn finish(args: &BacktestArgs, inputs: &[Input], results: Vec<Option<Result<Outcome, Error>>>) -> anyhow::Result<()> {
-    let path = args.out.join(INCIDENTS);
-    let mut incidents =
-        BufWriter::new(File::create(&path).with_context(|| format!("{} cannot be made", path.display()))?);
-    let (mut failed, mut text) = (Vec::new(), String::new());
+fn labels(path: &Path) -> anyhow::Result<Labels> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Labels::parse(&text).map_err(|fault| anyhow::anyhow!("{}: {fault}", path.display()))
+}
+
+/// Incidents, the report, a line for each file, and whether all could be read.
+fn finish(
+    args: &BacktestArgs,
+    settings: &Settings,
+    labels: Option<&Labels>,
+    inputs: &[Input],
+    results: Vec<Option<Result<Outcome, Error>>>,
+) -> anyhow::Result<()> {
+    let (mut judged, mut failed) = (Vec::new(), Vec::new());
     for (input, result) in inputs.iter().zip(results.into_iter().flatten()) {
         match result {
             Ok(outcome) => {
-                write_findings(&mut incidents, &input.output, &outcome)
-                    .with_context(|| format!("{} cannot be written", path.display()))?;
-                text += &summary(input, &outcome);
+                let known = labels.and_then(|labels| labels.of(&input.output, &input.file));
+                let figures = figures(&outcome, settings.detect.window, known.unwrap_or_default());
+                judged.push((input, outcome, known, figures));
             }
             Err(error) => failed.push(error),
         }
     }
-    incidents.flush().with_context(|| format!("{} cannot be written", path.display()))?;
+    let path = args.out.join(INCIDENTS);
+    let incidents = || -> io::Result<()> {
+        let mut out = BufWriter::new(File::create(&path)?);
+        judged.iter().try_for_each(|(input, outcome, ..)| write_findings(&mut out, &input.output, outcome))?;
+        out.flush()
+    };
+    incidents().with_context(|| format!("{} cannot be written", path.display()))?;
+    if let Some(path) = &args.report {
+        let names: Vec<String> = judged.iter().map(|(input, ..)| input.output.display().to_string()).collect();
+        let files = judged.iter().zip(&names).map(|((_, outcome, labels, figures), name)| Judged {
+            name,
+            outcome,
+            labels: *labels,
+            figures,
+        });
+        let report = Report {
+            window: settings.detect.window,
+            learn: settings.learn.to_string(),
+            false_alarms_per_month: settings.detect.false_alarms_per_month,
+            files: files.collect(),
+            failed: failed.iter().map(crate::text::in_one_line).collect(),
+        };
+        fs::write(path, report.html()).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    let mut text: String = judged.iter().map(|(input, outcome, ..)| summary(input, outcome)).collect();
+    if labels.is_some() {
+        let mut all = Figures::default();
+        judged.iter().for_each(|(.., figures)| all += figures);
+        text += &against_labels(&all);
+    }
     unless_closed(write!(io::stdout().lock(), "{text}"))?;
     let Some(first) = failed.first() else { return Ok(()) };
     for error in failed.iter().skip(1) {
         eprintln!("error: {}", crate::text::in_one_line(error));
     }
     bail!("{} of {} gave nothing; {first}", failed.len(), counted(inputs.len() as u64, "file"))
+}
+
+fn against_labels(all: &Figures) -> String {
+    let share = |share: Option<f64>| share.map_or("–".to_owned(), |share| format!("{share:.3}"));
+    format!(
+        "{} of {} found (recall {}), {} of {} right (precision {}), {} false per device-month over {:.2} device-months\n",
+        grouped(all.found),
+        counted(all.labels, "label"),
+        share(all.recall()),
+        grouped(all.right),
+        counted(all.alarms, "alarm"),
+        share(all.precision()),
+        share(all.false_per_device_month()),
+        all.device_months,
+    )
 }
 
 fn write_findings(out: &mut dyn Write, output: &Path, outcome: &Outcome) -> io::Result<()> {

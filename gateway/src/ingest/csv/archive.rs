@@ -114,6 +114,14 @@ impl Archive {
         Ok(Self { reader, decimal, time, device, channels, columns })
     }
 
+    /// A time as a cell may have it.
+    ///
+    /// # Errors
+    /// How it is written.
+    pub fn time_of(text: &str) -> Result<EventTime, &'static str> {
+        event_time(text.trim())
+    }
+
     pub fn columns(&self) -> &Columns {
         &self.columns
     }
