@@ -122,6 +122,14 @@ fn described(feature: Feature) -> &'static str {
         Feature::Mean => "mean",
         Feature::Digit => "smallest difference",
         Feature::Jump => "largest difference of neighbours",
+        Feature::Rms => "vibration",
+        Feature::Crest => "largest peak as a multiple of the vibration",
+        Feature::PeakToPeak => "largest range within a second",
+        Feature::Burst => "vibration of the strongest second",
+        Feature::Band4 => "vibration over 2 to 4 readings",
+        Feature::Band16 => "vibration over 8 to 16 readings",
+        Feature::Band64 => "vibration over 32 to 64 readings",
+        Feature::Band256 => "vibration over 128 readings and more",
     }
 }
 
