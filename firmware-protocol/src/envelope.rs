@@ -15,7 +15,7 @@ use crate::digits::Digits;
 use crate::measurement::{ClockTrust, EventTime, FrameIdentity, Received};
 use crate::{BootId, DeviceSeq};
 
-/// What kind of value the message has: `raw/1`, `window/1`, `anomaly/1` or `gap/1`.
+/// What kind of value the message has: `raw/1`, `window/1`, `anomaly/1`, `incident/1` or `gap/1`.
 pub const SCHEMA: &str = "schema";
 pub const GATEWAY: &str = "gateway";
 /// Sequence in the gateway's raw log (schema `raw/1`) or in its derived log (the others), decimal.
@@ -73,7 +73,8 @@ impl Topics {
         match schema {
             Schema::Raw => &self.raw,
             Schema::Window => &self.windows,
-            Schema::Anomaly => &self.anomalies,
+            // What was found and what a person is told of it stay in order: one topic, one key.
+            Schema::Anomaly | Schema::Incident => &self.anomalies,
             Schema::Gap => &self.gaps,
         }
     }
@@ -87,16 +88,18 @@ pub enum Schema {
     /// The JSON of [`crate::derived`].
     Window,
     Anomaly,
+    Incident,
     Gap,
 }
 
 impl Schema {
-    const ALL: [Self; 4] = [Self::Raw, Self::Window, Self::Anomaly, Self::Gap];
+    const ALL: [Self; 5] = [Self::Raw, Self::Window, Self::Anomaly, Self::Incident, Self::Gap];
 
     pub fn of(derived: &Derived) -> Self {
         match derived {
             Derived::Window(_) => Self::Window,
             Derived::Anomaly(_) => Self::Anomaly,
+            Derived::Incident(_) => Self::Incident,
             Derived::Gap(_) => Self::Gap,
         }
     }
@@ -106,6 +109,7 @@ impl Schema {
             Self::Raw => "raw/1",
             Self::Window => "window/1",
             Self::Anomaly => "anomaly/1",
+            Self::Incident => "incident/1",
             Self::Gap => "gap/1",
         }
     }
@@ -389,6 +393,7 @@ mod tests {
                 ("raw/1", "sensors.raw"),
                 ("window/1", "sensors.windows"),
                 ("anomaly/1", "sensors.anomalies"),
+                ("incident/1", "sensors.anomalies"),
                 ("gap/1", "sensors.gaps")
             ]
         );

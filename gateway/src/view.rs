@@ -1,4 +1,4 @@
-//! What a person looks at: the latest readings, windows and anomalies, in bounded memory.
+//! What a person looks at: the latest readings, windows, anomalies and incidents, in bounded memory.
 //!
 //! Written by detect's task, read by `http`. Losing it loses nothing: it is a view, never a source.
 
@@ -7,21 +7,22 @@ use std::sync::RwLock;
 
 use tokio::sync::broadcast;
 
-use firmware_protocol::derived::{Anomaly, Window};
+use firmware_protocol::derived::{Anomaly, Incident, IncidentState, Window};
 use firmware_protocol::measurement::EventTime;
 
-/// Bounds of a view; the worst case is `series_max` × `points_max` × 16 bytes, and the windows and anomalies.
+/// Bounds of a view; the worst case is `series_max` × `points_max` × 16 bytes, and windows, anomalies and incidents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub series_max: usize,
     pub points_max: usize,
     pub windows_max: usize,
     pub anomalies_max: usize,
+    pub incidents_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { series_max: 256, points_max: 600, windows_max: 2_000, anomalies_max: 500 }
+        Self { series_max: 256, points_max: 600, windows_max: 2_000, anomalies_max: 500, incidents_max: 200 }
     }
 }
 
@@ -39,7 +40,11 @@ pub struct State {
     /// By start, device and channel: a revision takes the place of the one before it. Beyond the limit the oldest by
     /// event time go, so that a device that tells its past late does not lose it to the others.
     pub windows: BTreeMap<(i64, String, String), Window>,
-    pub anomalies: VecDeque<Anomaly>,
+    /// By start, device, channel and detector: what becomes of an anomaly takes its place. The oldest go first.
+    pub anomalies: BTreeMap<(i64, String, String, String), Anomaly>,
+    /// By the start of the window that opened it, and device: a revision takes the place of the one before it. Beyond
+    /// the limit the oldest go, those that are over before those that are not.
+    pub incidents: BTreeMap<(i64, String), Incident>,
     /// Series that did not fit under `series_max`: detect offers a bounded number of them.
     pub left_out: BTreeSet<(String, String)>,
 }
@@ -49,6 +54,7 @@ pub struct State {
 pub enum Finding {
     Window(Window),
     Anomaly(Anomaly),
+    Incident(Incident),
 }
 
 /// Findings that whoever follows may lag behind: those of some hundred channels at the end of a window.
@@ -111,9 +117,23 @@ impl View {
     pub fn add_anomaly(&self, anomaly: Anomaly) {
         self.tell(|| Finding::Anomaly(anomaly.clone()));
         let mut state = self.write();
-        state.anomalies.push_back(anomaly);
-        let surplus = state.anomalies.len().saturating_sub(self.limits.anomalies_max);
-        state.anomalies.drain(..surplus);
+        let (device, channel, detector) = (anomaly.device.clone(), anomaly.channel.clone(), anomaly.detector.clone());
+        state.anomalies.insert((anomaly.start_at_ms, device, channel, detector), anomaly);
+        while state.anomalies.len() > self.limits.anomalies_max {
+            state.anomalies.pop_first();
+        }
+    }
+
+    pub fn add_incident(&self, incident: Incident) {
+        self.tell(|| Finding::Incident(incident.clone()));
+        let mut state = self.write();
+        state.incidents.insert((incident.opened_at_ms, incident.device.clone()), incident);
+        while state.incidents.len() > self.limits.incidents_max {
+            let is_over = |(_, incident): &(&(i64, String), &Incident)| incident.state != IncidentState::Open;
+            let oldest = state.incidents.iter().find(is_over).or_else(|| state.incidents.first_key_value());
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
+            state.incidents.remove(&key);
+        }
     }
 
     /// Reads under the lock: keep `f` short.

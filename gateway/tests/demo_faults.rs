@@ -72,7 +72,7 @@ fn play(seed: u64) -> Report {
         }
         anomalies.extend(changes.derived.into_iter().filter_map(|derived| match derived {
             Derived::Anomaly(anomaly) => Some(anomaly),
-            Derived::Window(_) | Derived::Gap(_) => None,
+            Derived::Window(_) | Derived::Incident(_) | Derived::Gap(_) => None,
         }));
     }
     Report::new(&faults, &anomalies, WINDOW_MS)

@@ -1,5 +1,8 @@
 use super::*;
-use crate::derived::{Anomaly, Derived, Gap, Stats, Status, Window};
+use crate::derived::{
+    Anomaly, AnomalyState, ChannelShare, Derived, Evidence, Gap, Incident, IncidentState, Severity, Stats, Status,
+    Window,
+};
 use crate::measurement::Reading;
 use crate::{BootId, DeviceSeq};
 
@@ -131,30 +134,123 @@ fn a_window_is_one_point_that_its_revisions_overwrite() {
     assert_eq!(first.split(" count").next(), second.split(" count").next(), "same series");
 }
 
-#[test]
-fn an_anomaly_explains_itself_in_its_point() {
-    let anomaly = Anomaly {
+fn anomaly() -> Anomaly {
+    Anomaly {
         id: "00000000000000aa".into(),
         device: "pump-7".into(),
         channel: "flow".into(),
         start_at_ms: 600_000,
         end_at_ms: 1_200_000,
         revision: 0,
+        state: AnomalyState::Early,
+        incident: "00000000000000bb".into(),
         score: 1.25,
         detector: "window".into(),
+        model: "0badcafe".into(),
         kind: "step".into(),
         feature: "level".into(),
         value: 7.5,
         expected_low: f64::NEG_INFINITY,
         expected_high: 3.0,
+        share: Some(0.75),
+        peak_from_ms: Some(610_000),
+        peak_to_ms: Some(640_000),
+        channels: Vec::new(),
         summary: "flow stepped \"up\"\nto 7.5".into(),
-    };
+    }
+}
+
+#[test]
+fn an_anomaly_explains_itself_in_its_point() {
     assert_eq!(
-        derived(&Derived::Anomaly(anomaly)),
-        "sensor_anomaly,channel=flow,detector=window,device=pump-7,gateway=g1,kind=step,site=hall\\ 2 \
-         end_at_ms=1200000i,expected_high=3,feature=\"level\",id=\"00000000000000aa\",revision=0i,score=1.25,\
-         summary=\"flow stepped \\\"up\\\" to 7.5\",value=7.5 600000000000\n"
+        derived(&Derived::Anomaly(anomaly())),
+        "sensor_anomaly,channel=flow,detector=window,device=pump-7,gateway=g1,site=hall\\ 2 \
+         end_at_ms=1200000i,expected_high=3,feature=\"level\",id=\"00000000000000aa\",incident=\"00000000000000bb\",\
+         kind=\"step\",model=\"0badcafe\",peak_from_ms=610000i,peak_to_ms=640000i,revision=0i,score=1.25,share=0.75,\
+         state=\"early\",summary=\"flow stepped \\\"up\\\" to 7.5\",value=7.5 600000000000\n"
     );
+}
+
+#[test]
+fn an_anomaly_across_channels_has_no_channel_of_its_own_and_names_their_shares() {
+    let share = |channel: &str, share| ChannelShare { channel: channel.into(), share };
+    let channels = vec![share("flow", 0.625), share("pressure", 0.375)];
+    let line = derived(&Derived::Anomaly(Anomaly { channel: String::new(), channels, ..anomaly() }));
+    assert!(line.starts_with("sensor_anomaly,detector=window,device=pump-7,gateway=g1,site=hall\\ 2 "), "{line}");
+    assert!(line.contains(" channels=\"flow 0.62, pressure 0.38\",end_at_ms="), "{line}");
+}
+
+/// Series and time: what a point overwrites.
+fn point(line: &str) -> (String, String) {
+    let series = line.replace("\\ ", "_");
+    (series.split(' ').next().unwrap().to_owned(), line.trim_end().rsplit(' ').next().unwrap().to_owned())
+}
+
+#[test]
+fn whatever_becomes_of_an_anomaly_overwrites_its_point() {
+    let early = derived(&Derived::Anomaly(anomaly()));
+    for state in [AnomalyState::Confirmed, AnomalyState::Withdrawn] {
+        let later = Anomaly { state, kind: "level".into(), score: 9.0, revision: 1, ..anomaly() };
+        assert_eq!(point(&derived(&Derived::Anomaly(later))), point(&early));
+    }
+}
+
+fn incident() -> Incident {
+    let share = |channel: &str, share| ChannelShare { channel: channel.into(), share };
+    Incident {
+        id: "00000000000000bb".into(),
+        device: "pump-7".into(),
+        revision: 0,
+        state: IncidentState::Open,
+        severity: Severity::Medium,
+        title: "pump-7: flow is off".into(),
+        opened_at_ms: 600_000,
+        start_at_ms: 600_000,
+        peak_at_ms: 600_000,
+        end_at_ms: 1_200_000,
+        score: 1.25,
+        windows: 2,
+        channels: vec![share("flow", 0.75), share("pressure", 0.25)],
+        kinds: vec!["step".into(), "level".into()],
+        evidence: Evidence {
+            channel: "flow".into(),
+            detector: "window".into(),
+            model: "0badcafe".into(),
+            kind: "step".into(),
+            feature: "level".into(),
+            value: 7.5,
+            expected_low: 1.0,
+            expected_high: 3.0,
+            share: Some(0.75),
+            peak_from_ms: Some(610_000),
+            peak_to_ms: Some(640_000),
+            summary: "flow stepped up to 7.5".into(),
+        },
+    }
+}
+
+#[test]
+fn an_incident_is_one_point_with_what_shows_it_best() {
+    assert_eq!(
+        derived(&Derived::Incident(incident())),
+        "sensor_incident,device=pump-7,gateway=g1,site=hall\\ 2 \
+         channel=\"flow\",channels=\"flow 0.75, pressure 0.25\",detector=\"window\",end_at_ms=1200000i,expected_high=3,\
+         expected_low=1,feature=\"level\",id=\"00000000000000bb\",kind=\"step\",kinds=\"step, level\",\
+         model=\"0badcafe\",peak_at_ms=600000i,peak_from_ms=610000i,peak_to_ms=640000i,revision=0i,score=1.25,\
+         severity=\"medium\",share=0.75,start_at_ms=600000i,state=\"open\",summary=\"flow stepped up to 7.5\",\
+         title=\"pump-7: flow is off\",value=7.5,windows=2i 600000000000\n"
+    );
+}
+
+#[test]
+fn whatever_becomes_of_an_incident_overwrites_its_point() {
+    let opened = derived(&Derived::Incident(incident()));
+    for state in [IncidentState::Closed, IncidentState::Adopted, IncidentState::Withdrawn] {
+        let mut later = Incident { state, revision: 3, start_at_ms: 0, peak_at_ms: 7, end_at_ms: 9, ..incident() };
+        later.severity = Severity::Critical;
+        later.evidence.channel = "pressure".into();
+        assert_eq!(point(&derived(&Derived::Incident(later))), point(&opened));
+    }
 }
 
 #[test]

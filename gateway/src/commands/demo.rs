@@ -264,8 +264,8 @@ async fn showing<F: Future>(
 
 fn collect(pipeline: &Pipeline, anomalies: &mut BTreeMap<String, Anomaly>) {
     pipeline.view().with(|state| {
-        for anomaly in &state.anomalies {
-            anomalies.entry(anomaly.id.clone()).or_insert_with(|| anomaly.clone());
+        for anomaly in state.anomalies.values() {
+            anomalies.insert(anomaly.id.clone(), anomaly.clone());
         }
     });
 }

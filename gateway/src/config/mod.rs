@@ -181,8 +181,16 @@ pub fn shown(duration: Duration) -> String {
 /// What is wrong with it, and what to write.
 pub fn window(text: &str) -> Result<Duration, String> {
     let window = duration(text)?;
-    file::divides_a_day(&window).map_err(|wrong| format!("{}: {}", wrong.message, wrong.hint))?;
+    file::detect::divides_a_day(&window).map_err(|wrong| format!("{}: {}", wrong.message, wrong.hint))?;
     Ok(window)
+}
+
+/// The distance of windows, for flags: bounds as for `detect.hop`, which depend on `window`.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn hop(hop: Duration, window: Duration) -> Result<(), String> {
+    file::detect::divides_a_window(hop, window).map_err(|wrong| format!("{}\nhint: {}", wrong.message, wrong.hint))
 }
 
 fn parse(source: &Source) -> Result<DeTable<'_>, Faults> {

@@ -17,7 +17,7 @@ use super::Config;
 use super::calendar::{Calendar, WindowIndex};
 use super::explain::Finding;
 use super::features::{Feature, Features};
-use super::groups::Group;
+use super::groups::{Group, Scores};
 use super::history::{History, Row, Standing};
 use super::model::{LEVELS, LOGARITHMIC, Model};
 use super::order;
@@ -29,6 +29,10 @@ pub(super) trait Detector {
     fn name(&self) -> &'static str;
 
     fn observe(&mut self, window: WindowIndex, features: &Features, history: &mut dyn History) -> Verdict;
+
+    /// Judges a window that was judged before, and has changed. Its row is replaced; nothing else is learned, and no
+    /// alarm begins or ends with it.
+    fn revise(&self, window: WindowIndex, features: &Features, history: &mut dyn History) -> Verdict;
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -78,9 +82,9 @@ const LONG_AGO: f64 = -9.0;
 
 impl Horizon {
     pub(super) fn new(config: &Config) -> Self {
-        let calendar = Calendar::new(config.window);
+        let calendar = Calendar::hopping(config.window, config.hop);
         let history = (14 * calendar.day as usize).clamp(2 * LEARN_ROWS_MIN, HISTORY_ROWS_MAX);
-        let learn = (config.learn.as_secs_f64() / calendar.window_s()) as usize;
+        let learn = (config.learn.as_secs_f64() / calendar.hop_s()) as usize;
         let day = calendar.day.min(HISTORY_ROWS_MAX as i64 / 7).max(24);
         Self {
             calendar,
@@ -157,6 +161,35 @@ impl Detector for WindowDetector {
         let learned = self.adopt_if_it_recurs(window, history) || self.refit_if_due(window, history);
         let status = if is_anomalous { Status::Anomalous } else { Status::Normal };
         Verdict { status, score: Some(score), finding, learned }
+    }
+
+    fn revise(&self, window: WindowIndex, features: &Features, history: &mut dyn History) -> Verdict {
+        let Some(learned) = &self.learned else {
+            history.amend(Row::new(window, features, [0.0; Group::COUNT], Standing::Trusted));
+            return Verdict { status: Status::Learning, score: None, finding: None, learned: false };
+        };
+        let calendar = self.horizon.calendar;
+        let score_of = |window: WindowIndex, scores: &Scores| {
+            let (group, decades) = learned.tail.rarest(scores);
+            let hold = if window < self.memory.hold_until { HOLD } else { 0.0 };
+            (group, decades - self.horizon.threshold - hold)
+        };
+        let scores = learned.model.scores(window, features, &calendar);
+        let (group, score) = score_of(window, &scores);
+        let before = |r: &&Row| (window.0 - 2..window.0).contains(&r.window.0);
+        let rows = history.rows();
+        let is_second = rows.iter().filter(before).any(|r| score_of(r.window, &r.scores).1 >= -GUARD);
+        let is_anomalous = score >= 0.0 || (score >= -GUARD && is_second);
+        let finding = is_anomalous.then(|| Finding::new(group, &learned.model, window, features, &calendar));
+        let standing = match rows.iter().find(|r| r.window == window).map(|r| r.standing) {
+            _ if is_anomalous => Standing::Alarmed,
+            Some(Standing::Alarmed | Standing::Doubtful) => Standing::Doubtful,
+            Some(Standing::Trusted) | None if score < -GUARD => Standing::Trusted,
+            Some(Standing::Trusted) | None => Standing::Doubtful,
+        };
+        history.amend(Row::new(window, features, scores, standing));
+        let status = if is_anomalous { Status::Anomalous } else { Status::Normal };
+        Verdict { status, score: Some(score), finding, learned: false }
     }
 }
 

@@ -14,30 +14,29 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tracing::warn;
 
-use firmware_protocol::derived::{Anomaly, Derived, Window};
+use firmware_protocol::derived::Derived;
 use firmware_protocol::measurement::{EventTime, Measurement, Received};
 
-use super::calendar::WindowIndex;
-use super::detector::{Detector, Horizon, Verdict, WindowDetector};
-use super::features::{Carry, Scratch, Summary, summarise};
+use super::Config;
+use super::calendar::Calendar;
+use super::judge::Judge;
 use super::state::{
-    Pending, ROOT_KEY, Root, RowsOf, SavedChannel, SavedDevice, StoredRows, channel_key, channel_name_key, device_key,
-    device_name_key, encode, load, model_key,
+    Named, Pending, ROOT_KEY, Root, channel_key, channel_name_key, device_key, device_name_key, encode, load,
 };
-use super::watermark::{SeenFrames, Watermark};
-use super::window::{ChannelPlace, Closed, DeviceIndex, Operator, Pass, Progress};
-use super::{Config, WindowId};
+use super::windows::{
+    Archive, ChannelPlace, DeviceIndex, Event, Operator, Output, Pass, Place, SavedChannel, Taken, Unsaved,
+};
 use crate::queue::{Cursor, QueueSeq};
 
 pub use super::state::StateSource;
-pub use super::window::Counts;
+pub use super::windows::Counts;
 
-/// Late data makes the next revision; so far there is only the first.
-const FIRST_REVISION: u32 = 0;
+/// A transaction is worth making at this many derived records, some 100 KB.
+pub(super) const DERIVED_MAX: usize = 256;
 
 /// What becomes durable together.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,33 +47,30 @@ pub struct Changes {
     pub state: Vec<(String, Option<Vec<u8>>)>,
 }
 
+/// Whether all that is due has been done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    Done,
+    /// The transaction is full: there is more to do after it.
+    More,
+}
+
 /// Operator, detectors and the transaction under construction.
 #[derive(Debug)]
 pub struct Engine {
-    horizon: Horizon,
+    calendar: Calendar,
     operator: Operator,
-    judged: BTreeMap<(DeviceIndex, ChannelPlace), Judged>,
+    judge: Judge,
     /// After the newest record taken, with the books of all before it.
     reached: Cursor,
     /// Records before this were contained in the state that was restored.
     restored_until: QueueSeq,
     committed: Cursor,
     counts: Counts,
-    models_fitted: u64,
     derived: Vec<Derived>,
     pending: Pending,
     heard: BTreeSet<DeviceIndex>,
-    touched: BTreeSet<(DeviceIndex, ChannelPlace)>,
-    closed: Vec<Closed>,
-    scratch: Scratch,
-}
-
-/// One channel's side of judging.
-#[derive(Debug)]
-struct Judged {
-    carry: Carry,
-    detector: WindowDetector,
-    rows: StoredRows,
+    out: Output,
 }
 
 impl Engine {
@@ -82,24 +78,21 @@ impl Engine {
     /// State that cannot be used is reported, and what it held is learned anew.
     pub fn restore(config: &Config, source: &dyn StateSource, cursor: Cursor) -> Self {
         let mut engine = Self {
-            horizon: Horizon::new(config),
+            calendar: Calendar::hopping(config.window, config.hop),
             operator: Operator::new(config),
-            judged: BTreeMap::new(),
+            judge: Judge::new(config),
             reached: cursor,
             restored_until: cursor.next,
             committed: cursor,
             counts: Counts::default(),
-            models_fitted: 0,
             derived: Vec::new(),
             pending: Pending::new(),
             heard: BTreeSet::new(),
-            touched: BTreeSet::new(),
-            closed: Vec::new(),
-            scratch: Scratch::default(),
+            out: Output::default(),
         };
-        let window_ns = engine.horizon.calendar().window_ns();
+        let (window_ns, hop_ns) = (engine.calendar.window_ns(), engine.calendar.hop_ns());
         match load::<Root>(source, ROOT_KEY) {
-            Some(root) if root.window_ns == window_ns => {
+            Some(root) if (root.window_ns, root.hop_ns) == (window_ns, hop_ns) => {
                 engine.restored_until = QueueSeq(root.processed).max(cursor.next);
                 engine.restore_devices(source);
             }
@@ -107,7 +100,9 @@ impl Engine {
                 warn!(
                     was_ns = root.window_ns,
                     is_ns = window_ns,
-                    "Length of windows has changed: all channels are learned anew."
+                    hop_was_ns = root.hop_ns,
+                    hop_is_ns = hop_ns,
+                    "Length or distance of windows has changed: all channels are learned anew."
                 );
                 engine.forget_all(source);
             }
@@ -145,20 +140,21 @@ impl Engine {
     ) {
         self.skip_to(seq);
         let pass = self.pass(seq);
-        let mut closed = std::mem::take(&mut self.closed);
-        let (device, counts) = self.operator.accept(measurement, received, self.reached, pass, &mut closed);
-        if counts.duplicate > 0 {
-            self.reached.duplicate += 1;
-        } else {
-            self.reached.delivered += 1;
+        let archive = &mut Named { pending: &mut self.pending, source };
+        let taken = self.operator.accept(measurement, received, self.reached, pass, archive, &mut self.out);
+        match taken {
+            Taken::Repeat(_) => self.reached.duplicate += 1,
+            Taken::New(_) | Taken::Unknown => self.reached.delivered += 1,
         }
         self.reached.next = seq.plus(1);
-        if pass == Pass::First {
-            self.counts.add(counts);
-            self.heard.extend(device);
-            self.judge_all(&mut closed, source);
+        match (pass, taken) {
+            (Pass::First, Taken::Repeat(device) | Taken::New(device)) => {
+                self.heard.insert(device);
+                self.judge(source);
+            }
+            (Pass::First, Taken::Unknown) => self.judge(source),
+            (Pass::Rebuild, _) => self.out = Output::default(),
         }
-        self.closed = closed;
     }
 
     /// Passes over a record that no decoder could read.
@@ -168,21 +164,28 @@ impl Engine {
         self.reached.next = seq.plus(1);
     }
 
-    /// Closes the windows of silent devices. Call it with the gateway's time once all records received before are taken.
-    pub fn on_idle(&mut self, now: EventTime, source: &dyn StateSource) {
+    /// Does what is due by the gateway's time: closes the windows of silent devices, makes revisions. Call it once all
+    /// records received before are taken, and again after a transaction if there is more.
+    pub fn on_idle(&mut self, now: EventTime, source: &dyn StateSource) -> Due {
         if self.pass(self.reached.next) == Pass::Rebuild {
-            return;
+            return Due::Done;
         }
-        let mut closed = std::mem::take(&mut self.closed);
-        self.operator.on_idle(now, &mut closed);
-        self.heard.extend(closed.iter().map(|c| c.device));
-        self.judge_all(&mut closed, source);
-        self.closed = closed;
+        for device in self.operator.devices() {
+            if self.derived.len() >= DERIVED_MAX {
+                return Due::More;
+            }
+            let archive = &mut Named { pending: &mut self.pending, source };
+            if self.operator.advance(device, now, archive, &mut self.out) {
+                self.heard.insert(device);
+                self.judge(source);
+            }
+        }
+        Due::Done
     }
 
     /// What happened to readings since the last call, and how many models were learned.
     pub fn take_counts(&mut self) -> (Counts, u64) {
-        (std::mem::take(&mut self.counts), std::mem::take(&mut self.models_fitted))
+        (std::mem::take(&mut self.counts), self.judge.take_models_fitted())
     }
 
     /// The transaction since the last call; `None` if it would change nothing that lasts.
@@ -192,13 +195,15 @@ impl Engine {
         if is_rebuilding || (self.derived.is_empty() && self.pending.is_empty() && cursor == self.committed) {
             return None;
         }
-        for index in std::mem::take(&mut self.heard) {
-            self.save_device(index);
+        for device in std::mem::take(&mut self.heard) {
+            self.save_device(device);
         }
-        for (device, channel) in std::mem::take(&mut self.touched) {
-            self.save_channel(device, channel);
-        }
-        let root = Root { processed: self.reached.next.0, window_ns: self.horizon.calendar().window_ns() };
+        self.judge.save(&mut self.pending);
+        let root = Root {
+            processed: self.reached.next.0,
+            window_ns: self.calendar.window_ns(),
+            hop_ns: self.calendar.hop_ns(),
+        };
         self.pending.insert(ROOT_KEY.to_owned(), Some(encode(&root)));
         self.committed = cursor;
         Some(Changes {
@@ -217,158 +222,78 @@ impl Engine {
         if seq < self.restored_until { Pass::Rebuild } else { Pass::First }
     }
 
-    fn judge_all(&mut self, closed: &mut Vec<Closed>, source: &dyn StateSource) {
-        for window in closed.drain(..) {
-            self.judge(&window, source);
-        }
-    }
-
-    fn judge(&mut self, closed: &Closed, source: &dyn StateSource) {
-        let key = (closed.device, closed.channel);
-        self.touched.insert(key);
-        let judged = self.judged.entry(key).or_insert_with(|| Judged::new(self.horizon));
-        let calendar = self.horizon.calendar();
-        let span = (calendar.start_of(closed.window), calendar.start_of(WindowIndex(closed.window.0 + 1)));
-        let summary = summarise(&closed.samples, closed.count, span, &mut judged.carry, &mut self.scratch);
-        let mut history = RowsOf {
-            rows: &mut judged.rows,
-            rows_max: self.horizon.rows(),
-            device: closed.device,
-            channel: closed.channel,
-            pending: &mut self.pending,
-            source,
-        };
-        let verdict = judged.detector.observe(closed.window, &summary.features, &mut history);
-        if verdict.learned {
-            self.models_fitted += 1;
-            let model = judged.detector.learned.as_ref().map(encode);
-            self.pending.insert(model_key(closed.device, closed.channel), model);
-        }
-
-        let device = self.operator.device(closed.device);
-        let channel = &device.channels[closed.channel.0 as usize].name;
-        let window = window_record(&device.name, channel, span, closed.count, &summary, &verdict);
-        let anomaly = verdict.finding.map(|finding| Anomaly {
-            id: window.id.clone(),
-            device: window.device.clone(),
-            channel: window.channel.clone(),
-            start_at_ms: window.start_at_ms,
-            end_at_ms: window.end_at_ms,
-            revision: window.revision,
-            score: verdict.score.unwrap_or_default(),
-            detector: judged.detector.name().to_owned(),
-            kind: finding.group.name().to_owned(),
-            feature: finding.feature.name().to_owned(),
-            value: finding.value,
-            expected_low: finding.expected_low,
-            expected_high: finding.expected_high,
-            summary: finding.sentence(channel, span),
-        });
-        self.derived.push(Derived::Window(window));
-        self.derived.extend(anomaly.map(Derived::Anomaly));
-    }
-
-    fn save_device(&mut self, index: DeviceIndex) {
-        let device = self.operator.device(index);
-        let saved = SavedDevice { watermark: device.watermark.to_saved(), seen: device.seen.clone() };
-        self.pending.insert(device_key(index), Some(encode(&saved)));
-        if !device.is_saved {
-            self.pending.insert(device_name_key(index), Some(encode(&device.name)));
-        }
-        for (place, channel) in device.channels.iter().enumerate().filter(|(_, c)| c.saved != Some(c.progress)) {
-            let place = ChannelPlace(place as u32);
-            if channel.saved.is_none() {
-                self.pending.insert(channel_name_key(index, place), Some(encode(&channel.name)));
+    /// Passes on what the operator has told.
+    fn judge(&mut self, source: &dyn StateSource) {
+        self.counts.add(std::mem::take(&mut self.out.counts));
+        let named = &mut Named { pending: &mut self.pending, source };
+        for event in self.out.events.drain(..) {
+            match event {
+                Event::Closed(closed) => {
+                    let device = self.operator.device(closed[0].device);
+                    self.derived.extend(self.judge.on_closed(device, &closed, named));
+                }
+                Event::Slice(slice) => {
+                    let device = self.operator.device(slice.device);
+                    self.derived.extend(self.judge.on_slice(device, &slice));
+                }
+                Event::Silent { device, since } => {
+                    let device = self.operator.device(device);
+                    self.derived.extend(self.judge.on_silent(device, since));
+                }
             }
-            self.touched.insert((index, place));
         }
-        self.operator.set_saved(index);
     }
 
-    fn save_channel(&mut self, device: DeviceIndex, channel: ChannelPlace) {
-        let progress = self.operator.device(device).channels[channel.0 as usize].progress;
-        let judged = self.judged.entry((device, channel)).or_insert_with(|| Judged::new(self.horizon));
-        let (first_chunk, next_chunk) = judged.rows.chunks();
-        let memory = judged.detector.memory.clone();
-        let saved = SavedChannel { progress, carry: judged.carry, memory, first_chunk, next_chunk };
-        judged.rows.save_newest(device, channel, &mut self.pending);
-        self.pending.insert(channel_key(device, channel), Some(encode(&saved)));
+    fn save_device(&mut self, device: DeviceIndex) {
+        let pending = &mut self.pending;
+        self.operator.save(device, |unsaved| {
+            let (key, value) = match unsaved {
+                Unsaved::DeviceName(name) => (device_name_key(device), encode(&name)),
+                Unsaved::Device(saved) => (device_key(device), encode(&saved)),
+                Unsaved::ChannelName(channel, name) => (channel_name_key(device, channel), encode(&name)),
+                Unsaved::Channel(channel, saved) => (channel_key(device, channel), encode(saved)),
+            };
+            pending.insert(key, Some(value));
+        });
     }
 
     fn restore_devices(&mut self, source: &dyn StateSource) {
-        for device in (0..).map(DeviceIndex).take_while(|d| source.state(&device_name_key(*d)).is_some()) {
+        for device in devices(source) {
             let name: Option<String> = load(source, &device_name_key(device));
-            let (watermark, seen) = load::<SavedDevice>(source, &device_key(device)).map_or_else(
-                || (Watermark::new(), SeenFrames::default()),
-                |s| (Watermark::from_saved(s.watermark), s.seen),
-            );
-            let device = self.operator.restore_device(name.as_deref(), watermark, seen);
+            let device = self.operator.restore_device(name.as_deref(), load(source, &device_key(device)));
             for channel in channels_of(device, source) {
-                self.restore_channel(device, channel, source);
+                let name: Option<String> = load(source, &channel_name_key(device, channel));
+                let saved = load(source, &channel_key(device, channel)).unwrap_or(SavedChannel::NEW);
+                self.operator.restore_channel(device, name.as_deref(), saved);
+                self.judge.restore(device, channel, source);
             }
         }
-    }
-
-    fn restore_channel(&mut self, device: DeviceIndex, channel: ChannelPlace, source: &dyn StateSource) {
-        let name: Option<String> = load(source, &channel_name_key(device, channel));
-        let Some(saved) = load::<SavedChannel>(source, &channel_key(device, channel)) else {
-            self.operator.restore_channel(device, name.as_deref(), Progress::Asleep);
-            return;
-        };
-        self.operator.restore_channel(device, name.as_deref(), saved.progress);
-        let rows = StoredRows::restore(source, device, channel, &saved);
-        let learned = load(source, &model_key(device, channel));
-        let detector = WindowDetector::restore(self.horizon, saved.memory, learned);
-        self.judged.insert((device, channel), Judged { carry: saved.carry, detector, rows });
     }
 
     /// Deletes what earlier settings or versions left behind.
     fn forget_all(&mut self, source: &dyn StateSource) {
-        for device in (0..).map(DeviceIndex).take_while(|d| source.state(&device_name_key(*d)).is_some()) {
+        let named = &mut Named { pending: &mut self.pending, source };
+        for device in devices(source) {
             for channel in channels_of(device, source) {
-                if let Some(saved) = load(source, &channel_key(device, channel)) {
-                    StoredRows::forget(&saved, device, channel, &mut self.pending);
+                let saved = load(source, &channel_key(device, channel)).unwrap_or(SavedChannel::NEW);
+                for window in saved.archived() {
+                    Archive::remove(named, Place { device, channel, window });
                 }
-                self.pending.insert(channel_name_key(device, channel), None);
-                self.pending.insert(channel_key(device, channel), None);
-                self.pending.insert(model_key(device, channel), None);
+                Judge::forget(device, channel, named);
+                named.remove(channel_name_key(device, channel));
+                named.remove(channel_key(device, channel));
             }
-            self.pending.insert(device_name_key(device), None);
-            self.pending.insert(device_key(device), None);
+            named.remove(device_name_key(device));
+            named.remove(device_key(device));
         }
     }
 }
 
-impl Judged {
-    fn new(horizon: Horizon) -> Self {
-        Self { carry: Carry::default(), detector: WindowDetector::new(horizon), rows: StoredRows::default() }
-    }
+fn devices(source: &dyn StateSource) -> impl Iterator<Item = DeviceIndex> {
+    (0..).map(DeviceIndex).take_while(|d| source.state(&device_name_key(*d)).is_some())
 }
 
 fn channels_of(device: DeviceIndex, source: &dyn StateSource) -> impl Iterator<Item = ChannelPlace> {
     let is_stored = move |c: &ChannelPlace| source.state(&channel_name_key(device, *c)).is_some();
     (0..).map(ChannelPlace).take_while(is_stored)
-}
-
-fn window_record(
-    device: &str,
-    channel: &str,
-    (start_at, end_at): (EventTime, EventTime),
-    count: u32,
-    summary: &Summary,
-    verdict: &Verdict,
-) -> Window {
-    Window {
-        id: WindowId::new(device, channel, start_at, FIRST_REVISION).to_string(),
-        device: device.to_owned(),
-        channel: channel.to_owned(),
-        start_at_ms: start_at.as_millis(),
-        end_at_ms: end_at.as_millis(),
-        revision: FIRST_REVISION,
-        count,
-        gap_s: summary.gap_s,
-        stats: summary.stats,
-        status: verdict.status,
-        score: verdict.score,
-    }
 }

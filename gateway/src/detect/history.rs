@@ -45,6 +45,9 @@ pub(super) trait History {
     /// Adds the newest row; the oldest may go for it.
     fn push(&mut self, row: Row);
 
+    /// Puts the row in the place of the one of the same window, if there is one.
+    fn amend(&mut self, row: Row);
+
     /// All rows, oldest first.
     fn rows(&self) -> Vec<Row>;
 
@@ -57,6 +60,10 @@ pub(super) trait History {
 impl History for Vec<Row> {
     fn push(&mut self, row: Row) {
         Vec::push(self, row);
+    }
+
+    fn amend(&mut self, row: Row) {
+        self.iter_mut().filter(|r| r.window == row.window).for_each(|r| *r = row);
     }
 
     fn rows(&self) -> Vec<Row> {

@@ -17,10 +17,11 @@
 use std::time::Duration;
 
 mod engine;
+mod judge;
 mod task;
 
 mod watermark;
-mod window;
+mod windows;
 
 mod features;
 
@@ -36,23 +37,31 @@ mod model;
 mod order;
 mod tail;
 
+mod rows;
 mod state;
 #[cfg(test)]
 mod synthetic;
 mod window_id;
 
-pub use engine::{Changes, Counts, Engine, StateSource};
+pub use engine::{Changes, Counts, Due, Engine, StateSource};
 pub(crate) use task::derived_record;
 pub use task::{Error, Task, run};
 pub use window_id::WindowId;
+pub(crate) use windows::REVISE_AFTER;
 
 /// The `[detect]` table, resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Length of the tumbling windows; divides a day.
+    /// Length of the windows; divides a day.
     pub window: Duration,
+    /// From the start of one window to that of the next; divides `window`. Zero: they lie side by side.
+    pub hop: Duration,
     /// How far behind a device's newest reading a reading may come and still be on time.
     pub out_of_order: Duration,
+    /// How long after its end a closed window still takes readings; they make a revision of it.
+    pub allowed_lateness: Duration,
+    /// Open windows are looked at this often; zero: only closed ones are.
+    pub early_every: Duration,
     /// A device's open windows close when nothing came from it for this long (gateway clock).
     pub idle_timeout: Duration,
     /// Windows of learning before the first verdict, as time.
@@ -69,7 +78,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             window: Duration::from_secs(600),
+            hop: Duration::ZERO,
             out_of_order: Duration::from_secs(30),
+            allowed_lateness: Duration::from_secs(3_600),
+            early_every: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(900),
             learn: Duration::from_secs(7 * 86_400),
             false_alarms_per_month: 1.0,

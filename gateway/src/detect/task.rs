@@ -28,7 +28,7 @@ use firmware_protocol::measurement::{EventTime, Measurement};
 
 use self::points::Points;
 use super::Config;
-use super::engine::{Changes, Engine, StateSource};
+use super::engine::{Changes, DERIVED_MAX, Due, Engine, StateSource};
 use crate::clock::{Clock, SharedClockMap, Stamp};
 use crate::metrics::{self, ReasonLabel, StatusLabel};
 use crate::queue::{self, Appender, Door, Flags, Log, QueueSeq, Reader, Record, Transaction};
@@ -41,9 +41,7 @@ const TICK: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_secs(1);
 /// Charts get new points this often under load: to find a series in the view costs more than to remember its points.
 const SHOW_EVERY: Duration = Duration::from_millis(250);
-/// A transaction is cut at this many derived records (some 100 KB),
-const DERIVED_MAX: usize = 256;
-/// or after this many raw records, so that a restart has little to do again.
+/// A transaction is cut after this many raw records, so that a restart has little to do again.
 const RECORDS_MAX: u64 = 50_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +138,10 @@ impl Running {
             }
             if !is_held {
                 let now = self.task.clock_map.resolve(self.task.clock.stamp()).at;
-                self.engine.on_idle(EventTime(now.0.saturating_sub(SETTLE.as_nanos() as i64)), &self.task.reader);
+                let now = EventTime(now.0.saturating_sub(SETTLE.as_nanos() as i64));
+                while self.engine.on_idle(now, &self.task.reader) == Due::More {
+                    self.commit()?;
+                }
                 self.report();
             }
             self.commit()?;
@@ -187,7 +188,7 @@ impl Running {
     fn report(&mut self) {
         let (counts, models_fitted) = self.engine.take_counts();
         let metrics = &self.task.metrics;
-        metrics.readings.inc_by(counts.used);
+        metrics.readings.inc_by(counts.used + counts.revised);
         for (reason, readings) in counts.refused().into_iter().filter(|(_, n)| *n > 0) {
             metrics.refused.get_or_create(&ReasonLabel { reason }).inc_by(readings);
         }
@@ -246,6 +247,7 @@ impl Running {
                 warn!(device = anomaly.device, score = anomaly.score, "{}", anomaly.summary);
                 self.task.view.add_anomaly(anomaly);
             }
+            Derived::Incident(incident) => self.task.view.add_incident(incident),
             // Gaps are found elsewhere; detection makes none.
             Derived::Gap(_) => {}
         }
@@ -282,6 +284,7 @@ fn topic(record: &Derived) -> &'static str {
     match record {
         Derived::Window(_) => "window",
         Derived::Anomaly(_) => "anomaly",
+        Derived::Incident(_) => "incident",
         Derived::Gap(_) => "gap",
     }
 }

@@ -21,15 +21,29 @@ pub(super) struct Watermark {
     moved_at: EventTime,
     /// All windows before this one are closed.
     closed_until: WindowIndex,
+    /// It has been noticed that nothing comes.
+    is_silent: bool,
 }
 
 impl Watermark {
     pub(super) fn new() -> Self {
-        Self { newest_at: None, moved_at: EventTime(i64::MIN), closed_until: WindowIndex(i64::MIN) }
+        Self { newest_at: None, moved_at: EventTime(i64::MIN), closed_until: WindowIndex(i64::MIN), is_silent: false }
     }
 
-    pub(super) fn is_late(&self, window: WindowIndex) -> bool {
-        window < self.closed_until
+    pub(super) fn closed_until(&self) -> WindowIndex {
+        self.closed_until
+    }
+
+    /// The time that nothing older than is expected.
+    pub(super) fn at(&self, out_of_order: Duration) -> Option<EventTime> {
+        self.newest_at.map(|at| minus(at, out_of_order))
+    }
+
+    /// Notes that nothing comes; tells since when (gateway clock) if that is new.
+    pub(super) fn falls_silent(&mut self) -> Option<EventTime> {
+        let since = (!self.is_silent).then_some(self.moved_at);
+        self.is_silent = true;
+        since
     }
 
     /// Notes the event time of a reading that was taken, and when it came.
@@ -37,12 +51,13 @@ impl Watermark {
         if self.newest_at.is_none_or(|newest| at > newest) {
             self.newest_at = Some(at);
             self.moved_at = received_at;
+            self.is_silent = false;
         }
     }
 
     /// The window that all before are complete, by the device's own readings.
     pub(super) fn complete_until(&self, calendar: &Calendar, out_of_order: Duration) -> Option<WindowIndex> {
-        self.newest_at.map(|at| calendar.index_of(minus(at, out_of_order)))
+        self.at(out_of_order).map(|at| calendar.open_at(at))
     }
 
     /// The same for a device that was silent until `now`: its clock is taken to run on with the gateway's, but not beyond
@@ -66,14 +81,12 @@ impl Watermark {
         let ran_on =
             EventTime(newest_at.0.saturating_add(now.0.saturating_sub(self.moved_at.0))).min(now.max(newest_at));
         let with_readings = WindowIndex(calendar.index_of(newest_at).0 + 1);
-        Some(calendar.index_of(minus(ran_on, out_of_order)).max(with_readings))
+        Some(calendar.open_at(minus(ran_on, out_of_order)).max(with_readings))
     }
 
-    /// Moves on to `until`; gives the windows between, none if it lies behind.
-    pub(super) fn close_until(&mut self, until: WindowIndex) -> bool {
-        let moves = until > self.closed_until;
+    /// Moves on to `until`, if that lies ahead.
+    pub(super) fn close_until(&mut self, until: WindowIndex) {
         self.closed_until = self.closed_until.max(until);
-        moves
     }
 
     pub(super) fn to_saved(self) -> SavedWatermark {
@@ -81,6 +94,7 @@ impl Watermark {
             newest_at: self.newest_at.map(|at| at.0),
             moved_at: self.moved_at.0,
             closed_until: self.closed_until,
+            is_silent: self.is_silent,
         }
     }
 
@@ -89,6 +103,7 @@ impl Watermark {
             newest_at: saved.newest_at.map(EventTime),
             moved_at: EventTime(saved.moved_at),
             closed_until: saved.closed_until,
+            is_silent: saved.is_silent,
         }
     }
 }
@@ -99,6 +114,7 @@ pub(super) struct SavedWatermark {
     newest_at: Option<i64>,
     moved_at: i64,
     closed_until: WindowIndex,
+    is_silent: bool,
 }
 
 fn minus(at: EventTime, span: Duration) -> EventTime {

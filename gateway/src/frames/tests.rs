@@ -81,7 +81,7 @@ fn gaps(frames: &mut Frames) -> Vec<(String, u64, i64, i64)> {
             assert_eq!((&*gap.reason, gap.at_least), ("missing", false));
             (gap.device, gap.count, gap.from_at_ms, gap.to_at_ms)
         }
-        other @ (Derived::Window(_) | Derived::Anomaly(_)) => panic!("{other:?}"),
+        other @ (Derived::Window(_) | Derived::Anomaly(_) | Derived::Incident(_)) => panic!("{other:?}"),
     };
     frames.take().derived.into_iter().map(gap).collect()
 }

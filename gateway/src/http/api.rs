@@ -101,7 +101,7 @@ pub(super) async fn state(State(app): State<Arc<App>>) -> Json<StateAnswer> {
     let sources = &app.sources;
     let (devices, windows, anomalies, series_left_out) = sources.view.with(|state| {
         let windows = state.windows.values().rev().take(WINDOWS_MAX).cloned().collect();
-        let anomalies = state.anomalies.iter().rev().take(ANOMALIES_MAX).cloned().collect();
+        let anomalies = state.anomalies.values().rev().take(ANOMALIES_MAX).cloned().collect();
         (devices(state), windows, anomalies, state.left_out.len() as u64)
     });
     let ledger = (sources.ledger)().iter().map(|row| ledger(row, &sources.metrics)).collect();

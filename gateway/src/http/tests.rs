@@ -1,4 +1,4 @@
-use firmware_protocol::derived::{Anomaly, Stats, Status, Window};
+use firmware_protocol::derived::{Anomaly, AnomalyState, Stats, Status, Window};
 use firmware_protocol::measurement::EventTime;
 
 use std::time::Duration;
@@ -97,13 +97,20 @@ fn anomaly() -> Anomaly {
         start_at_ms: 600_000,
         end_at_ms: 1_200_000,
         revision: 0,
+        state: AnomalyState::Confirmed,
+        incident: String::new(),
         score: 3.5,
         detector: "window".into(),
+        model: String::new(),
         kind: "level".into(),
         feature: "mean".into(),
         value: 9.0,
         expected_low: 1.0,
         expected_high: 3.0,
+        share: None,
+        peak_from_ms: None,
+        peak_to_ms: None,
+        channels: Vec::new(),
         summary: "mean 9 instead of 1 to 3".into(),
     }
 }

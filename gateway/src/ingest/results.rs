@@ -1,4 +1,4 @@
-//! What the gateway tells about itself over MQTT: its status, windows and anomalies, for clients that subscribe at
+//! What the gateway tells about itself over MQTT: its status, windows, anomalies and incidents, for clients that subscribe at
 //! `listen`.
 //!
 //! Results are told with QoS 0 and not kept for anyone: they are in the derived log, and on their way to the sinks.
@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `gateway/NAME/status` | `{"status":"online"}`, told first to each subscriber |
 //! | `gateway/NAME/windows/DEVICE/CHANNEL` | a window, JSON |
-//! | `gateway/NAME/anomalies/DEVICE/CHANNEL` | an anomaly, JSON |
+//! | `gateway/NAME/anomalies/DEVICE/CHANNEL` | an anomaly, JSON; without CHANNEL if it is about the device as a whole |
+//! | `gateway/NAME/incidents/DEVICE` | an incident, JSON, each time that it changes |
 //! | `gateway/requests/DEVICE` | the device is asked for its hello: the packet that serial lines have for it |
 //! | `spBv1.0/GROUP/NCMD/NODE` | a Sparkplug edge node is asked for its births |
 
@@ -42,9 +43,13 @@ impl Results {
         self.sender.receiver_count() > 0
     }
 
-    /// `kind` is `windows` or `anomalies`, `payload` JSON.
+    /// `kind` is `windows`, `anomalies` or `incidents`, `payload` JSON; no channel if it is about the device as a whole.
     pub fn publish(&self, kind: &str, device: &str, channel: &str, payload: String) {
-        let topic = format!("gateway/{}/{kind}/{}/{}", self.gateway, level(device), level(channel));
+        let mut topic = format!("gateway/{}/{kind}/{}", self.gateway, level(device));
+        if !channel.is_empty() {
+            topic.push('/');
+            topic.push_str(&level(channel));
+        }
         self.tell(topic, payload.into_bytes());
     }
 
@@ -87,6 +92,8 @@ mod tests {
         results.publish("anomalies", "plant/pump#7", "temperature", "{}".into());
         let told = listener.recv().await.unwrap();
         assert_eq!(told.topic, "gateway/edge_1/anomalies/plant/pump_7/temperature");
+        results.publish("incidents", "plant/pump#7", "", "{}".into());
+        assert_eq!(listener.recv().await.unwrap().topic, "gateway/edge_1/incidents/plant/pump_7");
         assert_eq!(results.status().topic, "gateway/edge_1/status");
     }
 }

@@ -31,7 +31,7 @@ fn gaps(losses: &mut Losses) -> Vec<Gap> {
         assert_eq!((record.door, &*record.topic), (Door::Detect, &b"gap"[..]));
         match Derived::from_json(&record.payload).unwrap() {
             Derived::Gap(gap) => gap,
-            other @ (Derived::Window(_) | Derived::Anomaly(_)) => panic!("{other:?}"),
+            other @ (Derived::Window(_) | Derived::Anomaly(_) | Derived::Incident(_)) => panic!("{other:?}"),
         }
     };
     losses.take().into_iter().map(gap).collect()

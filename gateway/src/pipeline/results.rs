@@ -38,6 +38,7 @@ pub(super) async fn tell(view: Arc<View>, results: Results, mut stop: Stop) -> R
         match finding {
             Finding::Window(w) => results.publish("windows", &w.device, &w.channel, json(&w)),
             Finding::Anomaly(a) => results.publish("anomalies", &a.device, &a.channel, json(&a)),
+            Finding::Incident(i) => results.publish("incidents", &i.device, "", json(&i)),
         }
     }
 }

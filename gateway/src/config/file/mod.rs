@@ -3,6 +3,7 @@
 mod clock;
 mod csv;
 pub(super) mod decode;
+pub(super) mod detect;
 mod doors;
 mod frames;
 mod http;
@@ -20,7 +21,6 @@ use super::faults::Place;
 use super::reader::{Reader, Section};
 use super::values::Wrong;
 use super::{Config, Credentials, CredentialsOf, Directory, Gateway, Http};
-use crate::detect;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -29,10 +29,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Names end up in tags, metrics and file names, which have to stay short.
 const NAME_MAX: usize = 64;
-/// A channel's state is some KB: this many are some hundred MB.
-const CHANNELS_MAX: u64 = 100_000;
-/// The detectors compare days; one alone tells nothing.
-const LEARN_MIN: Duration = Duration::from_secs(2 * 86_400);
 
 /// What the configuration names in the file system, and the gateway will use.
 #[derive(Default)]
@@ -72,7 +68,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
     let decode = decode::read(reader);
     let frames = frames::read(reader);
     let clock = clock::read(reader);
-    let detect = detect(reader, &clock);
+    let detect = detect::read(reader, &clock);
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
     let (sinks, directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
     named.directories.push(Directory { path: gateway.data_dir.clone(), place: data_place });
@@ -82,10 +78,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
 }
 
 /// What a batch run of detection needs of a configuration.
-pub(super) fn detection(reader: &mut Reader<'_>) -> (Vec<Route>, Option<detect::Config>) {
+pub(super) fn detection(reader: &mut Reader<'_>) -> (Vec<Route>, Option<crate::detect::Config>) {
     let routes = decode::read(reader);
     let clock = clock::read(reader);
-    (routes, detect(reader, &clock))
+    (routes, detect::read(reader, &clock))
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {
@@ -127,34 +123,6 @@ fn http(reader: &mut Reader<'_>, named: &mut Named) -> (Option<Http>, Place) {
     let place = s.place("bind");
     s.finish();
     (enabled.then_some(Http { bind, tls, tokens, open_reading, limits, ingest }), place)
-}
-
-fn detect(reader: &mut Reader<'_>, clock: &crate::clock::Config) -> Option<detect::Config> {
-    let default = detect::Config::default();
-    let mut s = reader.table("detect");
-    let enabled = s.value("enabled", true);
-    let config = detect::Config {
-        window: s.checked("window", default.window, divides_a_day),
-        out_of_order: s.within("out_of_order", default.out_of_order, Duration::ZERO..=DAY),
-        idle_timeout: s.within("idle_timeout", default.idle_timeout, SECOND..=30 * DAY),
-        learn: s.within("learn", default.learn, LEARN_MIN..=90 * DAY),
-        false_alarms_per_month: s.within("false_alarms_per_month", default.false_alarms_per_month, 0.001..=1_000.0),
-        channels_max: s.within("channels_max", default.channels_max as u64, 1..=CHANNELS_MAX) as usize,
-        future_max: clock.future_max,
-    };
-    s.finish();
-    enabled.then_some(config)
-}
-
-pub(super) fn divides_a_day(window: &Duration) -> Result<(), Wrong> {
-    let hint = "choose a part of a day from 1s to 1d, such as \"1m\", \"10m\", \"15m\" or \"1h\"";
-    if *window < SECOND || *window > DAY {
-        return Err(Wrong::new("is outside 1s to 1d", hint));
-    }
-    if window.subsec_nanos() != 0 || !DAY.as_secs().is_multiple_of(window.as_secs()) {
-        return Err(Wrong::new("does not divide a day into equal windows", hint));
-    }
-    Ok(())
 }
 
 /// A key `name` of a broker, line or sink: part of metrics, cursors and file names.

@@ -86,7 +86,7 @@ fn check_ages(s: &mut Section<'_, '_>, config: &Config, detect: Option<&detect::
         s.fault(Some("keep_delivered"), message, "raise `raw_ttl` or lower `keep_delivered`");
     }
     let Some(detect) = detect else { return };
-    let open_for = detect.window + detect.out_of_order + detect.idle_timeout;
+    let open_for = (detect.window + detect.out_of_order + detect.idle_timeout).max(detect::REVISE_AFTER);
     if ttl < open_for {
         let (ttl, open_for) = (ttl.show(), open_for.show());
         let message = format!("`raw_ttl` {ttl} is shorter than [detect] holds a window open, which is {open_for}");

@@ -1,3 +1,5 @@
+use firmware_protocol::derived::AnomalyState;
+
 use super::*;
 use crate::demo::fault::Kind;
 
@@ -21,13 +23,20 @@ fn anomaly(device: &str, channel: &str, window: i64, score: f64) -> Anomaly {
         start_at_ms: window * WINDOW_MS,
         end_at_ms: (window + 1) * WINDOW_MS,
         revision: 0,
+        state: AnomalyState::Confirmed,
+        incident: String::new(),
         score,
         detector: "window".into(),
+        model: String::new(),
         kind: "level".into(),
         feature: "mean".into(),
         value: 9.0,
         expected_low: 1.0,
         expected_high: 2.0,
+        share: None,
+        peak_from_ms: None,
+        peak_to_ms: None,
+        channels: Vec::new(),
         summary: format!("mean 9.0 A instead of 1.0 to 2.0 A ({score})"),
     }
 }

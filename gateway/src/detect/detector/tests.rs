@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use firmware_protocol::measurement::EventTime;
 
-use super::super::features::{Carry, Sample, Scratch, summarise};
+use super::super::features::{Nature, Sample, Scratch, Series, summarise};
 use super::super::synthetic::{Chance, DAY, Fault, Kind, Signal, WINDOW};
 use super::*;
 
@@ -15,7 +15,6 @@ const LEARN_DAYS: usize = 4;
 struct Channel {
     detector: WindowDetector,
     rows: Vec<Row>,
-    carry: Carry,
     at: usize,
 }
 
@@ -23,7 +22,7 @@ impl Channel {
     fn new(learn_days: usize) -> Self {
         let learn = std::time::Duration::from_secs((learn_days * DAY) as u64);
         let horizon = Horizon::new(&Config { learn, ..Config::default() });
-        Self { detector: WindowDetector::new(horizon), rows: Vec::new(), carry: Carry::default(), at: 0 }
+        Self { detector: WindowDetector::new(horizon), rows: Vec::new(), at: 0 }
     }
 
     /// Goes on to window number `until` of the signal.
@@ -42,7 +41,7 @@ impl Channel {
                 })
                 .collect();
             let span = (EventTime(start), EventTime(start + 600_000_000_000));
-            let summary = summarise(&samples, samples.len() as u32, span, &mut self.carry, &mut scratch);
+            let summary = summarise(Series::Samples(&samples), samples.len() as u32, span, Nature::Level, &mut scratch);
             let window = WindowIndex(start / 600_000_000_000);
             verdicts.push(self.detector.observe(window, &summary.features, &mut self.rows));
             self.at += 1;

@@ -1,6 +1,7 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use firmware_protocol::derived::Status;
+use firmware_protocol::derived::{Anomaly, Status, Window};
 use firmware_protocol::measurement::{FrameIdentity, Reading};
 use firmware_protocol::{BootId, DeviceSeq};
 

@@ -1,29 +1,17 @@
 //! Impulses and steps, told apart by a running median of 7.
+//!
+//! A window is judged by its own samples alone, so that it does not matter which of two windows is closed, or closed
+//! again, first. Toward its ends the median's span therefore shrinks to 5 and 3 (Tukey's rule for the ends of a running
+//! median), and the very first and last sample are judged by nobody: alone they may as well belong to a change that lasts.
+//! Comparing them with the median of the first or last 7 made each switch of a duty cycle near a window's end an impulse.
 
-use serde::{Deserialize, Serialize};
+/// Samples that a running median looks at.
+pub(super) const SPAN: usize = 7;
+/// Samples on either side of the middle one.
+const REACH: usize = SPAN / 2;
 
-const SPAN: usize = 7;
-const CARRIED: usize = SPAN - 1;
-
-/// The last samples of the window before, so that an impulse at the window's edge is seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(in crate::detect) struct Carry {
-    last: Option<[f64; CARRIED]>,
-}
-
-impl Carry {
-    /// Takes the end of `values`; too few values leave the carry as it was.
-    pub(super) fn follow(&mut self, values: &[f64]) {
-        if let Some(last) = values.last_chunk::<CARRIED>() {
-            self.last = Some(*last);
-        }
-    }
-
-    fn values(&self) -> &[f64] {
-        self.last.as_ref().map_or(&[], |l| l.as_slice())
-    }
-}
-
+/// The largest of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Edges {
     /// Largest distance of a sample from the median of the 7 around it.
     pub(super) impulse: f64,
@@ -31,34 +19,43 @@ pub(super) struct Edges {
     pub(super) step: f64,
 }
 
-pub(super) fn edges(carry: &Carry, values: &[f64]) -> Edges {
-    let mut edges = Edges { impulse: 0.0, step: 0.0 };
-    let mut ring = [0.0; SPAN];
+/// Of a whole window; 0 for fewer than 7 values.
+pub(super) fn edges(values: &[f64]) -> Edges {
+    let mut edges = within(values);
+    let (Some(first), Some(last)) = (values.first_chunk::<5>(), values.last_chunk::<5>()) else { return edges };
+    if values.len() < SPAN {
+        return edges;
+    }
+    let [a, b, c, ..] = *first;
+    let [.., x, y, z] = *last;
+    for (value, median) in [(b, median_of_3([a, b, c])), (c, median_of_5(*first))] {
+        edges.impulse = edges.impulse.max((value - median).abs());
+    }
+    for (value, median) in [(x, median_of_5(*last)), (y, median_of_3([x, y, z]))] {
+        edges.impulse = edges.impulse.max((value - median).abs());
+    }
+    edges
+}
+
+/// Of the samples that have all 7 around them: never more than of a series that contains this one.
+pub(super) fn within(values: &[f64]) -> Edges {
+    let mut edges = Edges::default();
     let mut medians = [0.0; SPAN];
-    let (mut seen, mut medians_seen) = (0_usize, 0_usize);
-    for value in carry.values().iter().chain(values) {
-        ring[seen % SPAN] = *value;
-        seen += 1;
-        if seen < SPAN {
-            continue;
+    for (i, around) in values.windows(SPAN).filter_map(<[f64]>::first_chunk::<SPAN>).enumerate() {
+        let median = median_of_7(*around);
+        edges.impulse = edges.impulse.max((around[REACH] - median).abs());
+        let before = &mut medians[i % SPAN];
+        if i >= SPAN {
+            edges.step = edges.step.max((median - *before).abs());
         }
-        // The middle of the 7 is the one that came three before the newest.
-        let middle = ring[(seen + SPAN - 4) % SPAN];
-        let median = median_of_7(ring);
-        edges.impulse = edges.impulse.max((middle - median).abs());
-        let place = medians_seen % SPAN;
-        if medians_seen >= SPAN {
-            edges.step = edges.step.max((median - medians[place]).abs());
-        }
-        medians[place] = median;
-        medians_seen += 1;
+        *before = median;
     }
     edges
 }
 
 /// The first exchanges of a sorting network that decide its middle place; exact, and without branches. Written out, for
 /// as a loop over a table it is neither unrolled nor kept in registers, and it runs once a sample.
-fn median_of_7(mut v: [f64; SPAN]) -> f64 {
+pub(super) fn median_of_7(mut v: [f64; SPAN]) -> f64 {
     let mut exchange = |low: usize, high: usize| {
         let (a, b) = (v[low], v[high]);
         // Finite values: one instruction each, unlike `f64::min`, which looks for NaN.
@@ -83,6 +80,16 @@ fn median_of_7(mut v: [f64; SPAN]) -> f64 {
     v[3]
 }
 
+fn median_of_5(mut v: [f64; 5]) -> f64 {
+    v.sort_unstable_by(f64::total_cmp);
+    v[2]
+}
+
+fn median_of_3(mut v: [f64; 3]) -> f64 {
+    v.sort_unstable_by(f64::total_cmp);
+    v[1]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +108,32 @@ mod tests {
             }
         }
         permute(&mut [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 0, &mut |v| assert_eq!(median_of_7(v), 4.0));
+    }
+
+    fn level_with(pulse: std::ops::Range<usize>) -> Vec<f64> {
+        (0..30).map(|i| if pulse.contains(&i) { 9.0 } else { 1.0 }).collect()
+    }
+
+    #[test]
+    fn one_to_three_samples_off_are_an_impulse_anywhere_if_they_return_within_the_window() {
+        for length in 1..=3 {
+            for from in 1..30 - length {
+                let pulse = from..from + length;
+                assert_eq!(edges(&level_with(pulse.clone())), Edges { impulse: 8.0, step: 0.0 }, "{pulse:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_that_lasts_to_the_end_of_the_window_is_no_impulse_wherever_it_begins() {
+        for at in 0..=30 {
+            assert_eq!(edges(&level_with(at..30)).impulse, 0.0, "from {at}");
+            assert_eq!(edges(&level_with(0..at)).impulse, 0.0, "until {at}");
+        }
+    }
+
+    #[test]
+    fn fewer_than_seven_have_no_edges() {
+        assert_eq!(edges(&[1.0, 9.0, 1.0, 1.0, 1.0, 1.0]), Edges::default());
     }
 }

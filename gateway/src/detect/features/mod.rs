@@ -2,12 +2,14 @@
 //!
 //! # Invariants
 //! - Pure: the same samples in the same order give the same bits on every processor (no fused or reordered sums).
+//! - A window's own samples alone decide: it can be computed before or after its neighbours, and again.
 //! - Undefined is NaN: levels need one sample, shape needs [`SHAPE_SAMPLES_MIN`].
 //! - What is trimmed or averaged is a share of the samples, so that any rate from one a minute to tens a second works.
 //!
 //! # Not here
 //! What is normal.
 
+mod counter;
 mod edges;
 mod haar;
 mod levels;
@@ -22,7 +24,7 @@ use firmware_protocol::measurement::EventTime;
 
 use super::order::trimmed_mean;
 
-pub(super) use edges::Carry;
+pub(super) use counter::{Movement, Nature};
 
 /// Fewer samples than this say nothing about shape: only count, gap and level are judged.
 pub(super) const SHAPE_SAMPLES_MIN: usize = 16;
@@ -52,7 +54,8 @@ pub(super) enum Feature {
     Std = 6,
     /// Mean difference of neighbours, the largest fiftieth left out.
     Roughness = 7,
-    /// Largest distance of a sample from the running median of 7: one to three samples stand out, steps do not.
+    /// Largest distance of a sample from the running median of 7, the window's first and last sample left out: one to
+    /// three samples stand out, steps do not.
     Impulse = 8,
     /// Largest difference of two running medians 7 apart.
     Step = 9,
@@ -133,12 +136,23 @@ impl Features {
     }
 }
 
+/// What a window is made of, in order of time.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Series<'a> {
+    /// The readings themselves; of a window with too many of them a share.
+    Samples(&'a [Sample]),
+}
+
 /// What is computed from one closed window.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Summary {
+    /// Of the readings, or of a counter's increments.
     pub(super) features: Features,
     pub(super) gap_s: f64,
+    /// Of the readings.
     pub(super) stats: Option<Stats>,
+    /// Of the readings.
+    pub(super) movement: Movement,
 }
 
 /// Buffers that are reused from window to window.
@@ -155,30 +169,39 @@ fn trimmed_of(n: usize) -> usize {
     ((n + 25) / 50).max(1)
 }
 
-/// Computes all figures. `samples` are in order of time; `count` may exceed them if the window was thinned out.
+/// Computes all figures of the window `[start_at, end_at)`; `count` may exceed the samples if the window was thinned out.
 pub(super) fn summarise(
-    samples: &[Sample],
+    series: Series<'_>,
     count: u32,
     (start_at, end_at): (EventTime, EventTime),
-    carry: &mut Carry,
+    nature: Nature,
     scratch: &mut Scratch,
 ) -> Summary {
-    let mut out = [f64::NAN; Feature::COUNT];
-    let mut set = |feature: Feature, value: f64| out[feature as usize] = value;
-    let gap_s = rhythm::gap_s(samples, start_at, end_at);
-    set(Feature::Count, f64::from(count));
-    set(Feature::Gap, gap_s);
-
+    let Series::Samples(samples) = series;
     let Scratch { values, sorted, differences, work } = scratch;
     values.clear();
     values.extend(samples.iter().map(|s| s.value));
+    let gap_s = rhythm::gap_s(samples, start_at, end_at);
     let stats = levels::stats(values, sorted);
-    if let Some(stats) = &stats {
-        set(Feature::Median, stats.p50);
-        set(Feature::Low, stats.p05);
-        set(Feature::High, stats.p95);
-        set(Feature::Mean, stats.mean);
-        set(Feature::Std, stats.std);
+    let movement = Movement::of(values);
+    let levels = match nature {
+        Nature::Level => stats,
+        Nature::Counter => {
+            counter::increments(values);
+            levels::stats(values, sorted)
+        }
+    };
+
+    let mut out = [f64::NAN; Feature::COUNT];
+    let mut set = |feature: Feature, value: f64| out[feature as usize] = value;
+    set(Feature::Count, f64::from(count));
+    set(Feature::Gap, gap_s);
+    if let Some(levels) = &levels {
+        set(Feature::Median, levels.p50);
+        set(Feature::Low, levels.p05);
+        set(Feature::High, levels.p95);
+        set(Feature::Mean, levels.mean);
+        set(Feature::Std, levels.std);
         differences.clear();
         differences.extend(values.windows(2).map(|w| (w[1] - w[0]).abs()));
         set(Feature::Digit, levels::smallest_step(differences));
@@ -187,7 +210,7 @@ pub(super) fn summarise(
         set(Feature::Run, rhythm::longest_run(values));
         set(Feature::Roughness, trimmed_mean(differences, trimmed_of(values.len()), work));
         set(Feature::Jump, differences.iter().copied().fold(0.0, f64::max));
-        let edges = edges::edges(carry, values);
+        let edges = edges::edges(values);
         set(Feature::Impulse, edges.impulse);
         set(Feature::Step, edges.step);
         let split = split::split(values, sorted[0], sorted[sorted.len() - 1]);
@@ -195,12 +218,9 @@ pub(super) fn summarise(
         set(Feature::Separation, split.separation);
         set(Feature::ModeStd, split.mode_std);
         set(Feature::Switches, split.switches);
-        carry.follow(values);
         for (feature, detail) in Feature::HAAR.into_iter().zip(haar::details(values, differences, work)) {
             set(feature, detail);
         }
-    } else {
-        carry.follow(values);
     }
-    Summary { features: Features(out.map(|v| v as f32)), gap_s, stats }
+    Summary { features: Features(out.map(|v| v as f32)), gap_s, stats, movement }
 }

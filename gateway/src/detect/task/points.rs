@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firmware_protocol::measurement::{ChannelIndex, EventTime, Measurement};
 
-use crate::detect::window::NAME_BYTES_MAX;
+use crate::detect::windows::NAME_BYTES_MAX;
 use crate::view::{Point, View};
 
 /// Points in a window: the view's 600 then show two and a half windows.

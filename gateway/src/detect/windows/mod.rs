@@ -1,0 +1,107 @@
+//! The window operator: readings in, closed windows out, in event time.
+//!
+//! # What
+//! Windows per device and channel, side by side or hopping, aligned to 1970. A device's windows close together when its
+//! watermark (newest event time less `out_of_order`) passes their end, or when its time has not moved on for `idle_timeout`.
+//! A channel that gave nothing yields empty windows, so that a dropout is seen; after `EMPTY_WINDOWS_MAX` in a row it
+//! sleeps until its next reading. A reading within the allowed lateness makes a closed window close again, with the next
+//! revision.
+//!
+//! # Invariants
+//! - The same readings in any order within `out_of_order` give the same windows: samples are sorted by time and bits, a
+//!   full window keeps the samples with the least hashes, and windows close by start, then by the channel's name.
+//! - In any order within the allowed lateness the newest revisions are the same.
+//! - What happens when depends on the records and on when they were received, not on when anybody looked.
+//! - Each reading is counted once, with one reason.
+//! - Memory: at most `channels_max` channels; of each open hop a plain tail and packed samples, `SAMPLES_MAX` at most.
+//!
+//! # Flow
+//! ```text
+//! reading ─▶ operator ─▶ device (watermark) ─▶ channel: pane ─▶ close ─▶ Event::Closed, revision 0
+//!                            │                   ▲   │             └▶ archive ◀─┐
+//!                            ├─▶ late ───────────┘   └─▶ slice ─▶ Event::Slice  │
+//!                            └─▶ (a minute later) revise ───────────────────────┴▶ Event::Closed, next revision
+//! ```
+//! A pane is the first hop of a window; windows side by side are one pane each.
+//!
+//! # Not here
+//! Features, persistence (see `engine`), clocks: all times are arguments.
+
+mod archive;
+mod channel;
+mod chunk;
+mod content;
+mod counts;
+mod device;
+mod late;
+mod operator;
+mod runs;
+mod samples;
+mod slices;
+mod timing;
+
+#[cfg(test)]
+mod tests;
+
+use firmware_protocol::measurement::EventTime;
+
+use super::calendar::WindowIndex;
+use super::features::Sample;
+use content::Content;
+
+pub(super) use archive::{Archive, Archived, Place};
+pub(super) use channel::SavedChannel;
+pub use counts::Counts;
+pub(super) use device::Device;
+pub(crate) use late::REVISE_AFTER;
+pub(super) use operator::{NAME_BYTES_MAX, Operator, Pass, Taken, Unsaved};
+pub(super) use slices::Slice;
+
+/// Place of a device or channel in the order of appearance; channels count per device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct DeviceIndex(pub(super) u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ChannelPlace(pub(super) u32);
+
+/// What the operator has to tell, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Event {
+    /// Windows of one device and start, all that closed together, in order of the channels' names. Not empty.
+    Closed(Vec<Closed>),
+    Slice(Slice),
+    /// Nothing has come from the device for the idle time-out; `since` is the gateway's clock. Once per silence.
+    Silent {
+        device: DeviceIndex,
+        since: EventTime,
+    },
+}
+
+/// A window that will change only by a revision.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Closed {
+    pub(super) device: DeviceIndex,
+    pub(super) channel: ChannelPlace,
+    pub(super) window: WindowIndex,
+    /// 0 for the first result.
+    pub(super) revision: u32,
+    content: Content,
+}
+
+impl Closed {
+    /// Readings; more than there are samples if the window was thinned out.
+    pub(super) fn count(&self) -> u32 {
+        self.content.count
+    }
+
+    /// Puts its samples into `into`, in order of time.
+    pub(super) fn read(&self, into: &mut Vec<Sample>) {
+        self.content.read_sorted(into);
+    }
+}
+
+/// What came of some calls.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    pub(super) events: Vec<Event>,
+    pub(super) counts: Counts,
+}
