@@ -51,8 +51,7 @@ mod rules;
 
 mod rows;
 mod state;
-#[cfg(test)]
-mod synthetic;
+pub(crate) mod synthetic;
 mod window_id;
 
 pub use engine::{Changes, Counts, Due, Engine, StateSource};
