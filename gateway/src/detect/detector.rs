@@ -221,8 +221,8 @@ impl WindowDetector {
         let learned = self.memory.to_learn == 0;
         if learned {
             let mut rows = history.rows();
-            let Horizon { history, calendar, threshold, clear, .. } = &self.horizon;
-            learning::leave_out(&mut rows, *history, calendar, *threshold, *clear);
+            let Horizon { history: rows_max, calendar, threshold, clear, .. } = &self.horizon;
+            learning::leave_out(&mut rows, *rows_max, calendar, *threshold, *clear);
             self.fit_anew(rows, history);
             self.memory.refit_at = WindowIndex(window.0 + 1 + self.horizon.refit);
         }

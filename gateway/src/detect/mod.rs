@@ -23,7 +23,6 @@ mod task;
 mod watermark;
 mod windows;
 
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the judge is to ask for seconds, slices and peaks"))]
 mod features;
 
 mod baseline;
@@ -34,20 +33,15 @@ mod groups;
 mod history;
 mod learning;
 mod linalg;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the judge that calls it is not there yet"))]
 mod maha;
 mod mixture;
 mod model;
-#[allow(dead_code, unused_imports, reason = "the judge, which calls it, comes with the other detectors")]
 mod novel;
 mod order;
 mod tail;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the judge that calls it is not there yet"))]
 mod finding;
-#[cfg_attr(not(test), expect(dead_code, reason = "the judge that calls it is not there yet"))]
 mod incident;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the judge that calls it is not there yet"))]
 mod rules;
 
 mod rows;
