@@ -31,7 +31,6 @@ mod detector;
 mod explain;
 mod groups;
 mod history;
-mod learning;
 mod linalg;
 mod maha;
 mod mixture;

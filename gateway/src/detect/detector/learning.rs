@@ -6,12 +6,14 @@
 //! - A row of the first learning is left out if, by the rule that holds later, it would have been alarmed by what all other
 //!   days taught; but never more than a share of all rows: what happens that often is the channel's nature.
 
-use super::calendar::Calendar;
-use super::detector::Alarm;
-use super::groups::{Group, Scores};
-use super::history::{Row, Standing};
-use super::model::{Model, Modes};
-use super::tail::Tail;
+use crate::detect::calendar::{Calendar, WindowIndex};
+use crate::detect::groups::Group;
+use crate::detect::history::{Row, Standing};
+use crate::detect::model::{Model, Modes};
+use crate::detect::tail::Tail;
+
+use super::Horizon;
+use super::alarm::Alarm;
 
 /// Days that are left out in turn; of a longer history every seventh goes out together.
 const FOLDS: i64 = 7;
@@ -47,7 +49,9 @@ pub(super) fn tail_of(rows: &mut [Row], most: usize) -> Tail {
 }
 
 /// Marks the rows that no other day vouches for.
-pub(super) fn leave_out(rows: &mut [Row], most: usize, calendar: &Calendar, threshold: f64, clear: u32) {
+pub(super) fn leave_out(rows: &mut [Row], horizon: &Horizon) {
+    let Horizon { calendar, threshold, .. } = horizon;
+    let (threshold, most) = (*threshold, horizon.history);
     let before: Vec<Standing> = rows.iter().map(|r| r.standing).collect();
     for _ in 0..2 {
         let trusted = newest_trusted(rows, most);
@@ -81,7 +85,7 @@ pub(super) fn leave_out(rows: &mut [Row], most: usize, calendar: &Calendar, thre
                 (peaks[FOLDS as usize - FAULTY_DAYS_MAX] + NATURE_MARGIN - threshold).max(0.0)
             })
             .collect();
-        let mut alarm = Alarm::new(clear);
+        let mut alarm = Alarm::new(horizon.clear);
         let mut new = Vec::with_capacity(rows.len());
         for of_row in &decades {
             let score = of_row.iter().zip(&usual).map(|(d, usual)| d - usual).fold(f64::MIN, f64::max) - threshold;
@@ -133,7 +137,7 @@ fn score_out_of_sample(rows: &mut [Row], trusted: &[Row], modes: Option<Modes>, 
         }
         let is_other = |r: &&Row| {
             [-margin, 0, margin].iter().all(|by| {
-                calendar.day_of(super::calendar::WindowIndex(r.window.0 + by)).rem_euclid(FOLDS) != fold
+                calendar.day_of(WindowIndex(r.window.0 + by)).rem_euclid(FOLDS) != fold
             })
         };
         let others: Vec<Row> = trusted.iter().filter(is_other).copied().collect();
