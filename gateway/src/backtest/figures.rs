@@ -1,7 +1,8 @@
 //! How good the alarms of a run were, against labels and time. Pure.
 //!
 //! # What
-//! An **alarm** is a run of alarmed windows with fewer than [`QUIET_WINDOWS`] quiet ones between. It is right if it
+//! An **alarm** is a run of alarmed windows without an hour between them, or six windows if that is longer: what an
+//! incident joins. It is right if it
 //! overlaps a label, else false. A label is **found** if an alarm overlaps it; the **delay** is from its begin to the end
 //! of the first alarmed window that overlaps it. Labels that end before the first verdict count for nothing.
 
@@ -13,9 +14,11 @@ use firmware_protocol::measurement::EventTime;
 
 use super::labels::Span;
 use super::outcome::Outcome;
+use super::run::Spans;
 
-/// So many quiet windows in a row end an alarm.
+/// Quiet for so many lengths of a window, and for so long, an alarm is over.
 const QUIET_WINDOWS: i64 = 6;
+const QUIET_NS: i64 = 3_600_000_000_000;
 const MONTH_S: f64 = 30.0 * 86_400.0;
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,13 +69,14 @@ impl AddAssign<&Self> for Figures {
 }
 
 /// The alarms of a run, in order of time.
-pub(super) fn alarms(outcome: &Outcome, window: Duration) -> Vec<Span> {
-    let window_ns = nanos(window);
+pub(super) fn alarms(outcome: &Outcome, windows: Spans) -> Vec<Span> {
+    let window_ns = nanos(windows.window);
+    let quiet_ns = QUIET_WINDOWS.saturating_mul(window_ns).max(QUIET_NS);
     let mut alarms: Vec<Span> = Vec::new();
     for (end, _) in outcome.scores.iter().filter(|(_, score)| score.is_alarm) {
         let begin = EventTime(end.0.saturating_sub(window_ns));
         match alarms.last_mut() {
-            Some((_, last)) if begin.0.saturating_sub(last.0) < QUIET_WINDOWS.saturating_mul(window_ns) => *last = *end,
+            Some((_, last)) if begin.0.saturating_sub(last.0) < quiet_ns => *last = *end,
             Some(_) | None => alarms.push((begin, *end)),
         }
     }
@@ -80,9 +84,9 @@ pub(super) fn alarms(outcome: &Outcome, window: Duration) -> Vec<Span> {
 }
 
 /// Against `labels`; none: every alarm is false.
-pub fn figures(outcome: &Outcome, window: Duration, labels: &[Span]) -> Figures {
-    let window_ns = nanos(window);
-    let alarms = alarms(outcome, window);
+pub fn figures(outcome: &Outcome, windows: Spans, labels: &[Span]) -> Figures {
+    let window_ns = nanos(windows.window);
+    let alarms = alarms(outcome, windows);
     let overlap = |a: &Span, b: &Span| a.0 <= b.1 && b.0 < a.1;
     let first_verdict = outcome.scores.iter().find(|(_, score)| score.decades.is_some()).map(|(end, _)| *end);
     let known: Vec<&Span> = labels.iter().filter(|label| first_verdict.is_some_and(|first| label.1 >= first)).collect();
@@ -94,18 +98,18 @@ pub fn figures(outcome: &Outcome, window: Duration, labels: &[Span]) -> Figures 
     };
     for label in known {
         let alarmed = outcome.scores.iter().filter(|(_, score)| score.is_alarm);
-        let mut windows = alarmed.map(|(end, _)| (EventTime(end.0.saturating_sub(window_ns)), *end));
-        if let Some((_, end)) = windows.find(|window| overlap(window, label)) {
+        let mut closed = alarmed.map(|(end, _)| (EventTime(end.0.saturating_sub(window_ns)), *end));
+        if let Some((_, end)) = closed.find(|window| overlap(window, label)) {
             figures.found += 1;
             figures.delays_s.push((end.0.saturating_sub(label.0.0)).max(0) as f64 / 1e9);
         }
     }
-    figures.device_months = judged_s(outcome, window, labels) / MONTH_S;
+    figures.device_months = judged_s(outcome, windows, labels) / MONTH_S;
     figures
 }
 
-/// Judged windows outside of labels, of all devices together, seconds: a device has one window at a time.
-fn judged_s(outcome: &Outcome, window: Duration, labels: &[Span]) -> f64 {
+/// What judged windows outside of labels cover, of all devices together, seconds.
+fn judged_s(outcome: &Outcome, windows: Spans, labels: &[Span]) -> f64 {
     let mut judged: BTreeMap<(&str, i64), ()> = BTreeMap::new();
     for ((device, _, start_at_ms), closed) in &outcome.windows {
         let span = (EventTime::from_millis(*start_at_ms), EventTime::from_millis(closed.end_at_ms));
@@ -113,7 +117,7 @@ fn judged_s(outcome: &Outcome, window: Duration, labels: &[Span]) -> f64 {
             judged.insert((device, *start_at_ms), ());
         }
     }
-    judged.len() as f64 * window.as_secs_f64()
+    judged.len() as f64 * windows.hop.as_secs_f64()
 }
 
 fn nanos(window: Duration) -> i64 {
@@ -127,7 +131,7 @@ mod tests {
     use super::super::outcome::Score;
     use super::*;
 
-    const WINDOW: Duration = Duration::from_secs(600);
+    const WINDOW: Spans = Spans { window: Duration::from_secs(600), hop: Duration::from_secs(600) };
 
     fn at(window: i64) -> EventTime {
         EventTime::from_millis(window * 600_000)

@@ -34,5 +34,5 @@ pub use labels::{Labels, Span};
 pub use outcome::{BadLines, Finding, Outcome, Score};
 pub use paths::{PathFault, Place, output_path};
 pub use report::{Judged, Report};
-pub use run::{Learn, Settings, run};
+pub use run::{Learn, Settings, Spans, run};
 pub use scores::{anomaly_score, write_scores};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use firmware_protocol::derived::{Anomaly, Derived, Status, Window};
+use firmware_protocol::derived::{Anomaly, AnomalyState, Derived, Incident, Status, Window};
 use firmware_protocol::measurement::{EventTime, Measurement};
 use serde::Serialize;
 
@@ -60,7 +60,9 @@ pub struct Finding {
 }
 
 /// Device, channel, start.
-type WindowKey = (String, String, i64);
+pub(super) type WindowKey = (String, String, i64);
+/// The same, and the detector; the channel is empty for a finding about the whole device.
+pub(super) type AnomalyKey = (String, String, i64, String);
 
 /// All of one file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,7 +74,9 @@ pub struct Outcome {
     pub scores: BTreeMap<EventTime, Score>,
     /// As of their last revision.
     pub windows: BTreeMap<WindowKey, Window>,
-    pub anomalies: BTreeMap<WindowKey, Anomaly>,
+    pub anomalies: BTreeMap<AnomalyKey, Anomaly>,
+    /// By their ids, as of their last revision.
+    pub incidents: BTreeMap<String, Incident>,
     /// By device and channel, if they are wanted; of the first [`TRACES_MAX`] channels.
     pub traces: BTreeMap<String, BTreeMap<String, Trace>>,
 }
@@ -98,34 +102,50 @@ impl Outcome {
         }
     }
 
-    /// Takes a derived record that ends by `reach`: what lies beyond is of windows that the file does not fill.
+    /// Takes a derived record that ends by `reach`: what lies beyond is of windows that the file does not fill. Scores are
+    /// those of first results, which later revisions do not change.
     pub(super) fn take(&mut self, record: Derived, reach: EventTime) {
         let ends_by = |end_at_ms: i64| EventTime::from_millis(end_at_ms) <= reach;
         match record {
             Derived::Window(window) if ends_by(window.end_at_ms) => {
-                let key = (window.device.clone(), window.channel.clone(), window.start_at_ms);
-                let score = Score { decades: window.score, is_alarm: window.status == Status::Anomalous };
-                if !self.windows.contains_key(&key) {
-                    self.scores.entry(EventTime::from_millis(window.end_at_ms)).or_default().raise(score);
+                if window.revision == 0 {
+                    let score = Score { decades: window.score, is_alarm: window.status == Status::Anomalous };
+                    self.raise(window.end_at_ms, score);
                 }
-                if window.status != Status::Anomalous {
-                    self.anomalies.remove(&key);
-                }
-                self.windows.insert(key, window);
+                self.windows.insert((window.device.clone(), window.channel.clone(), window.start_at_ms), window);
             }
             Derived::Anomaly(anomaly) if ends_by(anomaly.end_at_ms) => {
-                let key = (anomaly.device.clone(), anomaly.channel.clone(), anomaly.start_at_ms);
-                self.anomalies.insert(key, anomaly);
+                let Anomaly { device, channel, start_at_ms, detector, .. } = &anomaly;
+                let key = (device.clone(), channel.clone(), *start_at_ms, detector.clone());
+                match anomaly.state {
+                    AnomalyState::Withdrawn => drop(self.anomalies.remove(&key)),
+                    AnomalyState::Early => drop(self.anomalies.insert(key, anomaly)),
+                    AnomalyState::Confirmed => {
+                        if anomaly.revision == 0 {
+                            let score = Score { decades: Some(anomaly.score), is_alarm: true };
+                            self.raise(anomaly.end_at_ms, score);
+                        }
+                        self.anomalies.insert(key, anomaly);
+                    }
+                }
             }
-            Derived::Window(_) | Derived::Anomaly(_) | Derived::Gap(_) => {}
+            Derived::Incident(incident) if ends_by(incident.end_at_ms) => {
+                self.incidents.insert(incident.id.clone(), incident);
+            }
+            Derived::Window(_) | Derived::Anomaly(_) | Derived::Incident(_) | Derived::Gap(_) => {}
         }
     }
 
-    /// In order of time.
+    fn raise(&mut self, end_at_ms: i64, score: Score) {
+        self.scores.entry(EventTime::from_millis(end_at_ms)).or_default().raise(score);
+    }
+
+    /// Incidents, and after each the anomalies that begin with it or later, in order of time.
     pub fn findings(&self, file: &str) -> Vec<Finding> {
-        let mut anomalies: Vec<&Anomaly> = self.anomalies.values().collect();
-        anomalies.sort_by(|a, b| (a.start_at_ms, &a.device, &a.channel).cmp(&(b.start_at_ms, &b.device, &b.channel)));
-        let finding = |anomaly: &Anomaly| Finding { file: file.to_owned(), record: Derived::Anomaly(anomaly.clone()) };
-        anomalies.into_iter().map(finding).collect()
+        let incidents = self.incidents.values().map(|i| (i.start_at_ms, 0, &i.id, Derived::Incident(i.clone())));
+        let anomalies = self.anomalies.values().map(|a| (a.start_at_ms, 1, &a.id, Derived::Anomaly(a.clone())));
+        let mut all: Vec<_> = incidents.chain(anomalies).collect();
+        all.sort_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
+        all.into_iter().map(|(.., record)| Finding { file: file.to_owned(), record }).collect()
     }
 }

@@ -12,7 +12,7 @@ use super::input::{Error, Formats, Item, Source};
 use super::outcome::Outcome;
 use super::survey::Survey;
 use crate::config;
-use crate::detect::{self, Changes, Engine};
+use crate::detect::{self, Changes, Due, Engine};
 use crate::queue::{Cursor, QueueSeq};
 
 /// A transaction is cut at this many derived records,
@@ -65,6 +65,21 @@ pub struct Settings {
     pub draw: bool,
 }
 
+impl Settings {
+    pub fn spans(&self) -> Spans {
+        let detect::Config { window, hop, .. } = self.detect;
+        Spans { window, hop: if hop.is_zero() { window } else { hop } }
+    }
+}
+
+/// How windows lie in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spans {
+    pub window: Duration,
+    /// From one's begin to that of the next: `window` where they lie side by side.
+    pub hop: Duration,
+}
+
 /// Runs a file through an engine of its own, after a look at its first rows, which tell when learning ends. `read` counts
 /// the bytes that went through.
 ///
@@ -73,14 +88,13 @@ pub struct Settings {
 pub fn run(path: &Path, formats: &Formats, settings: &Settings, read: Arc<AtomicU64>) -> Result<Outcome, Error> {
     let survey = survey(&mut Source::open(path, formats, Arc::default())?, settings.learn)?;
     let mut detect = settings.detect.clone();
-    let window_ns = i64::try_from(detect.window.as_nanos()).unwrap_or(i64::MAX);
-    detect.learn = match settings.learn {
-        Learn::For(span) => span,
-        Learn::Rows(rows) => {
-            let windows = survey.windows_in(rows, window_ns);
-            Duration::from_nanos(windows.saturating_mul(window_ns).unsigned_abs())
-        }
-    };
+    if let Learn::Rows(rows) = settings.learn {
+        let hop_ns = i64::try_from(settings.spans().hop.as_nanos()).unwrap_or(i64::MAX);
+        let windows = survey.windows_in(rows, hop_ns);
+        detect.learn = Duration::from_nanos(windows.saturating_mul(hop_ns).unsigned_abs());
+    } else if let Learn::For(span) = settings.learn {
+        detect.learn = span;
+    }
     let spacing_ns = survey.spacing_ns();
     let mut source = Source::open(path, formats, read)?;
     let mut driver = Driver::new(&detect);
@@ -162,7 +176,7 @@ impl Driver {
         self.engine.on_measurement(seq, measurement, received, &self.store);
         if self.received_at.0.saturating_sub(self.ticked_at.0) >= TICK_NS {
             self.ticked_at = self.received_at;
-            self.engine.on_idle(self.received_at, &self.store);
+            self.idle_until(self.received_at, EventTime(i64::MAX));
         }
         if self.rows >= ROWS_MAX || self.engine.derived_waiting() >= DERIVED_MAX {
             self.commit(EventTime(i64::MAX));
@@ -173,9 +187,16 @@ impl Driver {
     fn finish(mut self, idle_timeout: Duration, spacing_ns: i64) -> Outcome {
         self.commit(EventTime(i64::MAX));
         let idle_ns = i64::try_from(idle_timeout.as_nanos()).unwrap_or(i64::MAX);
-        self.engine.on_idle(EventTime(self.received_at.0.saturating_add(idle_ns)), &self.store);
-        self.commit(EventTime(self.newest_at.0.saturating_add(spacing_ns)));
+        let reach = EventTime(self.newest_at.0.saturating_add(spacing_ns));
+        self.idle_until(EventTime(self.received_at.0.saturating_add(idle_ns)), reach);
+        self.commit(reach);
         self.outcome
+    }
+
+    fn idle_until(&mut self, now: EventTime, reach: EventTime) {
+        while self.engine.on_idle(now, &self.store) == Due::More {
+            self.commit(reach);
+        }
     }
 
     fn commit(&mut self, reach: EventTime) {

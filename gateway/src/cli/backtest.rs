@@ -48,6 +48,9 @@ pub struct BacktestArgs {
     /// Length of windows, a part of a day from 1s to 1d; none: each sample by itself [default: 10m]
     #[arg(long, value_name = "SPAN|none")]
     pub window: Option<WindowChoice>,
+    /// Distance of windows that overlap, a part of their length; 0s: side by side [default: 0s]
+    #[arg(long, value_name = "SPAN", value_parser = config::duration)]
+    pub hop: Option<Duration>,
     /// Learning before the first verdict: a span, or a number of rows of each file such as 400rows [default: 7d]
     #[arg(long, value_name = "SPAN|N rows")]
     pub learn: Option<Learn>,

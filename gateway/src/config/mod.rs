@@ -185,6 +185,14 @@ pub fn window(text: &str) -> Result<Duration, String> {
     Ok(window)
 }
 
+/// The distance of windows, for flags: bounds as for `detect.hop`, which depend on `window`.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn hop(hop: Duration, window: Duration) -> Result<(), String> {
+    file::detect::divides_a_window(hop, window).map_err(|wrong| format!("{}\nhint: {}", wrong.message, wrong.hint))
+}
+
 fn parse(source: &Source) -> Result<DeTable<'_>, Faults> {
     DeTable::parse(source.text()).map(toml::Spanned::into_inner).map_err(|error| {
         let place = error.span().map_or(Place::File, |span| source.place(span));

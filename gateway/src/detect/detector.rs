@@ -19,6 +19,7 @@ use super::explain::Finding;
 use super::features::{Feature, Features};
 use super::groups::{Group, Scores};
 use super::history::{History, Row, Standing};
+use super::learning::{self, Recent, newest_trusted};
 use super::model::{LEVELS, LOGARITHMIC, Model};
 use super::order;
 use super::tail::{Tail, threshold};
@@ -114,9 +115,8 @@ impl Horizon {
 pub(super) struct Memory {
     /// Rows until the first model; then 0.
     to_learn: u32,
-    previous: [f64; 2],
-    is_alarmed: bool,
-    quiet: u32,
+    alarm: Alarm,
+    recent: Recent,
     refit_at: WindowIndex,
     hold_until: WindowIndex,
     /// Alarmed windows of the last days that no regime was made of.
@@ -145,18 +145,17 @@ impl Detector for WindowDetector {
     fn observe(&mut self, window: WindowIndex, features: &Features, history: &mut dyn History) -> Verdict {
         let Some(learned) = &self.learned else { return self.learn(window, features, history) };
         let calendar = self.horizon.calendar;
-        let scores = learned.model.scores(window, features, &calendar);
+        let mut scores = learned.model.scores(window, features, &calendar);
+        scores[Group::Lasting as usize] = self.memory.recent.push(window.0, learned.tail.unease(&scores)) as f32;
         let (group, decades) = learned.tail.rarest(&scores);
         let hold = if window < self.memory.hold_until { HOLD } else { 0.0 };
         let score = decades - self.horizon.threshold - hold;
-        let is_anomalous = self.memory.note(window, score, &self.horizon);
+        let (standing, is_anomalous) = self.memory.alarm.judge(score);
+        self.memory.alarmed.retain(|w| w.0 > window.0 - self.horizon.recent);
+        if standing == Standing::Alarmed {
+            self.memory.alarmed.push(window);
+        }
         let finding = is_anomalous.then(|| Finding::new(group, &learned.model, window, features, &calendar));
-
-        let standing = match (self.memory.is_alarmed, score < -GUARD) {
-            (true, _) => Standing::Alarmed,
-            (false, true) => Standing::Trusted,
-            (false, false) => Standing::Doubtful,
-        };
         history.push(Row::new(window, features, scores, standing));
         let learned = self.adopt_if_it_recurs(window, history) || self.refit_if_due(window, history);
         let status = if is_anomalous { Status::Anomalous } else { Status::Normal };
@@ -197,9 +196,8 @@ impl WindowDetector {
     pub(super) fn new(horizon: Horizon) -> Self {
         let memory = Memory {
             to_learn: horizon.learn as u32,
-            previous: [LONG_AGO; 2],
-            is_alarmed: false,
-            quiet: horizon.clear + 1,
+            alarm: Alarm::new(horizon.clear),
+            recent: Recent::default(),
             refit_at: WindowIndex(i64::MAX),
             hold_until: WindowIndex(i64::MIN),
             alarmed: Vec::new(),
@@ -222,7 +220,10 @@ impl WindowDetector {
         self.memory.to_learn = self.memory.to_learn.saturating_sub(1);
         let learned = self.memory.to_learn == 0;
         if learned {
-            self.fit_anew(history.rows(), history);
+            let mut rows = history.rows();
+            let Horizon { history, calendar, threshold, clear, .. } = &self.horizon;
+            learning::leave_out(&mut rows, *history, calendar, *threshold, *clear);
+            self.fit_anew(rows, history);
             self.memory.refit_at = WindowIndex(window.0 + 1 + self.horizon.refit);
         }
         Verdict { status: Status::Learning, score: None, finding: None, learned }
@@ -230,19 +231,7 @@ impl WindowDetector {
 
     /// Learns all from the newest trusted rows, which get scores from models of the days that they are not of.
     fn fit_anew(&mut self, mut rows: Vec<Row>, history: &mut dyn History) {
-        let calendar = self.horizon.calendar;
-        let trusted = newest_trusted(&rows, self.horizon.history);
-        let is_odd = |row: &Row| calendar.day_of(row.window).rem_euclid(2) == 1;
-        let (odd, even): (Vec<Row>, Vec<Row>) = trusted.iter().copied().partition(is_odd);
-        let model = Model::fit(&trusted, &calendar, None);
-        // The halves keep the whole's numbers of modes: their scores are then of its kind, and the search is done once.
-        let of_odd = Model::fit(&odd, &calendar, model.modes());
-        let of_even = Model::fit(&even, &calendar, model.modes());
-        for row in &mut rows {
-            let others = if is_odd(row) { &of_even } else { &of_odd };
-            row.scores = others.scores(row.window, &row.features(), &calendar);
-        }
-        let tail = Tail::fit(newest_trusted(&rows, self.horizon.history).iter().map(|r| &r.scores));
+        let (model, tail) = learning::fit(&mut rows, self.horizon.history, &self.horizon.calendar);
         self.learned = Some(Learned { model, tail });
         history.replace(rows);
     }
@@ -264,7 +253,7 @@ impl WindowDetector {
         let hour = (self.horizon.adopt / 24).max(1);
         let (Some(first), Some(last)) = (self.memory.alarmed.first(), self.memory.alarmed.last()) else { return false };
         let lasts = last.0 - first.0 >= self.horizon.adopt && self.memory.alarmed.len() >= self.horizon.chronic;
-        if !self.memory.is_alarmed || window.0 % hour != 0 || !lasts {
+        if !self.memory.alarm.is_on || window.0 % hour != 0 || !lasts {
             return false;
         }
         let Some(learned) = &self.learned else { return false };
@@ -289,46 +278,54 @@ impl WindowDetector {
     }
 }
 
-impl Memory {
-    /// Takes in a score; says whether the window is anomalous.
-    fn note(&mut self, window: WindowIndex, score: f64, horizon: &Horizon) -> bool {
+/// Whether the channel is in alarm, from one score to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Alarm {
+    previous: [f64; 2],
+    is_on: bool,
+    quiet: u32,
+    clear: u32,
+}
+
+impl Alarm {
+    pub(super) fn new(clear: u32) -> Self {
+        Self { previous: [LONG_AGO; 2], is_on: false, quiet: clear + 1, clear }
+    }
+
+    /// Takes in a score, decades above the threshold; says whether the window is anomalous.
+    pub(super) fn judge(&mut self, score: f64) -> (Standing, bool) {
         let is_anomalous = score >= 0.0 || (score >= -GUARD && self.previous.iter().any(|p| *p >= -GUARD));
         self.previous = [self.previous[1], score];
         if is_anomalous {
-            self.is_alarmed = true;
+            self.is_on = true;
             self.quiet = 0;
         } else {
             self.quiet = self.quiet.saturating_add(1);
-            if self.quiet > horizon.clear {
-                self.is_alarmed = false;
+            if self.quiet > self.clear {
+                self.is_on = false;
             }
         }
-        self.alarmed.retain(|w| w.0 > window.0 - horizon.recent);
-        if self.is_alarmed {
-            self.alarmed.push(window);
-        }
-        is_anomalous
+        let standing = match (self.is_on, score < -GUARD) {
+            (true, _) => Standing::Alarmed,
+            (false, true) => Standing::Trusted,
+            (false, false) => Standing::Doubtful,
+        };
+        (standing, is_anomalous)
     }
+}
 
+impl Memory {
     /// After the adoption of a regime: quiet, watchful, and soon relearned.
     fn settle(&mut self, window: WindowIndex, horizon: &Horizon) {
         *self = Self {
             to_learn: 0,
-            previous: [LONG_AGO; 2],
-            is_alarmed: false,
-            quiet: horizon.clear + 1,
+            alarm: Alarm::new(horizon.clear),
+            recent: Recent::default(),
             refit_at: WindowIndex(window.0 + 1 + horizon.adopt),
             hold_until: WindowIndex(window.0 + 2 * horizon.adopt),
             alarmed: Vec::new(),
         };
     }
-}
-
-fn newest_trusted(rows: &[Row], most: usize) -> Vec<Row> {
-    let mut trusted: Vec<Row> = rows.iter().copied().filter(|r| r.standing == Standing::Trusted).collect();
-    let surplus = trusted.len().saturating_sub(most);
-    trusted.drain(..surplus);
-    trusted
 }
 
 /// Whether the later half of the windows has its like in the earlier half.

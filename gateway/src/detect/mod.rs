@@ -32,6 +32,7 @@ mod detector;
 mod explain;
 mod groups;
 mod history;
+mod learning;
 mod linalg;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the judge that calls it is not there yet"))]
 mod maha;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use firmware_protocol::derived::Derived;
+use firmware_protocol::derived::{Anomaly, AnomalyState, Derived};
 use firmware_protocol::measurement::EventTime;
 use gateway::backtest::{self, Formats, Learn, Settings};
 use gateway::clock::{Clock, ClockBoot, ClockMap, Simulated, Stamp};
@@ -40,7 +40,12 @@ fn record(received_s: i64, topic: &str, payload: &str) -> Record {
 fn messages() -> Vec<Record> {
     let mut records = Vec::new();
     for (i, row) in (0..).zip(&Signal::of_days(DAYS).rows) {
-        let late_s = if i % 50 == 0 { 20 } else { 0 };
+        // A few seconds are on time; twenty minutes make revisions.
+        let late_s = match i % 500 {
+            0 => 1_200,
+            100 | 200 | 300 | 400 => 20,
+            _ => 0,
+        };
         let at_s = row.at_s - late_s;
         let pump = format!(r#"{{"ts":{at_s},"level":{},"flow":{}}}"#, row.level, row.flow);
         records.push(record(row.at_s + 1, "sensors/pump/telemetry", &pump));
@@ -82,21 +87,32 @@ fn live(config: config::Config) {
     });
 }
 
-/// Derived records by their ids, windows and anomalies apart.
-fn by_id(records: impl Iterator<Item = Derived>) -> BTreeMap<(bool, String), Derived> {
-    let keyed = records.filter_map(|record| match &record {
-        Derived::Window(window) => Some(((false, window.id.clone()), record)),
-        Derived::Anomaly(anomaly) => Some(((true, anomaly.id.clone()), record)),
-        Derived::Gap(_) => None,
-    });
-    keyed.collect()
+/// What a record is about: kind, device, channel, start, detector.
+type Key = (&'static str, String, String, i64, String);
+
+/// The last word about each window, anomaly and incident.
+fn last_words(records: impl Iterator<Item = Derived>) -> BTreeMap<Key, Derived> {
+    let mut last = BTreeMap::new();
+    for record in records {
+        let key = match &record {
+            Derived::Window(w) => ("window", w.device.clone(), w.channel.clone(), w.start_at_ms, String::new()),
+            Derived::Anomaly(a) => ("anomaly", a.device.clone(), a.channel.clone(), a.start_at_ms, a.detector.clone()),
+            Derived::Incident(i) => ("incident", i.device.clone(), i.id.clone(), i.opened_at_ms, String::new()),
+            Derived::Gap(_) => continue,
+        };
+        match &record {
+            Derived::Anomaly(Anomaly { state: AnomalyState::Withdrawn, .. }) => drop(last.remove(&key)),
+            _ => drop(last.insert(key, record)),
+        }
+    }
+    last
 }
 
-fn exported(dir: &Path) -> BTreeMap<(bool, String), Derived> {
+fn exported(dir: &Path) -> BTreeMap<Key, Derived> {
     let text = fs::read_to_string(dir.join("export.ndjson")).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let derived = lines.filter(|line| line["log"] == "derived");
-    by_id(derived.map(|line| Derived::from_json(line["payload"].as_str().unwrap().as_bytes()).unwrap()))
+    last_words(derived.map(|line| Derived::from_json(line["payload"].as_str().unwrap().as_bytes()).unwrap()))
 }
 
 #[test]
@@ -120,12 +136,17 @@ fn a_backtest_over_the_export_of_a_queue_gives_what_the_gateway_gave_live() {
     let settings = Settings { learn: Learn::For(detect.learn), detect, draw: false };
     let formats = Formats::new(Some(routes), Vec::new()).unwrap();
     let outcome = backtest::run(&dir.path().join("export.ndjson"), &formats, &settings, Arc::default()).unwrap();
-    let windows = outcome.windows.into_values().map(Derived::Window);
-    let again = by_id(windows.chain(outcome.anomalies.into_values().map(Derived::Anomaly)));
+    let bad = outcome.bad.clone();
+    let again = last_words(outcome.findings("").into_iter().map(|finding| finding.record));
+    let windows = last_words(outcome.windows.into_values().map(Derived::Window));
+    let again: BTreeMap<Key, Derived> = again.into_iter().chain(windows).collect();
 
-    assert_eq!(outcome.bad.count, 8, "{:?}", outcome.bad);
-    assert!(lived.keys().filter(|(is_anomaly, _)| *is_anomaly).count() > 5, "the fault is found");
-    assert!(lived.len() > DAYS as usize * 3 * 143, "{}", lived.len());
+    assert_eq!(bad.count, 8, "{bad:?}");
+    let count = |kind: &str| lived.keys().filter(|key| key.0 == kind).count();
+    assert!(count("anomaly") > 5, "the fault is found");
+    assert!(count("window") > DAYS as usize * 3 * 143, "{}", count("window"));
+    let is_revised = |record: &Derived| matches!(record, Derived::Window(window) if window.revision > 0);
+    assert!(lived.values().filter(|record| is_revised(record)).count() > 5, "late messages make revisions");
     for (key, record) in &again {
         assert_eq!(lived.get(key), Some(record), "{key:?}");
     }

@@ -112,10 +112,11 @@ impl Chart<'_> {
     }
 
     fn anomalies(&self) -> impl Iterator<Item = &Anomaly> {
-        let first = (self.device.to_owned(), self.channel.to_owned(), i64::MIN);
+        let first = (self.device.to_owned(), self.channel.to_owned(), i64::MIN, String::new());
         let of_channel = self.outcome.anomalies.range(first..);
-        let is_own = |key: &&(String, String, i64)| key.0 == self.device && key.1 == self.channel;
-        of_channel.take_while(move |(key, _)| is_own(key)).map(|(_, anomaly)| anomaly)
+        of_channel
+            .take_while(|((device, channel, ..), _)| device == self.device && channel == self.channel)
+            .map(|(_, anomaly)| anomaly)
     }
 
     /// What lies behind the signal.

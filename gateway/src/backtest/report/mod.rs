@@ -9,7 +9,6 @@ mod chart;
 mod text;
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use firmware_protocol::derived::Anomaly;
 use firmware_protocol::measurement::EventTime;
@@ -17,6 +16,7 @@ use firmware_protocol::measurement::EventTime;
 use super::figures::{Figures, alarms};
 use super::labels::Span;
 use super::outcome::Outcome;
+use super::run::Spans;
 use super::scores::short_utc;
 use crate::text::{counted, grouped};
 
@@ -44,7 +44,7 @@ pub struct Judged<'a> {
 /// All files of a run, in order.
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
-    pub window: Duration,
+    pub windows: Spans,
     /// As it was asked for.
     pub learn: String,
     pub false_alarms_per_month: f64,
@@ -74,7 +74,7 @@ impl Report<'_> {
         self.files.iter().for_each(|file| all += file.figures);
         let rows: u64 = self.files.iter().map(|file| file.outcome.rows).sum();
         let (files, rows) = (counted(self.files.len() as u64, "file"), counted(rows, "row"));
-        let (window, learn, knob) = (span(self.window.as_secs_f64()), &self.learn, self.false_alarms_per_month);
+        let (window, learn, knob) = (span(self.windows.window.as_secs_f64()), &self.learn, self.false_alarms_per_month);
         put(
             page,
             format_args!(
@@ -160,7 +160,7 @@ impl Report<'_> {
     fn section(&self, page: &mut String, at: usize, file: &Judged<'_>, series: usize) {
         let name = escaped(file.name);
         put(page, format_args!("<section class=\"card\" id=\"f{at}\"><h3>{name}</h3>\n"));
-        let alarms = alarms(file.outcome, self.window);
+        let alarms = alarms(file.outcome, self.windows);
         let all = file.outcome.traces.iter().flat_map(|(device, channels)| {
             channels.iter().map(move |(channel, trace)| (device.as_str(), channel.as_str(), trace))
         });

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use firmware_protocol::derived::{Status, Window};
+use firmware_protocol::derived::{AnomalyState, Status, Window};
 use firmware_protocol::measurement::Measurement;
 
 use super::super::figures::figures;
 use super::*;
 
-const WINDOW: Duration = Duration::from_secs(600);
+const WINDOW: Spans = Spans { window: Duration::from_secs(600), hop: Duration::from_secs(600) };
 
 /// A channel with a reading a minute, every window judged, some of them anomalous.
 fn outcome(name: &str, windows: i64) -> Outcome {
@@ -43,8 +44,15 @@ fn outcome(name: &str, windows: i64) -> Outcome {
             start_at_ms: window.start_at_ms,
             end_at_ms: window.end_at_ms,
             revision: 0,
+            state: AnomalyState::Confirmed,
+            incident: String::new(),
             score: 1.0,
             detector: "window".into(),
+            model: String::new(),
+            share: None,
+            peak_from_ms: None,
+            peak_to_ms: None,
+            channels: Vec::new(),
             kind: "level".into(),
             feature: "mean".into(),
             value: 1.0,
@@ -67,7 +75,7 @@ fn page(outcomes: &BTreeMap<String, Outcome>) -> String {
     let judged = |((name, outcome), figures)| Judged { name, outcome, labels: Some(&labels), figures };
     let files = outcomes.iter().map(|(name, outcome)| (name.as_str(), outcome)).zip(&all).map(judged).collect();
     let failed = vec!["x.csv: <broken>".to_owned()];
-    Report { window: WINDOW, learn: "7d".into(), false_alarms_per_month: 1.0, files, failed }.html()
+    Report { windows: WINDOW, learn: "7d".into(), false_alarms_per_month: 1.0, files, failed }.html()
 }
 
 #[test]

@@ -77,6 +77,11 @@ fn settings(args: &BacktestArgs) -> anyhow::Result<(Settings, Formats)> {
         Some(WindowChoice::Samples) => bail!("--window none is not there yet"),
         None => {}
     }
+    if let Some(hop) = args.hop {
+        detect.hop = hop;
+    }
+    config::hop(detect.hop, detect.window)
+        .map_err(|why| anyhow::anyhow!("--hop {}: {why}", config::shown(detect.hop)))?;
     if let Some(knob) = args.false_alarms_per_month {
         detect.false_alarms_per_month = knob;
     }
@@ -114,7 +119,7 @@ fn finish(
         match result {
             Ok(outcome) => {
                 let known = labels.and_then(|labels| labels.of(&input.output, &input.file));
-                let figures = figures(&outcome, settings.detect.window, known.unwrap_or_default());
+                let figures = figures(&outcome, settings.spans(), known.unwrap_or_default());
                 judged.push((input, outcome, known, figures));
             }
             Err(error) => failed.push(error),
@@ -136,7 +141,7 @@ fn finish(
             figures,
         });
         let report = Report {
-            window: settings.detect.window,
+            windows: settings.spans(),
             learn: settings.learn.to_string(),
             false_alarms_per_month: settings.detect.false_alarms_per_month,
             files: files.collect(),

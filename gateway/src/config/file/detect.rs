@@ -52,7 +52,7 @@ pub(in crate::config) fn divides_a_day(window: &Duration) -> Result<(), Wrong> {
     Ok(())
 }
 
-fn divides_a_window(hop: Duration, window: Duration) -> Result<(), Wrong> {
+pub(in crate::config) fn divides_a_window(hop: Duration, window: Duration) -> Result<(), Wrong> {
     if hop.is_zero() {
         return Ok(());
     }

@@ -78,7 +78,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
 }
 
 /// What a batch run of detection needs of a configuration.
-pub(super) fn detection(reader: &mut Reader<'_>) -> (Vec<Route>, Option<detect::Config>) {
+pub(super) fn detection(reader: &mut Reader<'_>) -> (Vec<Route>, Option<crate::detect::Config>) {
     let routes = decode::read(reader);
     let clock = clock::read(reader);
     (routes, detect::read(reader, &clock))
