@@ -10,6 +10,9 @@ const MINUTE_NS: i64 = 60_000_000_000;
 const WINDOW_NS: i64 = 10 * MINUTE_NS;
 const DEVICE: &str = "pump-7";
 
+/// All detectors have looked.
+const ALL: [DetectorName; 4] = [DetectorName::Window, DetectorName::Maha, DetectorName::Novel, DetectorName::Rule];
+
 fn joining() -> Joining {
     Joining::new(Duration::from_secs(600), Duration::from_secs(3_600))
 }
@@ -46,7 +49,7 @@ struct Site {
 impl Site {
     /// One window of one channel, and what it makes known.
     fn closes(&mut self, channel: &str, number: i64, findings: &[Finding]) -> Vec<Anomaly> {
-        let anomalies = self.incidents.on_window(window(channel, number), findings, joining());
+        let anomalies = self.incidents.on_window(window(channel, number), findings, &ALL, joining());
         self.settles();
         anomalies
     }
@@ -105,7 +108,7 @@ fn an_hour_does_not_part_findings_of_short_windows_and_six_windows_do_not_part_t
 fn channels_that_deviate_together_are_one_incident_which_names_the_strongest_first() {
     let mut site = Site::default();
     for (channel, score) in [("flow", 1.0), ("pressure", 4.0), ("door", 0.0)] {
-        site.incidents.on_window(window(channel, 10), &[found("step", score)], joining());
+        site.incidents.on_window(window(channel, 10), &[found("step", score)], &ALL, joining());
     }
     site.settles();
     let [opened] = &site.told[..] else { panic!("{:?}", site.told) };
@@ -188,7 +191,7 @@ fn a_revision_that_takes_back_the_strongest_window_leaves_the_incident_with_the_
     site.closes("flow", 10, &[found("level", 0.5)]);
     site.closes("flow", 11, &[found("step", 5.0)]);
     let revised = Place { revision: 1, ..window("flow", 11) };
-    let gone = site.incidents.on_window(revised, &[], joining());
+    let gone = site.incidents.on_window(revised, &[], &ALL, joining());
     site.settles();
     assert_eq!((gone[0].state, gone[0].revision), (AnomalyState::Withdrawn, 1));
     assert_eq!(site.story(), [(0, Open), (1, Open), (2, Open)]);
