@@ -100,10 +100,21 @@ pub struct Measurement {
     texts: Vec<TextReading>,
     /// All texts, one after the other.
     text: String,
+    /// What an announcement tells of its channels, in their order; those of which it tells nothing are left out.
+    pub limits: Vec<(ChannelIndex, ChannelLimits)>,
     /// Keys and values in turn, one after the other.
     tags: String,
     tag_ends: Vec<u32>,
     pub dropped: Dropped,
+}
+
+/// What a device tells of a channel beforehand.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ChannelLimits {
+    /// The least and the largest reading that it can measure, in the unit of its readings.
+    pub range: Option<(f64, f64)>,
+    /// From one sample to the next, microseconds; 0 if that varies or is not known.
+    pub interval_micros: u32,
 }
 
 /// Readings that a message had and that make none here.
@@ -169,6 +180,7 @@ impl Measurement {
         self.readings.clear();
         self.texts.clear();
         self.text.clear();
+        self.limits.clear();
         self.tags.clear();
         self.tag_ends.clear();
         self.dropped = Dropped::default();

@@ -4,6 +4,7 @@
 //! - Each verb has one struct of arguments; `commands` holds one function for each.
 //! - Help texts name unit and default.
 
+mod backtest;
 mod quarantine;
 mod queue;
 mod schema;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use backtest::{BacktestArgs, WindowChoice};
 pub use quarantine::{
     DataDirArgs, QuarantineArgs, QuarantineListArgs, QuarantineShowArgs, QuarantineVerb, RedriveArgs,
 };
@@ -45,6 +47,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Measure MQTT in → queue → line protocol out on this machine
     Bench(BenchArgs),
+    /// Run detection over archives: scores, incidents and a report with figures; needs no gateway
+    Backtest(BacktestArgs),
     /// Look into the queue of a gateway that is stopped, check it, read it out, mend it
     Queue(QueueArgs),
     /// List the decoders, show one, try one on a captured payload
@@ -61,7 +65,7 @@ impl Command {
         match self {
             Self::Run(_) | Self::Check(_) => "info",
             Self::Demo(_) => "warn,gateway::detect=error",
-            Self::Simulate(_) | Self::Bench(_) => "warn",
+            Self::Simulate(_) | Self::Bench(_) | Self::Backtest(_) => "warn",
             Self::Queue(_) | Self::Schema(_) | Self::Quarantine(_) | Self::Passwd(_) => "warn",
         }
     }

@@ -33,6 +33,7 @@ pub mod telemetry;
 pub mod text;
 pub mod view;
 
+pub mod backtest;
 pub mod bench;
 pub mod cli;
 pub mod commands;

@@ -122,6 +122,11 @@ pub fn utc(at: EventTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
 }
 
+/// Date, hour and minute, for a sentence: `2026-03-01 12:00`, UTC.
+pub fn utc_minute(at: EventTime) -> String {
+    utc(at)[..16].replace('T', " ")
+}
+
 /// Year, month and day of a day counted from 1970-01-01, in years that begin in March, so that leap days come last.
 fn civil(days: i64) -> (i64, i64, i64) {
     const DAYS_TO_1970: i64 = 719_468;

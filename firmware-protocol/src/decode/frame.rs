@@ -2,7 +2,7 @@
 
 use super::{CHANNEL_NAME_MAX_BYTES, DecodeError, Incoming, check_length};
 use crate::frame::{self, BaseTime, ChannelView, FrameView, HelloView, Kind, Label, Parsed, Value};
-use crate::measurement::{ChannelIndex, EventTime, FrameIdentity, Measurement, Reading};
+use crate::measurement::{ChannelIndex, ChannelLimits, EventTime, FrameIdentity, Measurement, Reading};
 use crate::table::Lookup;
 
 /// Samples that are not finite mean "no value" on the wire, and make no reading.
@@ -20,12 +20,17 @@ pub(super) fn decode(bytes: &[u8], message: &Incoming<'_>, out: &mut Measurement
     }
 }
 
-/// The channels without readings: who wants to know what the device has finds them here.
+/// The channels without readings, and their limits: who wants to know what the device has finds them here.
 fn hello(view: &HelloView<'_>, out: &mut Measurement) {
     out.is_announcement = true;
     for channel in view.channels() {
         let index = out.push_channel(channel.name);
         out.set_unit(index, channel.unit);
+        let range = channel.range.map(|(min, max)| (f64::from(min), f64::from(max)));
+        let limits = ChannelLimits { range, interval_micros: channel.interval_micros };
+        if limits != ChannelLimits::default() {
+            out.limits.push((index, limits));
+        }
     }
 }
 
@@ -172,6 +177,47 @@ mod tests {
         assert_eq!((m.device(), m.identity.map(|i| i.seq)), ("pump-7", Some(DeviceSeq(0))));
         let channels: Vec<_> = m.channels().map(|(index, name)| (name, m.unit(index))).collect();
         assert_eq!(channels, [("flow", "l/min"), ("state", "")]);
+    }
+
+    #[test]
+    fn a_hello_tells_the_limits_of_its_channels_in_the_unit_of_their_readings() {
+        let flow = ChannelInfo { range: Some((-20.0, 80.0)), interval_micros: 100_000, ..CHANNELS[0] };
+        let heat = ChannelInfo { name: "heat", unit: "°C", range: Some((0.0, 100.0)), ..flow };
+        let depth = ChannelInfo { name: "depth", unit: "", ..heat };
+        let channels = [flow, CHANNELS[1], heat, depth, ChannelInfo { name: "other", ..flow }];
+        let table = ChannelTable::new(&channels).unwrap();
+        let hello = Hello { device: "pump-7", boot: BootId(3), seq: DeviceSeq(0), base: BASE, table };
+        let rule = |path: &str| crate::decode::Channel { path: path.into(), ..Default::default() };
+        let rules = vec![
+            crate::decode::Channel { name: "flow_back".into(), scale: -0.5, offset: 1.0, ..rule("flow") },
+            crate::decode::Channel { to: "K".into(), ..rule("heat") },
+            crate::decode::Channel { max: Some(50.0), ..rule("depth") },
+        ];
+        let route = Route { topic: "#".into(), channels: rules, ignore: vec!["other".into()], ..Route::default() };
+        let mut bytes = [0; FRAME_MAX_BYTES];
+        let length = frame::encode(&hello, &mut bytes).unwrap();
+        let message = Incoming {
+            topic: "any",
+            payload: &bytes[..length],
+            content_type: "",
+            received_at: RECEIVED_AT,
+            is_replay: false,
+            table: "",
+        };
+        let mut out = Measurement::default();
+        let decoder = Decoder::new(vec![route]).unwrap();
+        decoder.decode(message, &mut out).unwrap();
+        let limits: Vec<_> = out.limits.iter().map(|(index, limits)| (out.channel(*index), *limits)).collect();
+        let within = |low, high| ChannelLimits { range: Some((low, high)), interval_micros: 100_000 };
+        let expected =
+            [("flow_back", within(-39.0, 11.0)), ("heat", within(273.15, 373.15)), ("depth", within(0.0, 50.0))];
+        assert_eq!(limits, expected);
+
+        let samples = [Channel { name: "flow", samples: Samples::F32(&[(0, 1.0)]) }];
+        let mut bytes = [0; FRAME_MAX_BYTES];
+        let length = frame::encode(&named(BASE, &samples), &mut bytes).unwrap();
+        decoder.decode(Incoming { payload: &bytes[..length], ..message }, &mut out).unwrap();
+        assert!(out.limits.is_empty(), "those of the message before");
     }
 
     #[test]

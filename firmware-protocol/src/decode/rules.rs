@@ -99,6 +99,13 @@ impl Rule {
         }
     }
 
+    /// What is left of a range of numbers; `None` if nothing that tells anything.
+    fn range(&self, (a, b): (f64, f64), linear: Linear) -> Option<(f64, f64)> {
+        let (a, b) = (linear.apply(a), linear.apply(b));
+        let range = (a.min(b).max(self.min), a.max(b).min(self.max));
+        (a.is_finite() && b.is_finite() && range.0 <= range.1).then_some(range)
+    }
+
     /// What a text is: itself, a word, or a number in quotes.
     pub(crate) fn text(&self, text: &str) -> TextFate {
         if self.text {
@@ -178,6 +185,7 @@ impl Rules {
             return Ok(());
         }
         self.apply_to_numbers(out)?;
+        self.apply_to_limits(out)?;
         if out.text_count() > 0 {
             out.decide_texts(|out, channel, text| match self.find(out.channel(channel)) {
                 Some(rule) => rule.text(text),
@@ -210,6 +218,26 @@ impl Rules {
             keep(number, &mut dropped).inspect(|value| reading.value = *value).is_some()
         });
         (out.readings, out.dropped) = (readings, dropped);
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// As their readings will be: a channel that is passed over has none.
+    fn apply_to_limits(&self, out: &mut Measurement) -> Result<(), DecodeError> {
+        let mut limits = std::mem::take(&mut out.limits);
+        let mut fault = None;
+        limits.retain_mut(|(channel, limits)| match self.action(out, *channel) {
+            Ok(Action::Keep) => true,
+            Ok(Action::Drop) => false,
+            Ok(Action::Rule(rule, linear)) => {
+                limits.range = limits.range.and_then(|range| rule.range(range, linear));
+                true
+            }
+            Err(why) => {
+                fault.get_or_insert(why);
+                false
+            }
+        });
+        out.limits = limits;
         fault.map_or(Ok(()), Err)
     }
 

@@ -1,5 +1,6 @@
 //! The verbs of the command line: one file each, one function each.
 
+pub mod backtest;
 pub mod bench;
 pub mod check;
 pub mod demo;
@@ -27,6 +28,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args).await,
         Command::Simulate(args) => simulate::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,
+        Command::Backtest(args) => backtest::run(&args),
         Command::Queue(args) => queue::run(args.verb),
         Command::Schema(args) => schema::run(args.verb),
         Command::Quarantine(args) => quarantine::run(args.verb).await,

@@ -138,16 +138,59 @@ impl Config {
 /// # Errors
 /// The file cannot be read, or the faults of its `[[decode]]` tables.
 pub fn decoders(path: Option<&Path>) -> Result<Vec<Route>, Faults> {
-    let Some(path) = path else { return Ok(Route::defaults()) };
+    path.map_or_else(|| Ok(Route::defaults()), |path| part_of(path, file::decode::read))
+}
+
+/// The decoders and the `[detect]` table of the file at `path`; all else is passed over. Detection that is switched off
+/// has its defaults.
+///
+/// # Errors
+/// The file cannot be read, or the faults of these tables.
+pub fn detection(path: &Path) -> Result<(Vec<Route>, detect::Config), Faults> {
+    part_of(path, file::detection).map(|(routes, detect)| (routes, detect.unwrap_or_default()))
+}
+
+fn part_of<T>(path: &Path, read: impl FnOnce(&mut Reader<'_>) -> T) -> Result<T, Faults> {
     let name = path.display().to_string();
     let text = read_text(path).map_err(|fault| Faults::new(&Source::new(&name, ""), vec![fault]))?;
     let source = Source::new(&name, &text);
     let root = parse(&source)?;
     let overrides = Overrides::default();
     let mut reader = Reader::new(&source, &root, &overrides);
-    let routes = file::decode::read(&mut reader);
+    let part = read(&mut reader);
     reader.pass_over_the_rest();
-    reader.finish().map(|_| routes).map_err(|faults| Faults::new(&source, faults))
+    reader.finish().map(|_| part).map_err(|faults| Faults::new(&source, faults))
+}
+
+/// A duration as it is written in a configuration, for flags.
+///
+/// # Errors
+/// How it is written.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    durations::parse(text).ok_or_else(|| format!("is not a duration: write {}", durations::FORM))
+}
+
+/// A duration as a configuration has it.
+pub fn shown(duration: Duration) -> String {
+    durations::show(duration)
+}
+
+/// The length of windows, for flags: bounds as for `detect.window`.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn window(text: &str) -> Result<Duration, String> {
+    let window = duration(text)?;
+    file::detect::divides_a_day(&window).map_err(|wrong| format!("{}: {}", wrong.message, wrong.hint))?;
+    Ok(window)
+}
+
+/// The distance of windows, for flags: bounds as for `detect.hop`, which depend on `window`.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn hop(hop: Duration, window: Duration) -> Result<(), String> {
+    file::detect::divides_a_window(hop, window).map_err(|wrong| format!("{}\nhint: {}", wrong.message, wrong.hint))
 }
 
 fn parse(source: &Source) -> Result<DeTable<'_>, Faults> {

@@ -6,6 +6,11 @@
 //!   the new normal, and the channel is watched with a higher threshold for two days.
 //! - The same windows give the same verdicts, restarted or not: all that matters is in [`Memory`], [`Learned`] and rows.
 
+mod adoption;
+mod alarm;
+mod horizon;
+mod learning;
+
 #[cfg(test)]
 mod tests;
 
@@ -13,15 +18,20 @@ use serde::{Deserialize, Serialize};
 
 use firmware_protocol::derived::Status;
 
-use super::Config;
-use super::calendar::{Calendar, WindowIndex};
+use super::calendar::WindowIndex;
 use super::explain::Finding;
-use super::features::{Feature, Features};
+use super::features::Features;
 use super::groups::{Group, Scores};
 use super::history::{History, Row, Standing};
-use super::model::{LEVELS, LOGARITHMIC, Model};
-use super::order;
-use super::tail::{Tail, threshold};
+use super::model::Model;
+use super::tail::Tail;
+
+use alarm::{Alarm, GUARD};
+pub(super) use horizon::Horizon;
+use learning::{LASTING_WINDOWS, Recent, newest_trusted};
+
+/// Added to the threshold while an adopted regime is young, decades.
+const HOLD: f64 = 1.0;
 
 /// Judges the windows of one channel, one by one, in order of time.
 pub(super) trait Detector {
@@ -46,77 +56,13 @@ pub(super) struct Verdict {
     pub(super) learned: bool,
 }
 
-/// Spans in windows, all from the configured length of a window.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Horizon {
-    calendar: Calendar,
-    threshold: f64,
-    learn: usize,
-    /// Trusted rows that a model is learned from.
-    history: usize,
-    refit: i64,
-    /// Alarmed windows that far back may become a new regime,
-    recent: i64,
-    /// if they span this long
-    adopt: i64,
-    /// and are this many.
-    chronic: usize,
-    /// An alarm is over after this many quiet windows.
-    clear: u32,
-}
-
-/// Most trusted rows: two weeks of ten minutes; shorter windows reach less far back, so that memory stays the same.
-const HISTORY_ROWS_MAX: usize = 2016;
-/// Two folds must be able to learn a model each.
-const LEARN_ROWS_MIN: usize = 96;
-/// A window this far below the threshold is trusted, and two in a row above it alarm, decades.
-const GUARD: f64 = 1.0;
-/// Added to the threshold while an adopted regime is young, decades.
-const HOLD: f64 = 1.0;
-/// A regime is adopted by shifting the remembered week if at least this share of the last day was alarmed.
-const SHARE_OF_WHOLE_REGIME: f64 = 0.8;
-/// How near to its like an alarmed window must be, in standard units, to say that it recurs.
-const RECURRENCE_DISTANCE_MAX: f64 = 2.5;
-const RECURRENCE_RESIDUAL_MAX: f64 = 4.0;
-const LONG_AGO: f64 = -9.0;
-
-impl Horizon {
-    pub(super) fn new(config: &Config) -> Self {
-        let calendar = Calendar::hopping(config.window, config.hop);
-        let history = (14 * calendar.day as usize).clamp(2 * LEARN_ROWS_MIN, HISTORY_ROWS_MAX);
-        let learn = (config.learn.as_secs_f64() / calendar.hop_s()) as usize;
-        let day = calendar.day.min(HISTORY_ROWS_MAX as i64 / 7).max(24);
-        Self {
-            calendar,
-            threshold: threshold(config.false_alarms_per_month, calendar.day),
-            learn: learn.clamp(LEARN_ROWS_MIN, history),
-            history,
-            refit: 2 * day,
-            recent: 3 * day,
-            adopt: day,
-            chronic: day as usize / 3,
-            clear: (day / 12) as u32,
-        }
-    }
-
-    pub(super) fn calendar(&self) -> &Calendar {
-        &self.calendar
-    }
-
-    /// Rows that a history must keep.
-    pub(super) fn rows(&self) -> usize {
-        self.history + self.recent as usize
-    }
-}
-
 /// What a detector remembers between windows besides its model; small, saved with every window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Memory {
     /// Rows until the first model; then 0.
     to_learn: u32,
-    previous: [f64; 2],
-    is_alarmed: bool,
-    quiet: u32,
+    alarm: Alarm,
+    recent: Recent,
     refit_at: WindowIndex,
     hold_until: WindowIndex,
     /// Alarmed windows of the last days that no regime was made of.
@@ -145,18 +91,17 @@ impl Detector for WindowDetector {
     fn observe(&mut self, window: WindowIndex, features: &Features, history: &mut dyn History) -> Verdict {
         let Some(learned) = &self.learned else { return self.learn(window, features, history) };
         let calendar = self.horizon.calendar;
-        let scores = learned.model.scores(window, features, &calendar);
+        let mut scores = learned.model.scores(window, features, &calendar);
+        scores[Group::Lasting as usize] = self.memory.recent.push(window.0, learned.tail.unease(&scores)) as f32;
         let (group, decades) = learned.tail.rarest(&scores);
         let hold = if window < self.memory.hold_until { HOLD } else { 0.0 };
         let score = decades - self.horizon.threshold - hold;
-        let is_anomalous = self.memory.note(window, score, &self.horizon);
+        let (standing, is_anomalous) = self.memory.alarm.judge(score);
+        self.memory.alarmed.retain(|w| w.0 > window.0 - self.horizon.recent);
+        if standing == Standing::Alarmed {
+            self.memory.alarmed.push(window);
+        }
         let finding = is_anomalous.then(|| Finding::new(group, &learned.model, window, features, &calendar));
-
-        let standing = match (self.memory.is_alarmed, score < -GUARD) {
-            (true, _) => Standing::Alarmed,
-            (false, true) => Standing::Trusted,
-            (false, false) => Standing::Doubtful,
-        };
         history.push(Row::new(window, features, scores, standing));
         let learned = self.adopt_if_it_recurs(window, history) || self.refit_if_due(window, history);
         let status = if is_anomalous { Status::Anomalous } else { Status::Normal };
@@ -174,10 +119,15 @@ impl Detector for WindowDetector {
             let hold = if window < self.memory.hold_until { HOLD } else { 0.0 };
             (group, decades - self.horizon.threshold - hold)
         };
-        let scores = learned.model.scores(window, features, &calendar);
+        let rows = history.rows();
+        let mut scores = learned.model.scores(window, features, &calendar);
+        let mut recent = Recent::default();
+        for row in rows.iter().filter(|r| (window.0 - LASTING_WINDOWS as i64..window.0).contains(&r.window.0)) {
+            recent.push(row.window.0, learned.tail.unease(&row.scores));
+        }
+        scores[Group::Lasting as usize] = recent.push(window.0, learned.tail.unease(&scores)) as f32;
         let (group, score) = score_of(window, &scores);
         let before = |r: &&Row| (window.0 - 2..window.0).contains(&r.window.0);
-        let rows = history.rows();
         let is_second = rows.iter().filter(before).any(|r| score_of(r.window, &r.scores).1 >= -GUARD);
         let is_anomalous = score >= 0.0 || (score >= -GUARD && is_second);
         let finding = is_anomalous.then(|| Finding::new(group, &learned.model, window, features, &calendar));
@@ -197,9 +147,8 @@ impl WindowDetector {
     pub(super) fn new(horizon: Horizon) -> Self {
         let memory = Memory {
             to_learn: horizon.learn as u32,
-            previous: [LONG_AGO; 2],
-            is_alarmed: false,
-            quiet: horizon.clear + 1,
+            alarm: Alarm::new(horizon.clear),
+            recent: Recent::default(),
             refit_at: WindowIndex(i64::MAX),
             hold_until: WindowIndex(i64::MIN),
             alarmed: Vec::new(),
@@ -222,7 +171,12 @@ impl WindowDetector {
         self.memory.to_learn = self.memory.to_learn.saturating_sub(1);
         let learned = self.memory.to_learn == 0;
         if learned {
-            self.fit_anew(history.rows(), history);
+            let mut rows = history.rows();
+            learning::leave_out(&mut rows, &self.horizon);
+            let since = window.0 - self.horizon.recent;
+            let alarmed = rows.iter().filter(|r| r.standing == Standing::Alarmed && r.window.0 > since);
+            self.memory.alarmed = alarmed.map(|r| r.window).collect();
+            self.fit_anew(rows, history);
             self.memory.refit_at = WindowIndex(window.0 + 1 + self.horizon.refit);
         }
         Verdict { status: Status::Learning, score: None, finding: None, learned }
@@ -230,19 +184,7 @@ impl WindowDetector {
 
     /// Learns all from the newest trusted rows, which get scores from models of the days that they are not of.
     fn fit_anew(&mut self, mut rows: Vec<Row>, history: &mut dyn History) {
-        let calendar = self.horizon.calendar;
-        let trusted = newest_trusted(&rows, self.horizon.history);
-        let is_odd = |row: &Row| calendar.day_of(row.window).rem_euclid(2) == 1;
-        let (odd, even): (Vec<Row>, Vec<Row>) = trusted.iter().copied().partition(is_odd);
-        let model = Model::fit(&trusted, &calendar, None);
-        // The halves keep the whole's numbers of modes: their scores are then of its kind, and the search is done once.
-        let of_odd = Model::fit(&odd, &calendar, model.modes());
-        let of_even = Model::fit(&even, &calendar, model.modes());
-        for row in &mut rows {
-            let others = if is_odd(row) { &of_even } else { &of_odd };
-            row.scores = others.scores(row.window, &row.features(), &calendar);
-        }
-        let tail = Tail::fit(newest_trusted(&rows, self.horizon.history).iter().map(|r| &r.scores));
+        let (model, tail) = learning::fit(&mut rows, self.horizon.history, &self.horizon.calendar);
         self.learned = Some(Learned { model, tail });
         history.replace(rows);
     }
@@ -258,65 +200,15 @@ impl WindowDetector {
         self.memory.refit_at = WindowIndex(window.0 + 1 + self.horizon.refit);
         true
     }
-
-    /// Alarmed windows that go on for a day and resemble each other are a new regime.
-    fn adopt_if_it_recurs(&mut self, window: WindowIndex, history: &mut dyn History) -> bool {
-        let hour = (self.horizon.adopt / 24).max(1);
-        let (Some(first), Some(last)) = (self.memory.alarmed.first(), self.memory.alarmed.last()) else { return false };
-        let lasts = last.0 - first.0 >= self.horizon.adopt && self.memory.alarmed.len() >= self.horizon.chronic;
-        if !self.memory.is_alarmed || window.0 % hour != 0 || !lasts {
-            return false;
-        }
-        let Some(learned) = &self.learned else { return false };
-        let yesterday = WindowIndex(window.0 - self.horizon.adopt);
-        let in_last_day = self.memory.alarmed.iter().filter(|w| **w > yesterday).count();
-        let is_whole = in_last_day as f64 / self.horizon.adopt as f64 >= SHARE_OF_WHOLE_REGIME;
-
-        let rows = history.rows();
-        let since = if is_whole { yesterday } else { WindowIndex(first.0 - 1) };
-        let is_new = |r: &Row| r.standing == Standing::Alarmed && r.window > since;
-        let new: Vec<Row> = rows.iter().copied().filter(is_new).collect();
-        if !recurs(&new, &learned.model, &self.horizon) {
-            return false;
-        }
-        let mut rows = if is_whole { shifted(&rows, &new, &learned.model, &self.horizon) } else { rows };
-        for row in rows.iter_mut().filter(|r| r.standing == Standing::Alarmed && r.window > since) {
-            row.standing = Standing::Trusted;
-        }
-        self.fit_anew(rows, history);
-        self.memory.settle(window, &self.horizon);
-        true
-    }
 }
 
 impl Memory {
-    /// Takes in a score; says whether the window is anomalous.
-    fn note(&mut self, window: WindowIndex, score: f64, horizon: &Horizon) -> bool {
-        let is_anomalous = score >= 0.0 || (score >= -GUARD && self.previous.iter().any(|p| *p >= -GUARD));
-        self.previous = [self.previous[1], score];
-        if is_anomalous {
-            self.is_alarmed = true;
-            self.quiet = 0;
-        } else {
-            self.quiet = self.quiet.saturating_add(1);
-            if self.quiet > horizon.clear {
-                self.is_alarmed = false;
-            }
-        }
-        self.alarmed.retain(|w| w.0 > window.0 - horizon.recent);
-        if self.is_alarmed {
-            self.alarmed.push(window);
-        }
-        is_anomalous
-    }
-
     /// After the adoption of a regime: quiet, watchful, and soon relearned.
     fn settle(&mut self, window: WindowIndex, horizon: &Horizon) {
         *self = Self {
             to_learn: 0,
-            previous: [LONG_AGO; 2],
-            is_alarmed: false,
-            quiet: horizon.clear + 1,
+            alarm: Alarm::new(horizon.clear),
+            recent: Recent::default(),
             refit_at: WindowIndex(window.0 + 1 + horizon.adopt),
             hold_until: WindowIndex(window.0 + 2 * horizon.adopt),
             alarmed: Vec::new(),
@@ -324,75 +216,3 @@ impl Memory {
     }
 }
 
-fn newest_trusted(rows: &[Row], most: usize) -> Vec<Row> {
-    let mut trusted: Vec<Row> = rows.iter().copied().filter(|r| r.standing == Standing::Trusted).collect();
-    let surplus = trusted.len().saturating_sub(most);
-    trusted.drain(..surplus);
-    trusted
-}
-
-/// Whether the later half of the windows has its like in the earlier half.
-fn recurs(new: &[Row], model: &Model, horizon: &Horizon) -> bool {
-    let positions: Vec<Vec<f64>> =
-        new.iter().filter_map(|r| model.position(r.window, &r.features(), &horizon.calendar)).collect();
-    if positions.len() < horizon.adopt as usize / 6 {
-        return false;
-    }
-    let (earlier, later) = positions.split_at(positions.len() / 2);
-    let (mut distances, mut residuals) = (Vec::new(), Vec::new());
-    for position in later {
-        let distance = |other: &Vec<f64>| {
-            let squares: Vec<f64> = other.iter().zip(position).map(|(a, b)| (a - b) * (a - b)).collect();
-            order::mean(&squares).sqrt()
-        };
-        let nearest =
-            earlier.iter().map(|e| (distance(e), (e[0] - position[0]).abs())).min_by(|a, b| a.0.total_cmp(&b.0));
-        if let Some((distance, residual)) = nearest {
-            distances.push(distance);
-            residuals.push(residual);
-        }
-    }
-    order::median(&distances) <= RECURRENCE_DISTANCE_MAX && order::median(&residuals) <= RECURRENCE_RESIDUAL_MAX
-}
-
-/// The remembered week, moved to where the new windows lie, and the new windows.
-fn shifted(rows: &[Row], new: &[Row], model: &Model, horizon: &Horizon) -> Vec<Row> {
-    let calendar = &horizon.calendar;
-    let mut week = newest_trusted(rows, 7 * horizon.adopt as usize);
-    let shifts: Vec<f64> = new
-        .iter()
-        .filter(|r| r.features().has_level())
-        .map(|r| model.shift(r.window, &r.features(), calendar))
-        .collect();
-    let shift = order::median(&shifts);
-    let factors: Vec<(Feature, f64)> = LOGARITHMIC
-        .into_iter()
-        .chain([Feature::Impulse])
-        .filter_map(|feature| {
-            let epsilon = model.epsilon(feature)?;
-            let middle = |rows: &[Row]| {
-                let logs: Vec<f64> = rows
-                    .iter()
-                    .map(|r| r.features().get(feature))
-                    .filter(|v| !v.is_nan())
-                    .map(|v| libm::log(v + epsilon))
-                    .collect();
-                order::median(&logs)
-            };
-            Some((feature, libm::exp(middle(new) - middle(&week))))
-        })
-        .collect();
-    for row in &mut week {
-        let mut features = row.features();
-        for feature in LEVELS.into_iter().chain([Feature::Median]) {
-            features.0[feature as usize] = (features.get(feature) + shift) as f32;
-        }
-        for (feature, factor) in &factors {
-            features.0[*feature as usize] = (features.get(*feature) * factor) as f32;
-        }
-        row.set_features(features);
-    }
-    week.extend_from_slice(new);
-    week.sort_by_key(|r| r.window);
-    week
-}

@@ -31,7 +31,7 @@ impl Finding {
             let width = (high - low).max(1e-3 * high.abs()).max(f64::MIN_POSITIVE);
             (low - value).max(value - high) / width
         };
-        let furthest = (group == Group::Joint).then(|| model.furthest(window, features, calendar)).flatten();
+        let furthest = matches!(group, Group::Joint | Group::Lasting).then(|| model.furthest(window, features, calendar)).flatten();
         let suspects = furthest.map_or_else(|| suspects(group).to_vec(), |f| vec![f]);
         let feature = suspects
             .into_iter()
@@ -56,6 +56,7 @@ impl Finding {
             Group::Spectrum => "fast and slow movement are not in their usual proportion",
             Group::Joint => "the figures of the window do not go together as they used to",
             Group::Novel => "it rests at a level where it never did before",
+            Group::Lasting => "small deviations last",
         };
         let (value, low, high) = (self.value, self.expected_low, self.expected_high);
         let (figure, expected) = if self.feature == Feature::Gap {
@@ -80,7 +81,7 @@ fn suspects(group: Group) -> &'static [Feature] {
         Group::Spike => &[Feature::Impulse],
         Group::Step => &[Feature::Step],
         Group::Noise => &[Feature::Roughness],
-        Group::Level | Group::Joint | Group::Novel => &[Feature::Mean],
+        Group::Level | Group::Joint | Group::Novel | Group::Lasting => &[Feature::Mean],
         Group::Range => &[Feature::Low, Feature::High],
         Group::Spectrum => &[
             Feature::Roughness,
@@ -121,6 +122,14 @@ fn described(feature: Feature) -> &'static str {
         Feature::Mean => "mean",
         Feature::Digit => "smallest difference",
         Feature::Jump => "largest difference of neighbours",
+        Feature::Rms => "vibration",
+        Feature::Crest => "largest peak as a multiple of the vibration",
+        Feature::PeakToPeak => "largest range within a second",
+        Feature::Burst => "vibration of the strongest second",
+        Feature::Band4 => "vibration over 2 to 4 readings",
+        Feature::Band16 => "vibration over 8 to 16 readings",
+        Feature::Band64 => "vibration over 32 to 64 readings",
+        Feature::Band256 => "vibration over 128 readings and more",
     }
 }
 

@@ -1,4 +1,4 @@
-//! The ten kinds of deviation that are judged apart, each by one score that is 0 at most normal times.
+//! The kinds of deviation that are judged apart, each by one score that is 0 at most normal times.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(usize)]
@@ -23,10 +23,12 @@ pub(super) enum Group {
     Joint = 8,
     /// A steady level at which the channel never stayed.
     Novel = 9,
+    /// Small deviations of one of the kinds above that last.
+    Lasting = 10,
 }
 
 impl Group {
-    pub(super) const COUNT: usize = 10;
+    pub(super) const COUNT: usize = 11;
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Dropout,
         Self::Stuck,
@@ -38,6 +40,7 @@ impl Group {
         Self::Spectrum,
         Self::Joint,
         Self::Novel,
+        Self::Lasting,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -52,6 +55,7 @@ impl Group {
             Self::Spectrum => "spectrum",
             Self::Joint => "joint",
             Self::Novel => "novel",
+            Self::Lasting => "lasting",
         }
     }
 
@@ -66,6 +70,7 @@ impl Group {
             Self::Range => 0.12,
             Self::Spectrum | Self::Joint => 1.3,
             Self::Novel => 0.07,
+            Self::Lasting => 0.6,
         }
     }
 }

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::calendar::WindowIndex;
-use super::features::{Feature, Features};
+use super::features::Features;
 use super::groups::{Group, Scores};
 
 /// One closed window as it was judged.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) window: WindowIndex,
-    features: [f32; Feature::COUNT],
+    features: Features,
     pub(super) scores: [f32; Group::COUNT],
     pub(super) standing: Standing,
 }
@@ -28,15 +28,15 @@ pub(super) enum Standing {
 
 impl Row {
     pub(super) fn new(window: WindowIndex, features: &Features, scores: Scores, standing: Standing) -> Self {
-        Self { window, features: features.0, scores, standing }
+        Self { window, features: *features, scores, standing }
     }
 
     pub(super) fn features(&self) -> Features {
-        Features(self.features)
+        self.features
     }
 
     pub(super) fn set_features(&mut self, features: Features) {
-        self.features = features.0;
+        self.features = features;
     }
 }
 

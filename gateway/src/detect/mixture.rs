@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::linalg;
 
 /// A third mode brought nothing measurable and took half of the time of learning.
-const MODES_MAX: usize = 2;
+const MODES_MAX: usize = 1;
 /// A mode must be able to fill its covariance.
 const ROWS_PER_MODE_MIN: usize = 60;
 /// Added to variances while fitting: a hundredth of a standardised unit is no structure.

@@ -32,10 +32,16 @@ mod explain;
 mod groups;
 mod history;
 mod linalg;
+mod maha;
 mod mixture;
 mod model;
+mod novel;
 mod order;
 mod tail;
+
+mod finding;
+mod incident;
+mod rules;
 
 mod rows;
 mod state;

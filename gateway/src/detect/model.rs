@@ -48,6 +48,10 @@ const LEARNED_UNITS_MAX: f64 = 8.0;
 const JUDGED_UNITS_MAX: f64 = 60.0;
 /// A window this calm, in shares of the range, stays at one level.
 const CALM: f64 = 0.15;
+/// and its mean and median are this near to each other, in shares of the range.
+const LEVEL_AGREEMENT: f64 = 0.03;
+/// So many readings may be lost at any time, whatever the learning time was like.
+const LOST_ALWAYS: f64 = 2.0;
 /// Bands in explanations reach from the first to the last hundredth.
 const BAND: (f64, f64) = (0.01, 0.99);
 
@@ -131,7 +135,7 @@ impl Model {
     pub(super) fn scores(&self, window: WindowIndex, features: &Features, calendar: &Calendar) -> Scores {
         let mut scores = [0.0; Group::COUNT];
         let mut set = |group: Group, score: f64| scores[group as usize] = score.max(0.0) as f32;
-        let lost = libm::log((self.count + 1.0) / (features.get(Feature::Count) + 1.0));
+        let lost = libm::log((self.count + 1.0) / (features.get(Feature::Count) + 1.0 + LOST_ALWAYS));
         // Ten usual intervals: a gap of a few readings is no news.
         let patience_s = 10.0 * self.window_s / self.count.max(1.0);
         let gap = libm::log((features.get(Feature::Gap) + patience_s) / (self.gap_s + patience_s));
@@ -144,8 +148,8 @@ impl Model {
         }
         let outside = (level.low - features.get(Feature::Low)).max(features.get(Feature::High) - level.high);
         set(Group::Range, outside / level.span);
-        if features.get(Feature::Std) < CALM * level.span {
-            set(Group::Novel, level.occupied.distance(level.bin(features.get(Feature::Mean))));
+        if level.is_calm(features) {
+            set(Group::Novel, level.occupied.distance(level.bin(features.get(Feature::Median))));
         }
 
         let Some(shape) = &level.shape else { return scores };
@@ -233,9 +237,11 @@ impl LevelModel {
         let high = order::quantile(&of(Feature::High), 0.997);
         let span = (high - low).max(6.0 * resolution);
         let mut level = Self { resolution, baseline, low, high, span, occupied: Occupied::default(), shape: None };
-        for (_, f) in usable.iter().filter(|(_, f)| f.get(Feature::Std) < CALM * span) {
-            let bin = level.bin(f.get(Feature::Mean));
-            level.occupied.insert(bin);
+        for (_, f) in usable {
+            if level.is_calm(f) {
+                let bin = level.bin(f.get(Feature::Median));
+                level.occupied.insert(bin);
+            }
         }
         if !is_sparse {
             level.shape = Some(Shape::fit(usable, &residuals, resolution, modes));
@@ -245,6 +251,14 @@ impl LevelModel {
 
     fn can_judge(&self, features: &Features) -> bool {
         if self.shape.is_some() { features.has_shape() } else { features.has_level() }
+    }
+
+    /// The window stays at one level within the range.
+    fn is_calm(&self, features: &Features) -> bool {
+        let middle = features.get(Feature::Median);
+        features.get(Feature::Std) < CALM * self.span
+            && (features.get(Feature::Mean) - middle).abs() < LEVEL_AGREEMENT * self.span
+            && (self.low..=self.high).contains(&middle)
     }
 
     fn residual(&self, window: WindowIndex, features: &Features, calendar: &Calendar) -> f64 {

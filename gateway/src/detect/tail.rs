@@ -1,15 +1,17 @@
 //! From scores to false-alarm rates: a Pareto tail per group makes one threshold mean the same for all.
 //!
-//! Above `u` (the 97 % quantile, or the group's floor) a score `r` is exceeded with probability `0.03 (r/u)^(-1/m)`, where
-//! `m` is the mean log excess seen while learning, pulled to what fleets of channels showed (30 windows' worth).
+//! Above `u` (a quantile of the learning scores, or the group's floor) a score `r` is exceeded with probability
+//! `(1 - q) (r/u)^(-1/m)`, where `m` is the mean log excess seen while learning, pulled to what fleets of channels showed
+//! (30 windows' worth). The tail begins at two quantiles, and the likelier probability counts: a few windows that differ
+//! from the rest, as when a shift begins, make the tail begin anew where theirs lie.
 
 use serde::{Deserialize, Serialize};
 
 use super::groups::{Group, Scores};
 use super::order::quantile;
 
-/// Where the tail begins.
-const TAIL_QUANTILE: f64 = 0.97;
+/// Quantiles at which the tail begins.
+const ANCHORS: [f64; 2] = [0.97, 0.996];
 /// Mean log excess over many kinds of channels, and for how many windows it counts.
 const PRIOR_EXCESS: f64 = 0.10;
 const PRIOR_WINDOWS: f64 = 30.0;
@@ -20,26 +22,41 @@ const DAYS_PER_MONTH: f64 = 30.0;
 /// Tails of all groups, by `Group as usize`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Tail {
-    begins: [f64; Group::COUNT],
-    excess: [f64; Group::COUNT],
+    begins: [[f64; Group::COUNT]; ANCHORS.len()],
+    excess: [[f64; Group::COUNT]; ANCHORS.len()],
 }
 
 impl Tail {
     /// Learns from scores that the model gave to windows it had not learned from.
     pub(super) fn fit<'a>(scores: impl Iterator<Item = &'a Scores> + Clone) -> Self {
-        let mut tail = Self { begins: [0.0; Group::COUNT], excess: [0.0; Group::COUNT] };
+        let mut tail = Self { begins: Default::default(), excess: Default::default() };
         for group in Group::ALL {
-            let of_group: Vec<f64> = scores.clone().map(|s| f64::from(s[group as usize])).collect();
-            let begins = quantile(&of_group, TAIL_QUANTILE).max(group.floor());
+            tail.fit_group(group, scores.clone());
+        }
+        tail
+    }
+
+    /// The same for one group.
+    pub(super) fn fit_group<'a>(&mut self, group: Group, scores: impl Iterator<Item = &'a Scores>) {
+        let of_group: Vec<f64> = scores.map(|s| f64::from(s[group as usize])).collect();
+        for (anchor, share) in ANCHORS.into_iter().enumerate() {
+            let begins = quantile(&of_group, share).max(group.floor());
             let (mut windows, mut sum) = (PRIOR_WINDOWS, PRIOR_WINDOWS * PRIOR_EXCESS);
             for score in of_group.iter().filter(|s| **s > begins) {
                 windows += 1.0;
                 sum += libm::log(score / begins);
             }
-            tail.begins[group as usize] = begins;
-            tail.excess[group as usize] = (sum / windows).max(EXCESS_MIN);
+            self.begins[anchor][group as usize] = begins;
+            self.excess[anchor][group as usize] = (sum / windows).max(EXCESS_MIN);
         }
-        tail
+    }
+
+    /// How far into the tail a window is, over the groups that watch the shape; 1 where the tail begins.
+    pub(super) fn unease(&self, scores: &Scores) -> f64 {
+        [Group::Noise, Group::Spectrum, Group::Joint]
+            .into_iter()
+            .map(|g| f64::from(scores[g as usize]) / self.begins[0][g as usize])
+            .fold(0.0, f64::max)
     }
 
     /// −log10 of the probability that a normal window scores as high; the group where that is largest.
@@ -54,14 +71,21 @@ impl Tail {
         rarest
     }
 
+    pub(super) fn all_decades(&self, scores: &Scores) -> [f64; Group::COUNT] {
+        Group::ALL.map(|g| self.decades(g, f64::from(scores[g as usize])))
+    }
+
     fn decades(&self, group: Group, score: f64) -> f64 {
-        let at_begin = -libm::log10(1.0 - TAIL_QUANTILE);
-        let ratio = score.max(1e-12) / self.begins[group as usize];
-        if ratio > 1.0 {
-            at_begin + libm::log(ratio) / self.excess[group as usize] / std::f64::consts::LN_10
-        } else {
-            at_begin * ratio
-        }
+        let by_anchor = |anchor: usize| {
+            let at_begin = -libm::log10(1.0 - ANCHORS[anchor]);
+            let ratio = score.max(1e-12) / self.begins[anchor][group as usize];
+            if ratio > 1.0 {
+                at_begin + libm::log(ratio) / self.excess[anchor][group as usize] / std::f64::consts::LN_10
+            } else {
+                at_begin * ratio
+            }
+        };
+        (0..ANCHORS.len()).map(by_anchor).fold(f64::INFINITY, f64::min)
     }
 }
 

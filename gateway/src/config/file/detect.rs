@@ -41,7 +41,7 @@ pub(super) fn read(reader: &mut Reader<'_>, clock: &clock::Config) -> Option<det
     enabled.then_some(config)
 }
 
-fn divides_a_day(window: &Duration) -> Result<(), Wrong> {
+pub(in crate::config) fn divides_a_day(window: &Duration) -> Result<(), Wrong> {
     let hint = "choose a part of a day from 1s to 1d, such as \"1m\", \"10m\", \"15m\" or \"1h\"";
     if *window < SECOND || *window > DAY {
         return Err(Wrong::new("is outside 1s to 1d", hint));
@@ -52,7 +52,7 @@ fn divides_a_day(window: &Duration) -> Result<(), Wrong> {
     Ok(())
 }
 
-fn divides_a_window(hop: Duration, window: Duration) -> Result<(), Wrong> {
+pub(in crate::config) fn divides_a_window(hop: Duration, window: Duration) -> Result<(), Wrong> {
     if hop.is_zero() {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 mod clock;
 mod csv;
 pub(super) mod decode;
-mod detect;
+pub(super) mod detect;
 mod doors;
 mod frames;
 mod http;
@@ -14,6 +14,8 @@ mod sinks;
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
+
+use firmware_protocol::decode::Route;
 
 use super::faults::Place;
 use super::reader::{Reader, Section};
@@ -73,6 +75,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
     named.directories.extend(directories);
     named.directories.extend(csv_directories);
     (Config { gateway, http, queue, mqtt, listen, serial, csv, upload, decode, frames, clock, detect, sinks }, named)
+}
+
+/// What a batch run of detection needs of a configuration.
+pub(super) fn detection(reader: &mut Reader<'_>) -> (Vec<Route>, Option<crate::detect::Config>) {
+    let routes = decode::read(reader);
+    let clock = clock::read(reader);
+    (routes, detect::read(reader, &clock))
 }
 
 fn gateway(reader: &mut Reader<'_>) -> (Gateway, Place) {

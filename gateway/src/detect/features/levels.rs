@@ -2,7 +2,7 @@
 
 use firmware_protocol::derived::Stats;
 
-use crate::detect::order;
+use super::sums;
 
 /// Figures of the values, which end up in `sorted` too; `None` without any.
 pub(super) fn stats(values: &[f64], sorted: &mut Vec<f64>) -> Option<Stats> {
@@ -11,12 +11,13 @@ pub(super) fn stats(values: &[f64], sorted: &mut Vec<f64>) -> Option<Stats> {
     sorted.sort_unstable_by(f64::total_cmp);
     let n = sorted.len();
     let (min, max) = (*sorted.first()?, *sorted.last()?);
+    let mean = sums::mean(values);
     let at = |share: f64| sorted[((share * n as f64) as usize).min(n - 1)];
     Some(Stats {
-        mean: order::mean(values),
+        mean,
         min,
         max,
-        std: order::std(values),
+        std: sums::mean_square(values, mean).sqrt(),
         p05: at(0.05),
         p50: sorted[n / 2],
         p95: at(0.95),

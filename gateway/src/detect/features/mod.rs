@@ -1,4 +1,4 @@
-//! What a window of samples looks like, in 24 figures.
+//! What a window looks like: 24 figures of its samples, or of the means of its seconds, and 8 of what happened within these.
 //!
 //! # Invariants
 //! - Pure: the same samples in the same order give the same bits on every processor (no fused or reordered sums).
@@ -11,10 +11,18 @@
 
 mod counter;
 mod edges;
+mod feature;
+#[cfg(test)]
+mod golden;
 mod haar;
+mod high_rate;
 mod levels;
+pub(super) mod peak;
 mod rhythm;
+mod second;
+pub(super) mod slice;
 mod split;
+mod sums;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +33,8 @@ use firmware_protocol::measurement::EventTime;
 use super::order::trimmed_mean;
 
 pub(super) use counter::{Movement, Nature};
+pub(super) use feature::{Feature, Features};
+pub(super) use second::{Second, SecondIndex};
 
 /// Fewer samples than this say nothing about shape: only count, gap and level are judged.
 pub(super) const SHAPE_SAMPLES_MIN: usize = 16;
@@ -36,122 +46,34 @@ pub(super) struct Sample {
     pub(super) value: f64,
 }
 
-/// Names the figures; `as usize` is the place in [`Features`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(usize)]
-pub(super) enum Feature {
-    /// Readings in the window.
-    Count = 0,
-    /// Longest time without a reading, seconds.
-    Gap = 1,
-    /// Longest run of one value, as a share of the samples.
-    Run = 2,
-    Median = 3,
-    /// 5 % quantile.
-    Low = 4,
-    /// 95 % quantile.
-    High = 5,
-    Std = 6,
-    /// Mean difference of neighbours, the largest fiftieth left out.
-    Roughness = 7,
-    /// Largest distance of a sample from the running median of 7, the window's first and last sample left out: one to
-    /// three samples stand out, steps do not.
-    Impulse = 8,
-    /// Largest difference of two running medians 7 apart.
-    Step = 9,
-    /// Mean detail of the Haar pyramid over 2, 4, … 128 samples, the largest left out.
-    Haar2 = 10,
-    Haar4 = 11,
-    Haar8 = 12,
-    Haar16 = 13,
-    Haar32 = 14,
-    Haar64 = 15,
-    Haar128 = 16,
-    /// Share of samples in the upper of two modes.
-    Duty = 17,
-    /// Distance of the two modes.
-    Separation = 18,
-    /// Spread within the modes.
-    ModeStd = 19,
-    /// Changes from one mode to the other.
-    Switches = 20,
-    Mean = 21,
-    /// Smallest difference of neighbours that is not 0: the resolution of the sensor.
-    Digit = 22,
-    /// Largest difference of neighbours.
-    Jump = 23,
-}
-
-impl Feature {
-    pub(super) const COUNT: usize = 24;
-    pub(super) const HAAR: [Self; 7] =
-        [Self::Haar2, Self::Haar4, Self::Haar8, Self::Haar16, Self::Haar32, Self::Haar64, Self::Haar128];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Count => "count",
-            Self::Gap => "gap",
-            Self::Run => "run",
-            Self::Median => "median",
-            Self::Low => "low",
-            Self::High => "high",
-            Self::Std => "std",
-            Self::Roughness => "roughness",
-            Self::Impulse => "impulse",
-            Self::Step => "step",
-            Self::Haar2 => "haar_2",
-            Self::Haar4 => "haar_4",
-            Self::Haar8 => "haar_8",
-            Self::Haar16 => "haar_16",
-            Self::Haar32 => "haar_32",
-            Self::Haar64 => "haar_64",
-            Self::Haar128 => "haar_128",
-            Self::Duty => "duty",
-            Self::Separation => "separation",
-            Self::ModeStd => "mode_std",
-            Self::Switches => "switches",
-            Self::Mean => "mean",
-            Self::Digit => "digit",
-            Self::Jump => "jump",
-        }
-    }
-}
-
-/// The figures of one window; f32 because rows of them are kept for weeks and judged exactly as they are kept.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Features(pub(super) [f32; Feature::COUNT]);
-
-impl Features {
-    pub(super) fn get(&self, feature: Feature) -> f64 {
-        f64::from(self.0[feature as usize])
-    }
-
-    /// Whether the window had enough samples for the figures of shape.
-    pub(super) fn has_shape(&self) -> bool {
-        !self.0[Feature::Run as usize].is_nan()
-    }
-
-    pub(super) fn has_level(&self) -> bool {
-        !self.0[Feature::Mean as usize].is_nan()
-    }
-}
-
 /// What a window is made of, in order of time.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Series<'a> {
     /// The readings themselves; of a window with too many of them a share.
     Samples(&'a [Sample]),
+    /// Seconds of a channel that gives too many readings to keep: their means are what is looked at, and what happened
+    /// within them gives further figures.
+    Seconds(&'a [Second]),
+}
+
+impl Series<'_> {
+    fn add_values(self, values: &mut Vec<f64>) {
+        match self {
+            Self::Samples(samples) => values.extend(samples.iter().map(|s| s.value)),
+            Self::Seconds(seconds) => values.extend(seconds.iter().map(|s| s.mean)),
+        }
+    }
 }
 
 /// What is computed from one closed window.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Summary {
-    /// Of the readings, or of a counter's increments.
+    /// Of the readings or means, or of a counter's increments.
     pub(super) features: Features,
     pub(super) gap_s: f64,
-    /// Of the readings.
+    /// Of the readings; with seconds the quantiles are those of their means.
     pub(super) stats: Option<Stats>,
-    /// Of the readings.
+    /// Of the readings, or of the means of seconds.
     pub(super) movement: Movement,
 }
 
@@ -177,15 +99,21 @@ pub(super) fn summarise(
     nature: Nature,
     scratch: &mut Scratch,
 ) -> Summary {
-    let Series::Samples(samples) = series;
     let Scratch { values, sorted, differences, work } = scratch;
     values.clear();
-    values.extend(samples.iter().map(|s| s.value));
-    let gap_s = rhythm::gap_s(samples, start_at, end_at);
-    let stats = levels::stats(values, sorted);
+    series.add_values(values);
+    let gap_s = match series {
+        Series::Samples(samples) => rhythm::gap_s(samples.iter().map(|s| (s.at, s.at)), start_at, end_at),
+        Series::Seconds(seconds) => rhythm::gap_s(seconds.iter().map(|s| (s.at.start(), s.at.end())), start_at, end_at),
+    };
+    let readings = levels::stats(values, sorted);
+    let stats = match series {
+        Series::Samples(_) => readings,
+        Series::Seconds(seconds) => readings.map(|of_means| high_rate::stats(of_means, seconds)),
+    };
     let movement = Movement::of(values);
     let levels = match nature {
-        Nature::Level => stats,
+        Nature::Level => readings,
         Nature::Counter => {
             counter::increments(values);
             levels::stats(values, sorted)
@@ -220,6 +148,14 @@ pub(super) fn summarise(
         set(Feature::Switches, split.switches);
         for (feature, detail) in Feature::HAAR.into_iter().zip(haar::details(values, differences, work)) {
             set(feature, detail);
+        }
+    }
+    if let Series::Seconds(seconds) = series
+        && !seconds.is_empty()
+    {
+        let figures = high_rate::figures(seconds, differences, work);
+        for (feature, figure) in Feature::HIGH_RATE.into_iter().zip(figures) {
+            set(feature, figure);
         }
     }
     Summary { features: Features(out.map(|v| v as f32)), gap_s, stats, movement }

@@ -2,15 +2,18 @@
 
 use firmware_protocol::measurement::EventTime;
 
-use super::Sample;
-
-/// Longest time without a reading, from the window's start to its end, seconds.
-pub(super) fn gap_s(samples: &[Sample], start_at: EventTime, end_at: EventTime) -> f64 {
+/// Longest time without a reading, from the window's start to its end, seconds. `readings` are first and last moment of
+/// each, in order.
+pub(super) fn gap_s(
+    readings: impl Iterator<Item = (EventTime, EventTime)>,
+    start_at: EventTime,
+    end_at: EventTime,
+) -> f64 {
     let mut last_at = start_at;
     let mut longest_ns = 0;
-    for sample in samples {
-        longest_ns = longest_ns.max(sample.at.0 - last_at.0);
-        last_at = sample.at;
+    for (from, to) in readings {
+        longest_ns = longest_ns.max(from.0 - last_at.0);
+        last_at = to;
     }
     longest_ns = longest_ns.max(end_at.0 - last_at.0);
     longest_ns as f64 / 1e9

@@ -65,6 +65,15 @@ impl Device {
         }
     }
 
+    pub(in crate::detect) fn index(&self) -> DeviceIndex {
+        self.index
+    }
+
+    /// Places of named channels, in the order of their names.
+    pub(in crate::detect) fn in_order(&self) -> &[ChannelPlace] {
+        &self.in_order
+    }
+
     pub(super) fn restore(&mut self, saved: SavedDevice) {
         self.watermark = Watermark::from_saved(saved.watermark);
         self.seen = saved.seen;
@@ -130,9 +139,6 @@ impl Device {
     fn close_if_idle(&mut self, now: EventTime, timing: &Timing, archive: &mut dyn Archive, out: &mut Output) {
         let Timing { calendar, out_of_order, idle_timeout, .. } = timing;
         let Some(until) = self.watermark.complete_if_idle(now, calendar, *out_of_order, *idle_timeout) else { return };
-        if let Some(since) = self.watermark.falls_silent() {
-            out.events.push(Event::Silent { device: self.index, since });
-        }
         self.close_until(until, timing, archive, out);
     }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use firmware_protocol::measurement::{ClockTrust, FrameIdentity, Measurement, Reading, Received};
+use firmware_protocol::measurement::{ClockTrust, EventTime, FrameIdentity, Measurement, Reading, Received};
 use firmware_protocol::{BootId, DeviceSeq};
 use proptest::prelude::*;
 

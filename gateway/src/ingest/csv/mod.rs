@@ -17,11 +17,12 @@
 //! folder ─▶ folder (polls, settles) ──┴▶ importer ─┤
 //!     ▲── marker: NAME.done ◀── receipt ───────────┴─ head, reader, plan ─▶ convert: batches ─▶ queue::Appender
 //! ```
-//! `reader`, `head`, `plan`, `convert`, `register`, `first_pass` and what they use are pure.
+//! `reader`, `head`, `plan`, `convert`, `register`, `first_pass`, `archive` and what they use are pure.
 //!
 //! # Not here
 //! Decoding: records are read by the decode routes, as those of all doors.
 
+mod archive;
 mod board;
 mod convert;
 mod fault;
@@ -48,6 +49,7 @@ mod upload;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 
+pub use archive::{Archive, ArchiveItem, Columns};
 pub use convert::RowError;
 pub use fault::RowFault;
 pub use folder::{After, FolderConfig, watch};

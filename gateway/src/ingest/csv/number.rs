@@ -49,6 +49,19 @@ pub(super) fn write(cell: &str, decimal: Decimal, out: &mut Vec<u8>) -> Cell {
     }
 }
 
+/// The cell as a number: true is 1, false 0. `Err` says what it is instead.
+pub(super) fn value(cell: &str, decimal: Decimal) -> Result<f64, Cell> {
+    let cell = cell.trim();
+    let is = |word: &str| cell.eq_ignore_ascii_case(word);
+    match parse(cell, decimal) {
+        Some(number) => Ok(number),
+        None if is("true") => Ok(1.0),
+        None if is("false") => Ok(0.0),
+        None if cell.is_empty() || MISSING.into_iter().any(is) => Err(Cell::Missing),
+        None => Err(Cell::Text),
+    }
+}
+
 /// A short number without exponent that JSON writes the same way: nearly all are.
 fn is_plain(text: &[u8], decimal: Decimal) -> bool {
     let separator = match decimal {

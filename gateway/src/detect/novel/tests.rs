@@ -1,0 +1,144 @@
+use super::*;
+
+const MINUTE_NS: i64 = 60_000_000_000;
+const WEEKS_4: i64 = 4 * 7 * 24 * 60;
+const DAY: f64 = 24.0 * 60.0;
+
+/// Raw scores of a signal given by minute, every `step` minutes.
+fn scores(spacing: Spacing, step: i64, signal: impl Fn(i64) -> f64) -> Vec<f64> {
+    let mut novel = Novel::new(spacing);
+    let minutes = (0..WEEKS_4 / step).map(|i| i * step);
+    minutes.map(|m| novel.observe(EventTime(m * MINUTE_NS), signal(m)).expect("finite").raw).collect()
+}
+
+/// In -1..=1, the same for a minute everywhere.
+fn noise(minute: i64) -> f64 {
+    let mixed = (minute as u64 ^ 0x5bd1_e995).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+}
+
+fn alarms(scores: &[f64]) -> usize {
+    let threshold = Threshold::new(1.0);
+    scores.iter().filter(|s| threshold.is_alarm(**s)).count()
+}
+
+fn daily(minute: i64) -> f64 {
+    20.0 + 5.0 * libm::sin(minute as f64 / DAY * std::f64::consts::TAU)
+}
+
+#[test]
+fn quiet_signals_stay_quiet_for_four_weeks_sample_by_sample_and_window_by_window() {
+    // A first weekend is novel; so is the widest noise of the first hours.
+    let signals: [(&str, usize, fn(i64) -> f64); 7] = [
+        ("constant", 0, |_| 21.5),
+        ("daily", 0, daily),
+        ("noise", 2, |m| 3.0 + noise(m)),
+        ("daily with noise", 1, |m| daily(m) + 0.3 * noise(m)),
+        ("weekly", 4, |m| daily(m) * if (m / 1440) % 7 >= 5 { 0.5 } else { 1.0 } + 0.3 * noise(m)),
+        ("duty cycle", 1, |m| if m % 70 < 20 { 5.0 } else { 1.0 } + 0.05 * noise(m)),
+        ("integers", 6, |m| (10.0 + 3.0 * noise(m)).floor()),
+    ];
+    for (spacing, step) in [(Spacing::Sample, 5), (Spacing::Window, 10)] {
+        for (name, alarms_max, signal) in signals {
+            let scores = scores(spacing, step, signal);
+            assert!(alarms(&scores) <= alarms_max, "{name} {spacing:?}: {}", alarms(&scores));
+        }
+    }
+}
+
+#[test]
+fn a_spike_a_fall_and_a_value_in_a_hole_alarm_at_once() {
+    for (spacing, step) in [(Spacing::Sample, 5), (Spacing::Window, 10)] {
+        for fault in [45.0, 2.0] {
+            let scores = scores(spacing, step, |m| if m == 30_000 { fault } else { daily(m) + 0.3 * noise(m) });
+            assert!(Threshold::new(1.0).is_alarm(scores[(30_000 / step) as usize]), "{fault} {spacing:?}");
+        }
+        let scores = scores(spacing, step, |m| match m {
+            30_000 => 5.0,
+            m if m / 700 % 2 == 0 => 0.1 * noise(m),
+            m => 10.0 + 0.1 * noise(m),
+        });
+        assert!(Threshold::new(1.0).is_alarm(scores[(30_000 / step) as usize]), "hole {spacing:?}");
+    }
+}
+
+#[test]
+fn a_value_at_the_wrong_hour_alarms_by_its_hour() {
+    let mut novel = Novel::new(Spacing::Sample);
+    for m in (0..20 * 1440).step_by(5) {
+        novel.observe(EventTime(m * MINUTE_NS), daily(m)).expect("finite");
+    }
+    let verdict = novel.observe(EventTime(20 * 1440 * MINUTE_NS + 18 * 60 * MINUTE_NS), 25.0).expect("finite");
+    assert_eq!(verdict.view, View::HourOfDay);
+    assert!(Threshold::new(1.0).is_alarm(verdict.raw), "{}", verdict.raw);
+    assert!(verdict.expected_high < 25.0, "{verdict:?}");
+}
+
+#[test]
+fn a_lasting_step_is_told_once_and_then_accepted() {
+    for (spacing, step) in [(Spacing::Sample, 5), (Spacing::Window, 10)] {
+        let scores = scores(spacing, step, |m| noise(m) + if m < 20_000 { 0.0 } else { 30.0 });
+        let first = (20_000 / step) as usize;
+        assert_eq!(alarms(&scores[first / 2..first]), 0);
+        assert!(Threshold::new(1.0).is_alarm(scores[first]));
+        assert!(alarms(&scores[first + 1..]) <= 2, "{spacing:?}: {}", alarms(&scores[first + 1..]));
+    }
+}
+
+#[test]
+fn the_unit_of_a_channel_does_not_matter() {
+    let signal = |m: i64| daily(m) + noise(m) + if m == 30_000 { 9.0 } else { 0.0 };
+    let plain = scores(Spacing::Sample, 5, signal);
+    // Powers of two scale without rounding.
+    assert_eq!(plain, scores(Spacing::Sample, 5, |m| signal(m) * 1024.0));
+    assert_eq!(plain, scores(Spacing::Sample, 5, |m| signal(m) / 65_536.0));
+}
+
+#[test]
+fn the_explanation_gives_the_band_on_the_nearer_side() {
+    let mut novel = Novel::new(Spacing::Window);
+    for m in (0..10_000).step_by(10) {
+        novel.observe(EventTime(m * MINUTE_NS), noise(m)).expect("finite");
+    }
+    let verdict = novel.observe(EventTime(10_000 * MINUTE_NS), 50.0).expect("finite");
+    assert!(verdict.expected_high < 50.0 && verdict.expected_low < verdict.expected_high, "{verdict:?}");
+}
+
+#[test]
+fn what_is_no_number_is_refused_and_leaves_no_trace() {
+    let mut novel = Novel::new(Spacing::Sample);
+    novel.observe(EventTime(0), 1.0).expect("finite");
+    let before = novel.clone();
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e301] {
+        assert!(novel.observe(EventTime(1), value).is_err(), "{value}");
+    }
+    assert_eq!(novel, before);
+}
+
+#[test]
+fn the_largest_values_give_finite_scores() {
+    let mut novel = Novel::new(Spacing::Sample);
+    for i in 0..500 {
+        let value = if i % 2 == 0 { VALUE_MAX } else { -VALUE_MAX } * (1.0 - f64::from(i) / 1_000.0);
+        let verdict = novel.observe(EventTime(i64::from(i) * MINUTE_NS), value).expect("in range");
+        assert!(verdict.raw.is_finite(), "{verdict:?}");
+    }
+}
+
+#[test]
+fn a_saved_and_restored_channel_goes_on_to_the_same_bits() {
+    let signal = |m: i64| daily(m) + noise(m);
+    let mut novel = Novel::new(Spacing::Window);
+    for m in 0..3_000 {
+        novel.observe(EventTime(m * 10 * MINUTE_NS), signal(m * 10)).expect("finite");
+    }
+    let bytes = postcard::to_allocvec(&novel).expect("serialises");
+    assert!(bytes.len() <= 8 * 1024, "{} bytes", bytes.len());
+    let mut restored: Novel = postcard::from_bytes(&bytes).expect("reads back");
+    for m in 3_000..4_000 {
+        let at = EventTime(m * 10 * MINUTE_NS);
+        assert_eq!(novel.observe(at, signal(m * 10)), restored.observe(at, signal(m * 10)));
+    }
+    assert_eq!(novel, restored);
+}

@@ -1,0 +1,69 @@
+//! From a score to an alarm, by the one knob.
+
+use serde::{Deserialize, Serialize};
+
+/// The score that alarms at [`PER_MONTH`]: the middle of the plateau that NAB's scorer has its optimum on.
+const SCORE: f64 = 0.92;
+const PER_MONTH: f64 = 1.0;
+/// A score higher by this much is ten times rarer: so it is on NAB's files outside of their labelled windows, from 12 a
+/// month to one in two years.
+const SCORE_PER_DECADE: f64 = 1.0;
+/// What the knob may be: below, the tail is not known; above, next to every record would alarm.
+const PER_MONTH_MIN: f64 = 0.01;
+const PER_MONTH_MAX: f64 = 5.0;
+
+/// Which scores alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Threshold(f64);
+
+impl Threshold {
+    /// The score that is `log10(1 / knob)` decades rarer than the shipped threshold.
+    pub fn new(false_alarms_per_month: f64) -> Self {
+        let knob = false_alarms_per_month.clamp(PER_MONTH_MIN, PER_MONTH_MAX);
+        Self(SCORE + SCORE_PER_DECADE * libm::log10(PER_MONTH / knob))
+    }
+
+    /// By how many decades `raw` is rarer than what the knob allows; 0 at the threshold, negative below.
+    pub fn decades_above(self, raw: f64) -> f64 {
+        (raw - self.0) / SCORE_PER_DECADE
+    }
+
+    pub fn is_alarm(self, raw: f64) -> bool {
+        raw >= self.0
+    }
+
+    /// In 0..=1, rising with `raw`, 0.5 exactly at the threshold.
+    pub fn anomaly_score(self, raw: f64) -> f64 {
+        1.0 / (1.0 + libm::pow(10.0, -self.decades_above(raw) / 2.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_anomaly_score_is_a_half_exactly_at_the_threshold_and_rises() {
+        for knob in [0.01, 0.3, 1.0, 3.0, 5.0] {
+            let threshold = Threshold::new(knob);
+            assert_eq!(threshold.anomaly_score(threshold.0), 0.5);
+            assert!(threshold.is_alarm(threshold.0));
+            let scores: Vec<f64> = (0..400).map(|i| threshold.anomaly_score(f64::from(i) / 100.0)).collect();
+            assert!(scores.is_sorted());
+            assert!(scores.iter().all(|s| (0.0..=1.0).contains(s)));
+        }
+    }
+
+    #[test]
+    fn ten_times_fewer_false_alarms_take_a_decade() {
+        let (one, tenth) = (Threshold::new(1.0), Threshold::new(0.1));
+        assert!((one.decades_above(tenth.0) - 1.0).abs() < 1e-12);
+        assert!(tenth.decades_above(one.0) < 0.0);
+    }
+
+    #[test]
+    fn a_knob_out_of_its_range_is_the_end_of_the_range() {
+        assert_eq!(Threshold::new(0.0), Threshold::new(0.01));
+        assert_eq!(Threshold::new(1e9), Threshold::new(5.0));
+    }
+}
