@@ -293,3 +293,7 @@ proptest! {
         prop_assert_eq!(run_in(&mut (0..sent.len())), run_in(&mut arrivals.iter().map(|a| a.1)));
     }
 }
+
+mod hopping;
+mod revisions;
+mod slices;
