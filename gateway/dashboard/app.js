@@ -169,12 +169,14 @@ function present(state) {
   $("clock").textContent = state.clock.note ?? "";
   $("windows").textContent = count(t.windows);
   $("channels").textContent = `${count(t.channels)} channels, ${count(t.models_fitted)} models learned`;
-  $("anomalies").textContent = count(t.anomalies);
-  $("anomalies").closest(".tile").classList.toggle("some", t.anomalies > 0);
-  const last = state.anomalies[0];
-  $("latest").textContent = last ? `${clock(last.start_at_ms)} ${last.device} ${last.channel}` : "none so far";
+  $("incidents").textContent = count(t.open_incidents);
+  $("incidents").closest(".tile").classList.toggle("some", t.open_incidents > 0);
+  const last = state.incidents[0];
+  $("latest").textContent = last ? `${count(t.incidents)} in all, ${last.device} ${last.evidence.channel}` : "none so far";
+  $("latest").title = last?.title ?? "";
 
   presentDevices(state.devices, state.series_left_out);
+  presentIncidents(state.incidents);
   presentAnomalies(state.anomalies);
   presentLedger(state.ledger);
   presentWindows(state.windows);
@@ -213,22 +215,61 @@ function choose(device) {
   poll();
 }
 
+function presentIncidents(incidents) {
+  $("no-incidents").hidden = incidents.length > 0;
+  refill($("incident-list"), incidents, i => i.id + i.revision, i => {
+    const e = i.evidence;
+    const times = i.state === "open" ? `since ${clock(i.start_at_ms)}` : `${clock(i.start_at_ms)}–${clock(i.end_at_ms)}`;
+    const others = i.channels.map(c => c.channel).filter(c => c !== e.channel);
+    return entry(i.state, [i.device, e.channel].filter(Boolean).join(" / "), make("time", { dateTime: new Date(i.start_at_ms).toISOString() }, times), [
+      [badge(i.severity, i.severity), ...(i.state === "open" ? [] : [badge(i.state, i.state)]), briefly(e)],
+      [explanation(e)],
+      [others.length ? `also ${others.join(", ")}; ` : "", `${i.windows} ${i.windows === 1 ? "window" : "windows"}, ${i.kinds.join(", ")}`],
+    ], i.title, () => reveal(i.device, e.channel, e.peak_from_ms ?? i.peak_at_ms));
+  });
+}
+
 function presentAnomalies(anomalies) {
   $("no-anomalies").hidden = anomalies.length > 0;
-  const list = $("anomaly-list");
-  const key = anomalies.map(a => a.id + a.revision).join();
+  refill($("anomaly-list"), episodes(anomalies), e => e.top.id + e.top.detector + e.top.state + e.windows, e => {
+    const { top } = e;
+    const when = make("time", { dateTime: new Date(e.from).toISOString() }, `${clock(e.from)}–${clock(e.to)}`);
+    const score = e.windows > 1 ? `${e.windows} windows, score up to ${number(top.score)}` : `1 window, score ${number(top.score)}`;
+    return entry(top.state, [top.device, top.channel || top.channels?.[0]?.channel].filter(Boolean).join(" / "), when, [
+      [badge(top.kind, ""), ...(top.state === "confirmed" ? [] : [badge(top.state, top.state)]), briefly(top)],
+      [`${score}, by ${top.detector}`],
+    ], "Show its chart", () => reveal(top.device, top.channel || top.channels?.[0]?.channel, (top.start_at_ms + top.end_at_ms) / 2));
+  });
+}
+
+// A list is made anew only when it says something else, so that focus and scrolling stay.
+function refill(list, items, name, element) {
+  const key = items.map(name).join();
   if (list.dataset.key === key) return;
   list.dataset.key = key;
-  list.replaceChildren(...episodes(anomalies).map(e => {
-    const when = make("time", { dateTime: new Date(e.from).toISOString() }, `${clock(e.from)}–${clock(e.to)}`);
-    const length = e.windows > 1 ? `${e.windows} windows, score up to ${number(e.top.score)}` : `1 window, score ${number(e.top.score)}`;
-    const button = make("button", { type: "button", title: "Show its chart" },
-      make("span", { className: "where" }, make("span", {}, `${e.top.device} / ${e.top.channel}`), when),
-      make("span", { className: "what" }, make("span", { className: "badge" }, e.top.kind), briefly(e.top)),
-      make("span", { className: "what" }, length));
-    button.addEventListener("click", () => reveal(e.top));
-    return make("li", {}, button);
-  }));
+  list.replaceChildren(...items.map(element));
+}
+
+function entry(state, where, when, lines, title, open) {
+  const button = make("button", { type: "button", title },
+    make("span", { className: "where" }, make("span", {}, where), when),
+    ...lines.map(line => make("span", { className: "what" }, ...line)));
+  button.addEventListener("click", open);
+  return make("li", { className: state }, button);
+}
+
+function badge(text, kind) {
+  return make("span", { className: `badge ${kind}` }, text);
+}
+
+// What was looked at, what it was, what it should have been, and where in the window.
+function explanation({ feature, value, expected_low, expected_high, share, peak_from_ms, peak_to_ms, detector }) {
+  // A notice that something was adopted has no figure.
+  if (!feature) return `by ${detector}`;
+  const parts = [`${feature} ${number(value)}, expected ${number(expected_low)} to ${number(expected_high)}`];
+  if (share !== undefined && share < 1) parts.push(`${Math.round(100 * share)} % of the score`);
+  if (peak_from_ms !== undefined) parts.push(`most at ${clock(peak_from_ms, true)}–${clock(peak_to_ms, true)}`);
+  return `${parts.join(", ")} (${detector})`;
 }
 
 // The summary without what stands above it: channel and time.
@@ -237,12 +278,14 @@ function briefly({ channel, summary }) {
   return what.replace(/ in the [\d.]+ \w+ from [\d:]+ UTC/, "");
 }
 
-// Anomalous windows of one channel in a row are one episode, told by its highest score. Newest first.
+// Anomalous windows of one channel in a row are one episode, told by its highest score. Newest first. What was taken back
+// stands alone.
 function episodes(anomalies) {
   const found = [];
   for (const a of [...anomalies].sort((a, b) => a.start_at_ms - b.start_at_ms)) {
-    const last = found.findLast(e => e.top.device === a.device && e.top.channel === a.channel);
-    if (!last || a.start_at_ms > last.to) {
+    const last = found.findLast(e => e.top.device === a.device && e.top.channel === a.channel && e.top.detector === a.detector);
+    const goesOn = last && a.start_at_ms <= last.to && a.state !== "withdrawn" && last.top.state !== "withdrawn";
+    if (!goesOn) {
       found.push({ from: a.start_at_ms, to: a.end_at_ms, windows: 1, top: a });
       continue;
     }
@@ -253,18 +296,18 @@ function episodes(anomalies) {
   return found.sort((a, b) => b.to - a.to);
 }
 
-function reveal(anomaly) {
-  if (only !== null && only !== anomaly.device) choose(anomaly.device);
-  const card = cards.get(anomaly.device);
+function reveal(device, channel, at) {
+  if (only !== null && only !== device) choose(device);
+  const card = cards.get(device);
   if (!card) return;
   card.box.scrollIntoView({ block: "center" });
   card.box.classList.remove("flash");
   void card.box.offsetWidth;
   card.box.classList.add("flash");
-  const chart = card.charts.get(anomaly.channel);
+  const chart = card.charts.get(channel);
   if (!chart) return;
   chart.canvas.focus({ preventScroll: true });
-  chart.point((anomaly.start_at_ms + anomaly.end_at_ms) / 2);
+  chart.point(at);
 }
 
 function presentLedger(rows) {

@@ -61,6 +61,11 @@ pub struct StatusLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SeverityLabel {
+    pub severity: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
     pub outcome: &'static str,
 }
@@ -242,7 +247,11 @@ pub struct Detect {
     /// Records that no decoder could read, by reason.
     pub undecodable: Family<ReasonLabel, Counter>,
     pub windows: Family<StatusLabel, Counter>,
-    pub anomalies: Counter,
+    /// Anomaly records: early, confirmed, withdrawn.
+    pub anomalies: Family<StateLabel, Counter>,
+    /// Incidents opened, by their severity then.
+    pub incidents: Family<SeverityLabel, Counter>,
+    pub open_incidents: Gauge,
     pub channels: Gauge,
     pub models_fitted: Counter,
 }

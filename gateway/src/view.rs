@@ -146,6 +146,45 @@ impl View {
     }
 }
 
+/// Records for the tests of those who show them.
+#[cfg(test)]
+pub(crate) mod testing {
+    use firmware_protocol::derived::{ChannelShare, Evidence, Incident, IncidentState, Severity};
+
+    pub(crate) fn incident(device: &str, opened_at_ms: i64) -> Incident {
+        Incident {
+            id: format!("{opened_at_ms:016x}"),
+            device: device.into(),
+            revision: 0,
+            state: IncidentState::Open,
+            severity: Severity::High,
+            title: format!("{device}: an unusual level in current"),
+            opened_at_ms,
+            start_at_ms: opened_at_ms,
+            peak_at_ms: opened_at_ms,
+            end_at_ms: opened_at_ms + 600_000,
+            score: 3.5,
+            windows: 1,
+            channels: vec![ChannelShare { channel: "current".into(), share: 1.0 }],
+            kinds: vec!["level".into()],
+            evidence: Evidence {
+                channel: "current".into(),
+                detector: "window".into(),
+                model: "0badcafe".into(),
+                kind: "level".into(),
+                feature: "mean".into(),
+                value: 9.0,
+                expected_low: 1.0,
+                expected_high: 3.0,
+                share: Some(0.75),
+                peak_from_ms: Some(opened_at_ms + 60_000),
+                peak_to_ms: Some(opened_at_ms + 90_000),
+                summary: "mean 9 instead of 1 to 3".into(),
+            },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +213,19 @@ mod tests {
             status: firmware_protocol::derived::Status::Learning,
             score: None,
         }
+    }
+
+    #[test]
+    fn incidents_that_are_over_go_before_those_that_are_not_and_a_revision_takes_its_place() {
+        let view = View::new(Limits { incidents_max: 2, ..Limits::default() });
+        view.add_incident(testing::incident("a", 1));
+        view.add_incident(Incident { state: IncidentState::Closed, ..testing::incident("b", 2) });
+        view.add_incident(Incident { revision: 1, ..testing::incident("a", 1) });
+        view.add_incident(testing::incident("c", 3));
+        view.with(|state| {
+            let kept: Vec<_> = state.incidents.values().map(|i| (i.device.as_str(), i.revision)).collect();
+            assert_eq!(kept, [("a", 1), ("c", 0)]);
+        });
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use firmware_protocol::decode::{Decoder, Incoming};
-use firmware_protocol::derived::{Anomaly, Derived};
+use firmware_protocol::derived::{Anomaly, Derived, Incident};
 use firmware_protocol::measurement::{EventTime, Measurement, Received};
 use gateway::demo::device::Start;
 use gateway::demo::plan::{self, Sampling, Timeline, WINDOW_MS};
@@ -37,7 +37,9 @@ fn play(seed: u64) -> Report {
         &store,
         Cursor::default(),
     );
-    let mut anomalies: Vec<Anomaly> = Vec::new();
+    // As of the last word on each.
+    let mut anomalies: BTreeMap<(String, String, String, i64), Anomaly> = BTreeMap::new();
+    let mut incidents: BTreeMap<(String, i64), Incident> = BTreeMap::new();
     let mut measurement = Measurement::default();
     // All is received in one moment of the gateway's clock, much faster than it was measured.
     let received_at = EventTime::from_millis(line.live_end_at_ms);
@@ -70,12 +72,20 @@ fn play(seed: u64) -> Report {
                 None => store.remove(&key),
             };
         }
-        anomalies.extend(changes.derived.into_iter().filter_map(|derived| match derived {
-            Derived::Anomaly(anomaly) => Some(anomaly),
-            Derived::Window(_) | Derived::Incident(_) | Derived::Gap(_) => None,
-        }));
+        for record in changes.derived {
+            match record {
+                Derived::Anomaly(a) => {
+                    let key = (a.device.clone(), a.channel.clone(), a.detector.clone(), a.start_at_ms);
+                    anomalies.insert(key, a);
+                }
+                Derived::Incident(i) => drop(incidents.insert((i.device.clone(), i.opened_at_ms), i)),
+                Derived::Window(_) | Derived::Gap(_) => {}
+            }
+        }
     }
-    Report::new(&faults, &anomalies, WINDOW_MS)
+    let (anomalies, incidents): (Vec<_>, Vec<_>) =
+        (anomalies.into_values().collect(), incidents.into_values().collect());
+    Report::new(&faults, &anomalies, &incidents, WINDOW_MS)
 }
 
 #[test]

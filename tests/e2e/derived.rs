@@ -1,5 +1,7 @@
-//! What the gateway derives: simulated machines, in frames and in JSON, become windows and anomalies everywhere.
+//! What the gateway derives: simulated machines, in frames and in JSON, become windows, anomalies and
+//! incidents everywhere.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -18,7 +20,7 @@ const SPEED: &str = "21600";
 const SIMULATION_ENDS: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn windows_and_anomalies_are_the_same_in_influxdb_in_kafka_and_behind_cloud_sink() -> Result<()> {
+async fn windows_anomalies_and_incidents_are_the_same_in_influxdb_in_kafka_and_behind_cloud_sink() -> Result<()> {
     let kafka = stack::kafka().await?;
     let (direct, through_kafka) =
         (stack::bucket("derived-direct").await?, stack::bucket("derived-through-kafka").await?);
@@ -38,22 +40,37 @@ async fn windows_and_anomalies_are_the_same_in_influxdb_in_kafka_and_behind_clou
     let truth = std::fs::read_to_string(&truth)?;
     ensure!(!truth.is_empty(), "the simulation injected faults");
 
-    eventually("windows and anomalies in all places", DELIVERY, async || {
+    eventually("windows, anomalies and incidents in all places", DELIVERY, async || {
         let metrics = gateway.metrics().await?;
-        for (metric, measurement, field, topic) in [
-            ("gateway_detect_windows_total", "sensor_window", "count", "derived.windows"),
-            ("gateway_detect_anomalies_total", "sensor_anomaly", "score", "derived.anomalies"),
+        let windows = metrics.count("gateway_detect_windows_total", &[])?;
+        let told = kafka::read_topic(kafka.bootstrap(), "derived.anomalies")?;
+        let told = told.iter().map(|e| serde_json::from_slice(&e.value)).collect::<Result<Vec<Value>, _>>()?;
+        let (anomalies, incidents): (Vec<&Value>, Vec<&Value>) =
+            told.iter().partition(|record| record["schema"] == "anomaly/1");
+        let alarms = metrics.count("gateway_detect_anomalies_total", &[])?;
+        ensure!(anomalies.len() as u64 == alarms, "{alarms} anomalies told, {} in Kafka", anomalies.len());
+        // What becomes of one overwrites its point.
+        let points = |records: &[&Value], keys: &[&str]| {
+            let point = |record: &&Value| keys.iter().map(|key| record[key].to_string()).collect::<Vec<_>>();
+            records.iter().map(point).collect::<BTreeSet<_>>().len() as u64
+        };
+        let anomalies = points(&anomalies, &["device", "channel", "detector", "start_at_ms"]);
+        let incidents = points(&incidents, &["device", "opened_at_ms"]);
+        for (measurement, field, made) in [
+            ("sensor_window", "count", windows),
+            ("sensor_anomaly", "score", anomalies),
+            ("sensor_incident", "score", incidents),
         ] {
-            let made = metrics.count(metric, &[])?;
             ensure!(made > 0, "no {measurement}");
-            let in_kafka = kafka::count(kafka.bootstrap(), topic)?;
             let (in_influx, behind) =
                 (direct.count(measurement, field).await?, through_kafka.count(measurement, field).await?);
             ensure!(
-                [in_kafka, in_influx, behind] == [made; 3],
-                "{made} of {measurement} made, {in_kafka} in Kafka, {in_influx} in InfluxDB, {behind} behind cloud-sink"
+                [in_influx, behind] == [made; 2],
+                "{made} of {measurement} made, {in_influx} in InfluxDB, {behind} behind cloud-sink"
             );
         }
+        let in_kafka = kafka::count(kafka.bootstrap(), "derived.windows")?;
+        ensure!(in_kafka == windows, "{windows} windows made, {in_kafka} in Kafka");
         Ok(())
     })
     .await?;

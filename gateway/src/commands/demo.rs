@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use firmware_protocol::derived::Anomaly;
+use firmware_protocol::derived::{Anomaly, Incident};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::interrupt::stop_on_signal;
@@ -57,7 +57,7 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
         pipeline,
         line,
         counts: Arc::default(),
-        anomalies: BTreeMap::new(),
+        found: Found::default(),
         stop,
     };
     demo.introduce(args, &data_dir, style);
@@ -70,11 +70,12 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
 
     let live = demo.play_live(devices, args.seed).await;
     let faults = demo.or_failure(live).await?;
-    let Demo { pipeline, counts, anomalies, .. } = demo;
+    let Demo { pipeline, counts, found, .. } = demo;
     let ledger = pipeline.shutdown().await?.ledger;
 
-    let anomalies: Vec<Anomaly> = anomalies.into_values().collect();
-    let report = Report::new(&faults, &anomalies, WINDOW_MS);
+    let anomalies: Vec<Anomaly> = found.anomalies.into_values().collect();
+    let incidents: Vec<Incident> = found.incidents.into_values().collect();
+    let report = Report::new(&faults, &anomalies, &incidents, WINDOW_MS);
     let balances = ledger.iter().all(LedgerRow::balances);
     println!("\n{}\n{}{}", report.table(style), ledger_table(&ledger, style), still_open(&ledger));
     println!("{}", files(&data_dir));
@@ -85,6 +86,7 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
         "history_messages_per_second": played.messages_per_s().round(),
         "injected": report.rows.len(),
         "found": report.found(),
+        "incidents": incidents.len(),
         "false_alarms": report.false_alarm_count(),
         "ledger_balances": balances,
         "data_dir": data_dir,
@@ -104,9 +106,17 @@ struct Demo {
     broker: String,
     line: Timeline,
     counts: Arc<Counts>,
-    /// By id: the view forgets old ones.
-    anomalies: BTreeMap<String, Anomaly>,
+    found: Found,
     stop: Stop,
+}
+
+/// What detection told so far, as of its last word on each: the view forgets old ones.
+#[derive(Default)]
+struct Found {
+    /// By start, device, channel and detector.
+    anomalies: BTreeMap<(i64, String, String, String), Anomaly>,
+    /// By start and device.
+    incidents: BTreeMap<(i64, String), Incident>,
 }
 
 /// The first benchmark: what the history cost.
@@ -211,29 +221,24 @@ impl Demo {
     }
 
     async fn drained(&mut self, label: &str) -> anyhow::Result<()> {
-        let Self { pipeline, anomalies, .. } = self;
+        let Self { pipeline, found, .. } = self;
         let drained = timeout(DRAIN_TIMEOUT, pipeline.drained());
-        match showing(pipeline, anomalies, label, drained).await? {
+        match showing(pipeline, found, label, drained).await? {
             Ok(()) => Ok(()),
             Err(_) => bail!("records are still queued after {} s; is the disk very slow?", DRAIN_TIMEOUT.as_secs()),
         }
     }
 
     async fn showing<F: Future>(&mut self, label: &str, work: F) -> anyhow::Result<F::Output> {
-        showing(&self.pipeline, &mut self.anomalies, label, work).await
+        showing(&self.pipeline, &mut self.found, label, work).await
     }
 }
 
-/// Does the work, with a progress line each second, and keeps the anomalies that turn up meanwhile.
+/// Does the work, with a progress line each second, and keeps what turns up meanwhile.
 ///
 /// # Errors
 /// The gateway has failed: the work would wait for it for ever.
-async fn showing<F: Future>(
-    pipeline: &Pipeline,
-    anomalies: &mut BTreeMap<String, Anomaly>,
-    label: &str,
-    work: F,
-) -> anyhow::Result<F::Output> {
+async fn showing<F: Future>(pipeline: &Pipeline, found: &mut Found, label: &str, work: F) -> anyhow::Result<F::Output> {
     let snapshot = || Snapshot::take(pipeline.metrics(), &pipeline.ledger());
     let begin = Instant::now();
     let mut progress = Progress::new(snapshot());
@@ -250,24 +255,25 @@ async fn showing<F: Future>(
                     progress.end();
                     bail!("the gateway has stopped");
                 }
-                collect(pipeline, anomalies);
+                found.collect(pipeline);
                 let label = format!("{label} {:>3} s", begin.elapsed().as_secs());
                 progress.show(&label, snapshot(), (now - shown_at).as_secs_f64());
                 shown_at = now;
             }
         }
     };
-    collect(pipeline, anomalies);
+    found.collect(pipeline);
     progress.end();
     Ok(output)
 }
 
-fn collect(pipeline: &Pipeline, anomalies: &mut BTreeMap<String, Anomaly>) {
-    pipeline.view().with(|state| {
-        for anomaly in state.anomalies.values() {
-            anomalies.insert(anomaly.id.clone(), anomaly.clone());
-        }
-    });
+impl Found {
+    fn collect(&mut self, pipeline: &Pipeline) {
+        pipeline.view().with(|state| {
+            self.anomalies.extend(state.anomalies.iter().map(|(key, anomaly)| (key.clone(), anomaly.clone())));
+            self.incidents.extend(state.incidents.iter().map(|(key, incident)| (key.clone(), incident.clone())));
+        });
+    }
 }
 
 /// Whether a whole window of the fault, and what closes it, was played.

@@ -2,7 +2,9 @@
 
 use std::io::{IsTerminal, Write};
 
-use crate::metrics::{DoorLabel, Metrics, StatusLabel};
+use firmware_protocol::derived::Severity;
+
+use crate::metrics::{DoorLabel, Metrics, SeverityLabel, StatusLabel};
 use crate::queue::{LedgerRow, Log};
 use crate::text::grouped;
 
@@ -17,18 +19,22 @@ pub struct Snapshot {
     /// Raw records that the slowest consumer has before it.
     pub queued: u64,
     pub windows: u64,
-    pub anomalies: u64,
+    /// Opened so far.
+    pub incidents: u64,
 }
 
 impl Snapshot {
     pub fn take(metrics: &Metrics, ledger: &[LedgerRow]) -> Self {
+        let incidents = |severity: Severity| {
+            metrics.detect.incidents.get_or_create(&SeverityLabel { severity: severity.name() }).get()
+        };
         let windows = |status| metrics.detect.windows.get_or_create(&StatusLabel { status }).get();
         Self {
             messages: metrics.ingest.messages.get_or_create(&DoorLabel { door: "listen" }).get(),
             readings: metrics.detect.readings.get(),
             queued: ledger.iter().filter(|r| r.log == Log::Raw).map(|r| r.queued).max().unwrap_or(0),
             windows: WINDOW_STATUSES.into_iter().map(windows).sum(),
-            anomalies: metrics.detect.anomalies.get(),
+            incidents: Severity::ALL.into_iter().map(incidents).sum(),
         }
     }
 }
@@ -69,12 +75,12 @@ impl Progress {
 fn line(label: &str, before: Snapshot, now: Snapshot, elapsed_s: f64) -> String {
     let rate = |before: u64, now: u64| (now.saturating_sub(before) as f64 / elapsed_s.max(0.001)).round() as u64;
     format!(
-        "{label}  {} messages/s  {} readings/s  queue {}  windows {}  anomalies {}",
+        "{label}  {} messages/s  {} readings/s  queue {}  windows {}  incidents {}",
         grouped(rate(before.messages, now.messages)),
         grouped(rate(before.readings, now.readings)),
         grouped(now.queued),
         grouped(now.windows),
-        grouped(now.anomalies),
+        grouped(now.incidents),
     )
 }
 
@@ -84,11 +90,11 @@ mod tests {
 
     #[test]
     fn the_line_shows_rates_since_the_last_one_and_totals() {
-        let before = Snapshot { messages: 1_000, readings: 10_000, queued: 5, windows: 10, anomalies: 0 };
-        let now = Snapshot { messages: 1_700, readings: 17_000, queued: 1_500, windows: 25, anomalies: 2 };
+        let before = Snapshot { messages: 1_000, readings: 10_000, queued: 5, windows: 10, incidents: 0 };
+        let now = Snapshot { messages: 1_700, readings: 17_000, queued: 1_500, windows: 25, incidents: 2 };
         assert_eq!(
             line("12 s", before, now, 2.0),
-            "12 s  350 messages/s  3 500 readings/s  queue 1 500  windows 25  anomalies 2"
+            "12 s  350 messages/s  3 500 readings/s  queue 1 500  windows 25  incidents 2"
         );
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! # Invariants
 //! - A fault is found only by an anomaly of its own device whose window overlaps the fault or the one window after it.
-//! - An anomaly that explains no fault and lies next to none of its device is a false alarm, counted once a window.
+//! - An anomaly that was taken back finds nothing.
+//! - An incident that lies on no fault of its device, and next to none, is a false alarm, taken back or not.
 //!
 //! # Not here
 //! Thresholds, and mercy: what was not found is in the table too.
 
 use std::collections::BTreeMap;
 
-use firmware_protocol::derived::Anomaly;
+use firmware_protocol::derived::{Anomaly, AnomalyState, Incident};
 
 use super::fault::Fault;
 use crate::text::{Colour, Style, counted};
@@ -43,23 +44,22 @@ pub struct Row {
 pub struct Report {
     /// In order of time.
     pub rows: Vec<Row>,
-    /// Device → anomalous windows that no fault explains.
+    /// Device → incidents that no fault explains.
     pub false_alarms: BTreeMap<String, usize>,
-    window_ms: i64,
 }
 
-/// Windows before and after a fault in which an anomaly is neither its finding nor a false alarm: baselines that look
+/// Windows before and after a fault in which an incident is neither its finding nor a false alarm: baselines that look
 /// back see the fault's edges there.
 const BESIDE_WINDOWS: i64 = 2;
 
 impl Report {
-    pub fn new(faults: &[Fault], anomalies: &[Anomaly], window_ms: i64) -> Self {
+    pub fn new(faults: &[Fault], anomalies: &[Anomaly], incidents: &[Incident], window_ms: i64) -> Self {
         let mut rows: Vec<Row> = faults
             .iter()
             .map(|fault| Row { fault: fault.clone(), finding: find(fault, anomalies, window_ms) })
             .collect();
         rows.sort_by_key(|row| row.fault.start_at_ms);
-        Self { rows, false_alarms: false_alarms(faults, anomalies, window_ms), window_ms }
+        Self { rows, false_alarms: false_alarms(faults, incidents, window_ms) }
     }
 
     pub fn found(&self) -> usize {
@@ -129,12 +129,7 @@ impl Report {
             return "false alarms: none\n".to_owned();
         }
         let each: Vec<String> = self.false_alarms.iter().map(|(device, n)| format!("{device} {n}")).collect();
-        format!(
-            "false alarms: {} of {} min ({})\n",
-            counted(self.false_alarm_count() as u64, "window"),
-            self.window_ms / 60_000,
-            each.join(", ")
-        )
+        format!("false alarms: {} ({})\n", counted(self.false_alarm_count() as u64, "incident"), each.join(", "))
     }
 }
 
@@ -151,11 +146,12 @@ fn briefly(summary: &str, channel: &str) -> String {
 fn find(fault: &Fault, anomalies: &[Anomaly], window_ms: i64) -> Finding {
     let ours: Vec<&Anomaly> = anomalies
         .iter()
-        .filter(|a| a.device == fault.device)
+        .filter(|a| a.device == fault.device && a.state != AnomalyState::Withdrawn)
         .filter(|a| a.start_at_ms < fault.end_at_ms + window_ms && a.end_at_ms > fault.start_at_ms)
         .collect();
-    let same_channel = ours.iter().any(|a| a.channel == fault.channel);
-    let telling = ours.iter().filter(|a| (a.channel == fault.channel) == same_channel);
+    let names = |a: &Anomaly| a.channel == fault.channel || a.channels.iter().any(|c| c.channel == fault.channel);
+    let same_channel = ours.iter().any(|a| names(a));
+    let telling = ours.iter().filter(|a| names(a) == same_channel);
     let Some(top) = telling.clone().max_by(|a, b| a.score.total_cmp(&b.score)) else { return Finding::Missed };
     let first_at_ms = telling.map(|a| a.start_at_ms).min().unwrap_or(top.start_at_ms);
     let fault_window = fault.start_at_ms.div_euclid(window_ms);
@@ -167,25 +163,17 @@ fn find(fault: &Fault, anomalies: &[Anomaly], window_ms: i64) -> Finding {
     })
 }
 
-fn false_alarms(faults: &[Fault], anomalies: &[Anomaly], window_ms: i64) -> BTreeMap<String, usize> {
+fn false_alarms(faults: &[Fault], incidents: &[Incident], window_ms: i64) -> BTreeMap<String, usize> {
     let beside_ms = BESIDE_WINDOWS * window_ms;
-    let explained = |a: &Anomaly| {
+    let explained = |i: &Incident| {
         faults
             .iter()
-            .filter(|f| f.device == a.device)
-            .any(|f| a.start_at_ms < f.end_at_ms + beside_ms && a.end_at_ms > f.start_at_ms - beside_ms)
+            .filter(|f| f.device == i.device)
+            .any(|f| i.start_at_ms < f.end_at_ms + beside_ms && i.end_at_ms > f.start_at_ms - beside_ms)
     };
-    // Revisions of one window are one alarm.
-    let mut windows: Vec<(&str, &str, i64)> = anomalies
-        .iter()
-        .filter(|a| !explained(a))
-        .map(|a| (a.device.as_str(), a.channel.as_str(), a.start_at_ms))
-        .collect();
-    windows.sort_unstable();
-    windows.dedup();
     let mut counts = BTreeMap::new();
-    for (device, ..) in windows {
-        *counts.entry(device.to_owned()).or_insert(0) += 1;
+    for incident in incidents.iter().filter(|i| !explained(i)) {
+        *counts.entry(incident.device.clone()).or_insert(0) += 1;
     }
     counts
 }

@@ -12,6 +12,8 @@
 //! ```
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
@@ -71,6 +73,8 @@ pub struct Engine {
     pending: Pending,
     heard: BTreeSet<DeviceIndex>,
     out: Output,
+    /// Nothing received before is waited for: the gateway itself may not have been there.
+    listening_since: EventTime,
 }
 
 impl Engine {
@@ -89,6 +93,7 @@ impl Engine {
             pending: Pending::new(),
             heard: BTreeSet::new(),
             out: Output::default(),
+            listening_since: EventTime(i64::MIN),
         };
         let (window_ns, hop_ns) = (engine.calendar.window_ns(), engine.calendar.hop_ns());
         match load::<Root>(source, ROOT_KEY) {
@@ -109,6 +114,11 @@ impl Engine {
             None => engine.forget_all(source),
         }
         engine
+    }
+
+    /// Tells since when messages could come, by the gateway's clock: silence before is nobody's.
+    pub fn set_listening_since(&mut self, at: EventTime) {
+        self.listening_since = at;
     }
 
     /// The record to read next.
@@ -149,6 +159,8 @@ impl Engine {
         self.reached.next = seq.plus(1);
         match (pass, taken) {
             (Pass::First, Taken::Repeat(device) | Taken::New(device)) => {
+                let of = self.operator.device(device);
+                self.derived.extend(self.judge.on_message(of, measurement, received.at, self.listening_since));
                 self.heard.insert(device);
                 self.judge(source);
             }
@@ -179,6 +191,8 @@ impl Engine {
                 self.heard.insert(device);
                 self.judge(source);
             }
+            let of = self.operator.device(device);
+            self.derived.extend(self.judge.on_idle(of, now, self.listening_since));
         }
         Due::Done
     }
@@ -236,10 +250,6 @@ impl Engine {
                     let device = self.operator.device(slice.device);
                     self.derived.extend(self.judge.on_slice(device, &slice));
                 }
-                Event::Silent { device, since } => {
-                    let device = self.operator.device(device);
-                    self.derived.extend(self.judge.on_silent(device, since));
-                }
             }
         }
     }
@@ -265,8 +275,9 @@ impl Engine {
                 let name: Option<String> = load(source, &channel_name_key(device, channel));
                 let saved = load(source, &channel_key(device, channel)).unwrap_or(SavedChannel::NEW);
                 self.operator.restore_channel(device, name.as_deref(), saved);
-                self.judge.restore(device, channel, source);
             }
+            let channels: Vec<ChannelPlace> = channels_of(device, source).collect();
+            self.judge.restore(device, &channels, source);
         }
     }
 
@@ -279,10 +290,11 @@ impl Engine {
                 for window in saved.archived() {
                     Archive::remove(named, Place { device, channel, window });
                 }
-                Judge::forget(device, channel, named);
                 named.remove(channel_name_key(device, channel));
                 named.remove(channel_key(device, channel));
             }
+            let channels: Vec<ChannelPlace> = channels_of(device, source).collect();
+            Judge::forget(device, &channels, named);
             named.remove(device_name_key(device));
             named.remove(device_key(device));
         }

@@ -57,7 +57,7 @@ impl DetectorName {
 }
 
 /// Which model a finding is by: CRC-32 of its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ModelId(pub(super) u32);
 
 impl ModelId {

@@ -78,14 +78,22 @@ pub(super) struct Incidents {
 }
 
 impl Incidents {
-    /// A window was closed, or closed again, with these findings of all detectors that look at this channel (or, with an
-    /// empty channel, at the device). Call it for windows without findings, too: they end incidents and withdraw.
+    /// A window was closed, or closed again, with these findings of the detectors `judged` that have looked at this channel
+    /// (or, with an empty channel, at the device). Call it for windows without findings, too: they end incidents and withdraw.
     /// Returns the anomalies, confirmed and withdrawn.
-    pub(super) fn on_window(&mut self, at: Place<'_>, findings: &[Finding], joining: Joining) -> Vec<Anomaly> {
+    pub(super) fn on_window(
+        &mut self,
+        at: Place<'_>,
+        findings: &[Finding],
+        judged: &[DetectorName],
+        joining: Joining,
+    ) -> Vec<Anomaly> {
         self.reached_ns = self.reached_ns.max(at.end.0);
         let mut anomalies: Vec<Anomaly> = Vec::new();
         for kept in &mut self.kept {
-            let gone = |member: &Member| findings.iter().all(|f| f.detector != member.detector);
+            let gone = |member: &Member| {
+                judged.contains(&member.detector) && findings.iter().all(|f| f.detector != member.detector)
+            };
             let id = kept.id(at.device);
             for member in kept.take_back(at.channel, at.start, gone) {
                 anomalies.push(member.withdrawn(at, &id));

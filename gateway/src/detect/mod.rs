@@ -23,7 +23,6 @@ mod task;
 mod watermark;
 mod windows;
 
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the judge is to ask for seconds, slices and peaks"))]
 mod features;
 
 mod baseline;
@@ -33,20 +32,15 @@ mod explain;
 mod groups;
 mod history;
 mod linalg;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the judge that calls it is not there yet"))]
 mod maha;
 mod mixture;
 mod model;
-#[allow(dead_code, unused_imports, reason = "the judge, which calls it, comes with the other detectors")]
 mod novel;
 mod order;
 mod tail;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the judge that calls it is not there yet"))]
 mod finding;
-#[cfg_attr(not(test), expect(dead_code, reason = "the judge that calls it is not there yet"))]
 mod incident;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the judge that calls it is not there yet"))]
 mod rules;
 
 mod rows;
@@ -55,6 +49,7 @@ pub(crate) mod synthetic;
 mod window_id;
 
 pub use engine::{Changes, Counts, Due, Engine, StateSource};
+pub use novel::{Novel, Spacing, Threshold as NovelThreshold, View as NovelView};
 pub(crate) use task::derived_record;
 pub use task::{Error, Task, run};
 pub use window_id::WindowId;

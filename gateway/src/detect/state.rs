@@ -14,6 +14,9 @@
 //! | `detect/{device}/{channel}/closed/{window}` | [`Archived`] | when that closed; deleted behind the allowed lateness |
 //! | `detect/{device}/{channel}/judge` | what `judge` remembers | when a window of it closed |
 //! | `detect/{device}/{channel}/model` | `Learned` | when it was learned |
+//! | `detect/{device}/{channel}/novel` | `Novel` | when a window of a sparse channel closed |
+//! | `detect/{device}/watch` | `judge`'s memory of the device: incidents, rhythm, limits | when the device was heard |
+//! | `detect/{device}/relation` | `DeviceModel` | when it was learned |
 //! | `detect/{device}/{channel}/rows/{chunk}` | rows one after the other, see `rows` | when a window of it closed |
 
 use std::collections::BTreeMap;
@@ -88,6 +91,18 @@ pub(super) fn model_key(device: DeviceIndex, channel: ChannelPlace) -> String {
 
 pub(super) fn judge_key(device: DeviceIndex, channel: ChannelPlace) -> String {
     format!("detect/{}/{}/judge", device.0, channel.0)
+}
+
+pub(super) fn novel_key(device: DeviceIndex, channel: ChannelPlace) -> String {
+    format!("detect/{}/{}/novel", device.0, channel.0)
+}
+
+pub(super) fn watch_key(device: DeviceIndex) -> String {
+    format!("detect/{}/watch", device.0)
+}
+
+pub(super) fn relation_key(device: DeviceIndex) -> String {
+    format!("detect/{}/relation", device.0)
 }
 
 fn archive_key(Place { device, channel, window }: Place) -> String {

@@ -9,6 +9,7 @@
 //! - Ticks of the gateway's clock reach the engine only when all records have: a backlog is not silence, and neither are
 //!   records that wait for the clock to be set.
 
+mod news;
 mod points;
 
 #[cfg(test)]
@@ -20,17 +21,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tracing::{info, warn};
+use tracing::info;
 
 use firmware_protocol::decode::{DecodeError, Decoder, Incoming, latest_believable};
-use firmware_protocol::derived::{Derived, Status};
+use firmware_protocol::derived::Derived;
 use firmware_protocol::measurement::{EventTime, Measurement};
 
+use self::news::News;
 use self::points::Points;
 use super::Config;
 use super::engine::{Changes, DERIVED_MAX, Due, Engine, StateSource};
 use crate::clock::{Clock, SharedClockMap, Stamp};
-use crate::metrics::{self, ReasonLabel, StatusLabel};
+use crate::metrics::{self, ReasonLabel};
 use crate::queue::{self, Appender, Door, Flags, Log, QueueSeq, Reader, Record, Transaction};
 use crate::shutdown::Stop;
 use crate::view::View;
@@ -102,6 +104,7 @@ struct Running {
     engine: Engine,
     measurement: Measurement,
     points: Points,
+    news: News,
     /// Since the last transaction.
     records: u64,
     committed_at: Instant,
@@ -114,9 +117,10 @@ impl Running {
         let engine = Engine::restore(&task.config, &task.reader, task.reader.cursor(Log::Raw));
         info!(channels = engine.channels(), from = engine.next().0, "Detection starts.");
         let points = Points::new(task.config.window);
+        let news = News::new(task.view.clone(), task.metrics.clone());
         let measurement = Measurement::default();
         let now = Instant::now();
-        Self { task, stop, runtime, engine, measurement, points, records: 0, committed_at: now, shown_at: now }
+        Self { task, stop, runtime, engine, measurement, points, news, records: 0, committed_at: now, shown_at: now }
     }
 
     fn run(mut self) -> Result<(), Error> {
@@ -226,31 +230,9 @@ impl Running {
             }
         })?;
         for record in derived {
-            self.show(record);
+            self.news.tell(record);
         }
         Ok(())
-    }
-
-    fn show(&self, record: Derived) {
-        match record {
-            Derived::Window(window) => {
-                let status = match window.status {
-                    Status::Learning => "learning",
-                    Status::Normal => "normal",
-                    Status::Anomalous => "anomalous",
-                };
-                self.task.metrics.windows.get_or_create(&StatusLabel { status }).inc();
-                self.task.view.add_window(window);
-            }
-            Derived::Anomaly(anomaly) => {
-                self.task.metrics.anomalies.inc();
-                warn!(device = anomaly.device, score = anomaly.score, "{}", anomaly.summary);
-                self.task.view.add_anomaly(anomaly);
-            }
-            Derived::Incident(incident) => self.task.view.add_incident(incident),
-            // Gaps are found elsewhere; detection makes none.
-            Derived::Gap(_) => {}
-        }
     }
 
     /// Sleeps until there is news, a tick, or the word to stop.

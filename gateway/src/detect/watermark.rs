@@ -21,13 +21,11 @@ pub(super) struct Watermark {
     moved_at: EventTime,
     /// All windows before this one are closed.
     closed_until: WindowIndex,
-    /// It has been noticed that nothing comes.
-    is_silent: bool,
 }
 
 impl Watermark {
     pub(super) fn new() -> Self {
-        Self { newest_at: None, moved_at: EventTime(i64::MIN), closed_until: WindowIndex(i64::MIN), is_silent: false }
+        Self { newest_at: None, moved_at: EventTime(i64::MIN), closed_until: WindowIndex(i64::MIN) }
     }
 
     pub(super) fn closed_until(&self) -> WindowIndex {
@@ -39,19 +37,11 @@ impl Watermark {
         self.newest_at.map(|at| minus(at, out_of_order))
     }
 
-    /// Notes that nothing comes; tells since when (gateway clock) if that is new.
-    pub(super) fn falls_silent(&mut self) -> Option<EventTime> {
-        let since = (!self.is_silent).then_some(self.moved_at);
-        self.is_silent = true;
-        since
-    }
-
     /// Notes the event time of a reading that was taken, and when it came.
     pub(super) fn reached(&mut self, at: EventTime, received_at: EventTime) {
         if self.newest_at.is_none_or(|newest| at > newest) {
             self.newest_at = Some(at);
             self.moved_at = received_at;
-            self.is_silent = false;
         }
     }
 
@@ -94,7 +84,6 @@ impl Watermark {
             newest_at: self.newest_at.map(|at| at.0),
             moved_at: self.moved_at.0,
             closed_until: self.closed_until,
-            is_silent: self.is_silent,
         }
     }
 
@@ -103,7 +92,6 @@ impl Watermark {
             newest_at: saved.newest_at.map(EventTime),
             moved_at: EventTime(saved.moved_at),
             closed_until: saved.closed_until,
-            is_silent: saved.is_silent,
         }
     }
 }
@@ -114,7 +102,6 @@ pub(super) struct SavedWatermark {
     newest_at: Option<i64>,
     moved_at: i64,
     closed_until: WindowIndex,
-    is_silent: bool,
 }
 
 fn minus(at: EventTime, span: Duration) -> EventTime {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use firmware_protocol::derived::{Anomaly, Status, Window};
+use firmware_protocol::derived::{Anomaly, Incident, Severity, Status, Window};
 use serde::{Deserialize, Serialize};
 
-use super::{App, health};
+use super::{App, health, incidents};
 use crate::clock::{Phase, State as ClockState, Status as ClockStatus};
 use crate::metrics::{DoorLabel, Metrics, SinkLabel};
 use crate::queue::{Door, LedgerRow};
@@ -19,6 +19,8 @@ use crate::view;
 const WINDOWS_MAX: usize = 24;
 /// Latest anomalies in the list of the page.
 const ANOMALIES_MAX: usize = 60;
+/// Incidents in the list of the page.
+const INCIDENTS_MAX: usize = 40;
 
 #[derive(Serialize)]
 pub(super) struct StateAnswer {
@@ -38,6 +40,8 @@ pub(super) struct StateAnswer {
     /// Newest first.
     windows: Vec<Window>,
     anomalies: Vec<Anomaly>,
+    /// Those that are open first, then newest first.
+    incidents: Vec<Incident>,
 }
 
 /// The gateway's own clock.
@@ -56,7 +60,8 @@ struct Totals {
     acks: u64,
     connections: i64,
     readings: u64,
-    anomalies: u64,
+    incidents: u64,
+    open_incidents: i64,
     channels: i64,
     models_fitted: u64,
     disk_bytes: i64,
@@ -99,10 +104,11 @@ struct Channel {
 
 pub(super) async fn state(State(app): State<Arc<App>>) -> Json<StateAnswer> {
     let sources = &app.sources;
-    let (devices, windows, anomalies, series_left_out) = sources.view.with(|state| {
+    let (devices, windows, anomalies, incidents, series_left_out) = sources.view.with(|state| {
         let windows = state.windows.values().rev().take(WINDOWS_MAX).cloned().collect();
         let anomalies = state.anomalies.values().rev().take(ANOMALIES_MAX).cloned().collect();
-        (devices(state), windows, anomalies, state.left_out.len() as u64)
+        let incidents = incidents::listed(state).take(INCIDENTS_MAX).cloned().collect();
+        (devices(state), windows, anomalies, incidents, state.left_out.len() as u64)
     });
     let ledger = (sources.ledger)().iter().map(|row| ledger(row, &sources.metrics)).collect();
     Json(StateAnswer {
@@ -118,6 +124,7 @@ pub(super) async fn state(State(app): State<Arc<App>>) -> Json<StateAnswer> {
         series_left_out,
         windows,
         anomalies,
+        incidents,
     })
 }
 
@@ -153,12 +160,14 @@ fn devices(state: &view::State) -> Vec<Device> {
 fn totals(m: &Metrics) -> Totals {
     let doors = Door::ALL.map(|door| DoorLabel { door: door.name() });
     let statuses = ["learning", "normal", "anomalous"].map(|status| crate::metrics::StatusLabel { status });
+    let severities = Severity::ALL.map(|severity| crate::metrics::SeverityLabel { severity: severity.name() });
     Totals {
         messages: doors.iter().filter_map(|d| m.ingest.messages.get(d)).map(|c| c.get()).sum(),
         acks: doors.iter().filter_map(|d| m.ingest.acks.get(d)).map(|c| c.get()).sum(),
         connections: doors.iter().filter_map(|d| m.ingest.connections.get(d)).map(|g| g.get()).sum(),
         readings: m.detect.readings.get(),
-        anomalies: m.detect.anomalies.get(),
+        incidents: severities.iter().filter_map(|s| m.detect.incidents.get(s)).map(|c| c.get()).sum(),
+        open_incidents: m.detect.open_incidents.get(),
         channels: m.detect.channels.get(),
         models_fitted: m.detect.models_fitted.get(),
         disk_bytes: m.queue.disk_bytes.get(),

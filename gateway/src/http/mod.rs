@@ -16,6 +16,7 @@
 mod api;
 mod dashboard;
 mod health;
+mod incidents;
 mod login;
 mod metrics;
 mod serve;
@@ -125,6 +126,7 @@ fn router(site: Site) -> Router {
         .merge(dashboard::routes())
         .route("/api/v1/state", get(api::state))
         .route("/api/v1/series", get(api::series))
+        .route("/api/v1/incidents", get(incidents::incidents))
         .route("/metrics", get(metrics::metrics))
         .route("/readyz", get(health::ready))
         .route_layer(from_fn_with_state(login, login::check))

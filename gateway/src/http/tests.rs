@@ -1,4 +1,4 @@
-use firmware_protocol::derived::{Anomaly, AnomalyState, Stats, Status, Window};
+use firmware_protocol::derived::{Anomaly, AnomalyState, Incident, IncidentState, Stats, Status, Window};
 use firmware_protocol::measurement::EventTime;
 
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::queue::{Cursor, Log, QueueSeq};
 use crate::secret::Secret;
 use crate::shutdown::{self, Trigger};
 use crate::view::Point;
+use crate::view::testing::incident;
 
 struct Running {
     addr: SocketAddr,
@@ -188,6 +189,8 @@ async fn the_state_names_devices_ledger_and_what_was_found_newest_first() {
     view.add_window(window("current", 0, 0));
     view.add_window(window("current", 600_000, 0));
     view.add_anomaly(anomaly());
+    view.add_incident(incident("motor-1", 600_000));
+    view.add_incident(Incident { state: IncidentState::Closed, ..incident("motor-2", 1_200_000) });
     running.readiness.send_replace(Readiness::Ready);
 
     let state = running.json("/api/v1/state").await;
@@ -200,6 +203,30 @@ async fn the_state_names_devices_ledger_and_what_was_found_newest_first() {
     assert_eq!(state["devices"][0]["channels"][0]["at_ms"], 1_500);
     assert_eq!(state["windows"][0]["start_at_ms"], 600_000);
     assert_eq!(state["anomalies"][0]["summary"], "mean 9 instead of 1 to 3");
+    let devices = [&state["incidents"][0]["device"], &state["incidents"][1]["device"]];
+    assert_eq!(devices, ["motor-1", "motor-2"], "open ones first");
+}
+
+#[tokio::test]
+async fn an_incident_comes_with_its_anomalies_and_can_be_asked_for_by_device_and_state() {
+    let running = Running::start().await;
+    let view = &running.sources.view;
+    view.add_incident(incident("motor-1", 600_000));
+    view.add_incident(Incident { state: IncidentState::Withdrawn, ..incident("motor-2", 600_000) });
+    view.add_anomaly(anomaly());
+    view.add_anomaly(Anomaly { incident: incident("motor-1", 600_000).id, channel: "voltage".into(), ..anomaly() });
+    let asked = async |query: &str| {
+        let answer = running.json(&format!("/api/v1/incidents{query}")).await;
+        answer["incidents"].as_array().unwrap().clone()
+    };
+    let all = asked("").await;
+    assert_eq!(all.len(), 2);
+    assert_eq!((&all[0]["device"], &all[0]["evidence"]["feature"]), (&"motor-1".into(), &"mean".into()));
+    let anomalies = all[0]["anomalies"].as_array().unwrap();
+    assert_eq!((anomalies.len(), &anomalies[0]["channel"]), (1, &"voltage".into()));
+    assert_eq!(asked("?device=motor-2").await.len(), 1);
+    assert_eq!(asked("?device=motor-2&state=open").await.len(), 0);
+    assert_eq!(running.get("/api/v1/incidents?state=odd").await.status(), 400);
 }
 
 #[tokio::test]

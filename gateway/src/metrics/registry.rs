@@ -129,7 +129,13 @@ impl Metrics {
         r.register("refused", "Readings not used, by reason", m.refused.clone());
         r.register("undecodable", "Records that no decoder could read, by reason", m.undecodable.clone());
         r.register("windows", "Windows closed, by status", m.windows.clone());
-        r.register("anomalies", "Windows found anomalous", m.anomalies.clone());
+        r.register("anomalies", "Anomalies found in open or closed windows, or taken back", m.anomalies.clone());
+        r.register("incidents", "Incidents opened, by their severity at the opening", m.incidents.clone());
+        r.register(
+            "open_incidents",
+            "Incidents that may go on, of those seen since the start",
+            m.open_incidents.clone(),
+        );
         r.register("channels", "Channels watched", m.channels.clone());
         r.register("models_fitted", "Models learned or relearned", m.models_fitted.clone());
 

@@ -1,7 +1,8 @@
-use firmware_protocol::derived::AnomalyState;
+use firmware_protocol::derived::{ChannelShare, IncidentState};
 
 use super::*;
 use crate::demo::fault::Kind;
+use crate::view::testing::incident;
 
 const WINDOW_MS: i64 = 600_000;
 
@@ -42,7 +43,7 @@ fn anomaly(device: &str, channel: &str, window: i64, score: f64) -> Anomaly {
 }
 
 fn finding(anomalies: &[Anomaly]) -> Finding {
-    Report::new(&[fault("motor-1", "current", 10)], anomalies, WINDOW_MS).rows.remove(0).finding
+    Report::new(&[fault("motor-1", "current", 10)], anomalies, &[], WINDOW_MS).rows.remove(0).finding
 }
 
 #[test]
@@ -81,34 +82,47 @@ fn the_faulty_channel_speaks_before_a_louder_one() {
     assert_eq!((e.same_channel, e.delay_windows), (false, 0));
 }
 
+/// Of this many windows from this one on.
+fn told(device: &str, window: i64, windows: i64) -> Incident {
+    Incident { end_at_ms: (window + windows) * WINDOW_MS, ..incident(device, window * WINDOW_MS) }
+}
+
 #[test]
-fn false_alarms_lie_beside_no_fault_and_count_once_a_window() {
-    let mut revised = anomaly("motor-1", "current", 30, 1.0);
-    revised.revision = 1;
-    let anomalies = [
-        anomaly("motor-1", "current", 8, 1.0),
-        anomaly("motor-1", "current", 7, 1.0),
-        anomaly("motor-1", "current", 15, 1.0),
-        anomaly("motor-1", "current", 16, 1.0),
-        anomaly("motor-1", "current", 30, 1.0),
-        revised,
-        anomaly("room-1", "humidity", 11, 1.0),
+fn false_alarms_are_incidents_that_lie_beside_no_fault_taken_back_or_not() {
+    let incidents = [
+        told("motor-1", 8, 1),
+        told("motor-1", 6, 2),
+        told("motor-1", 2, 40),
+        told("motor-1", 16, 1),
+        Incident { state: IncidentState::Withdrawn, ..told("motor-1", 30, 1) },
+        told("room-1", 11, 1),
     ];
-    let report = Report::new(&[fault("motor-1", "current", 10)], &anomalies, WINDOW_MS);
+    let report = Report::new(&[fault("motor-1", "current", 10)], &[], &incidents, WINDOW_MS);
     let expected = BTreeMap::from([("motor-1".to_owned(), 3), ("room-1".to_owned(), 1)]);
     assert_eq!(report.false_alarms, expected);
     assert_eq!(report.false_alarm_count(), 4);
 }
 
 #[test]
+fn an_anomaly_that_was_taken_back_finds_nothing() {
+    let withdrawn = Anomaly { state: AnomalyState::Withdrawn, ..anomaly("motor-1", "current", 11, 1.0) };
+    assert_eq!(finding(&[withdrawn]), Finding::Missed);
+}
+
+#[test]
+fn an_anomaly_of_the_whole_device_names_the_channels_that_take_part() {
+    let channels = vec![ChannelShare { channel: "current".into(), share: 0.4 }];
+    let Finding::Found(e) = finding(&[Anomaly { channels, ..anomaly("motor-1", "", 11, 1.0) }]) else {
+        panic!("missed")
+    };
+    assert!(e.same_channel);
+}
+
+#[test]
 fn the_table_reads_like_this() {
     let faults = [fault("pressure-1", "flow", 20), fault("motor-1", "current", 10), fault("motor-1", "voltage", 30)];
-    let anomalies = [
-        anomaly("motor-1", "current", 11, 2.5),
-        anomaly("motor-1", "current", 31, 1.0),
-        anomaly("room-1", "humidity", 50, 1.0),
-    ];
-    let table = Report::new(&faults, &anomalies, WINDOW_MS).table(Style::Plain);
+    let anomalies = [anomaly("motor-1", "current", 11, 2.5), anomaly("motor-1", "current", 31, 1.0)];
+    let table = Report::new(&faults, &anomalies, &[told("room-1", 50, 1)], WINDOW_MS).table(Style::Plain);
     let expected = "\
 Injected faults and what was found (UTC)
 fault      device/channel   start     length  found      delay
@@ -118,7 +132,7 @@ level      pressure-1/flow  03:22:00  30 min  no
 level      motor-1/voltage  05:02:00  30 min  yes     1 window
   on another channel: level: mean 9.0 A instead of 1.0 to 2.0 A (1)
 found 2 of 3 (67 %)
-false alarms: 1 window of 10 min (room-1 1)
+false alarms: 1 incident (room-1 1)
 ";
     assert_eq!(table, expected);
 }
@@ -132,12 +146,12 @@ fn an_explanation_leaves_out_what_its_row_says() {
 
 #[test]
 fn a_report_without_faults_says_why() {
-    let table = Report::new(&[], &[], WINDOW_MS).table(Style::Plain);
+    let table = Report::new(&[], &[], &[], WINDOW_MS).table(Style::Plain);
     assert!(table.contains("no fault had time to be noticed") && !table.contains('%'), "{table}");
 }
 
 #[test]
 fn colour_marks_what_was_missed() {
-    let table = Report::new(&[fault("motor-1", "current", 10)], &[], WINDOW_MS).table(Style::Colour);
+    let table = Report::new(&[fault("motor-1", "current", 10)], &[], &[], WINDOW_MS).table(Style::Colour);
     assert!(table.contains("\x1b[31mno"));
 }

@@ -1,6 +1,5 @@
 use std::iter;
 
-use super::silence::finding;
 use super::*;
 
 const MINUTE_NS: i64 = 60_000_000_000;
@@ -171,7 +170,7 @@ fn a_gateway_that_was_off_waits_before_it_calls_devices_silent() {
 
 #[test]
 fn a_silence_is_told_with_its_beginning_and_length() {
-    let found = finding(EventTime(0), EventTime(LIMIT_NS));
+    let found = silence_finding(EventTime(0), EventTime(LIMIT_NS));
     assert_eq!(found.summary, "nothing has come since 1970-01-01 00:00 UTC, for 15 minutes");
     assert_eq!((found.kind, found.value, found.score), ("silent", 900.0, 3.0));
 }

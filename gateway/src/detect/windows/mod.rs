@@ -35,6 +35,7 @@ mod counts;
 mod device;
 mod late;
 mod operator;
+mod repeats;
 mod runs;
 mod samples;
 mod slices;
@@ -43,7 +44,7 @@ mod timing;
 #[cfg(test)]
 mod tests;
 
-use firmware_protocol::measurement::EventTime;
+use serde::{Deserialize, Serialize};
 
 use super::calendar::WindowIndex;
 use super::features::Sample;
@@ -60,7 +61,7 @@ pub(super) use slices::Slice;
 /// Place of a device or channel in the order of appearance; channels count per device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct DeviceIndex(pub(super) u32);
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct ChannelPlace(pub(super) u32);
 
 /// What the operator has to tell, in order.
@@ -69,11 +70,6 @@ pub(super) enum Event {
     /// Windows of one device and start, all that closed together, in order of the channels' names. Not empty.
     Closed(Vec<Closed>),
     Slice(Slice),
-    /// Nothing has come from the device for the idle time-out; `since` is the gateway's clock. Once per silence.
-    Silent {
-        device: DeviceIndex,
-        since: EventTime,
-    },
 }
 
 /// A window that will change only by a revision.

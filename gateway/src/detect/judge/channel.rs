@@ -1,0 +1,343 @@
+//! One channel: its detectors, and what they find in a window.
+//!
+//! # Invariants
+//! - WINDOW judges every window. NOVEL judges those of a channel with too few samples for shape, from the third in a row on.
+//! - Rows of the past lie in the store.
+
+use serde::{Deserialize, Serialize};
+
+use firmware_protocol::derived::{Status, Window};
+use firmware_protocol::measurement::EventTime;
+
+use super::super::WindowId;
+use super::super::detector::{Detector, Memory, Verdict, WindowDetector};
+use super::super::features::peak::{Side, peak};
+use super::super::features::slice::extremes;
+use super::super::features::{Feature, Features, Nature, Sample, Series, Summary, summarise};
+use super::super::finding::{DetectorName, Finding, ModelId};
+use super::super::history::{History, Row};
+use super::super::novel::{Novel, Spacing};
+use super::super::rows::{RowsOf, StoredRows};
+use super::super::rules::{Limits, Part, Seen};
+use super::super::state::{Named, Pending, StateSource, encode, judge_key, load, model_key, novel_key};
+use super::super::windows::{ChannelPlace, Closed, DeviceIndex, Slice};
+use super::nature::Naturalist;
+use super::{Settings, Work};
+
+/// Windows in a row without shape, with readings, after which a channel counts as sparse: one alone is a dropout.
+const SPARSE_WINDOWS: u8 = 3;
+
+#[derive(Debug)]
+pub(super) struct ChannelJudge {
+    pub(super) place: ChannelPlace,
+    device: DeviceIndex,
+    detector: WindowDetector,
+    rows: StoredRows,
+    /// In the order of windows without shape; a dense window ends the run.
+    sparse_windows: u8,
+    naturalist: Naturalist,
+    novel: Option<Box<Novel>>,
+    model: ModelId,
+    is_touched: bool,
+}
+
+/// What of a channel is stored with each window, besides its rows.
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedChannelJudge {
+    memory: Memory,
+    rows: StoredRows,
+    sparse_windows: u8,
+    naturalist: Naturalist,
+}
+
+/// What came of one window.
+pub(super) struct Judged {
+    pub(super) window: Window,
+    pub(super) findings: Vec<Finding>,
+    pub(super) features: Features,
+    /// The detector has learned what was unusual as the new normal.
+    pub(super) is_adopted: bool,
+    pub(super) is_learned: bool,
+}
+
+impl ChannelJudge {
+    pub(super) fn new(device: DeviceIndex, place: ChannelPlace, settings: &Settings) -> Self {
+        Self {
+            place,
+            device,
+            detector: WindowDetector::new(settings.horizon),
+            rows: StoredRows::default(),
+            sparse_windows: 0,
+            naturalist: Naturalist::default(),
+            novel: None,
+            model: ModelId::NONE,
+            is_touched: false,
+        }
+    }
+
+    /// `None` if nothing usable is stored.
+    pub(super) fn restore(
+        device: DeviceIndex,
+        place: ChannelPlace,
+        settings: &Settings,
+        source: &dyn StateSource,
+    ) -> Option<Self> {
+        let saved: SavedChannelJudge = load(source, &judge_key(device, place))?;
+        let learned = load(source, &model_key(device, place));
+        let model = learned.as_ref().map_or(ModelId::NONE, |learned| ModelId::of(&encode(learned)));
+        let detector = WindowDetector::restore(settings.horizon, saved.memory, learned);
+        let novel = load(source, &novel_key(device, place)).map(Box::new);
+        let SavedChannelJudge { rows, sparse_windows, naturalist, .. } = saved;
+        Some(Self { place, device, detector, rows, sparse_windows, naturalist, novel, model, is_touched: false })
+    }
+
+    pub(super) fn model(&self) -> ModelId {
+        self.model
+    }
+
+    pub(super) fn save(&mut self, pending: &mut Pending) {
+        if !std::mem::take(&mut self.is_touched) {
+            return;
+        }
+        let saved = SavedChannelJudge {
+            memory: self.detector.memory.clone(),
+            rows: self.rows,
+            sparse_windows: self.sparse_windows,
+            naturalist: self.naturalist,
+        };
+        pending.insert(judge_key(self.device, self.place), Some(encode(&saved)));
+        if let Some(novel) = &self.novel {
+            pending.insert(novel_key(self.device, self.place), Some(encode(novel.as_ref())));
+        }
+    }
+
+    /// Deletes all that is stored of the channel.
+    pub(super) fn forget(device: DeviceIndex, place: ChannelPlace, named: &mut Named<'_>) {
+        if let Some(SavedChannelJudge { rows, .. }) = load(named.source, &judge_key(device, place)) {
+            rows.forget(device, place, named);
+        }
+        named.remove(judge_key(device, place));
+        named.remove(model_key(device, place));
+        named.remove(novel_key(device, place));
+    }
+
+    /// The rows of the past, for the relation of channels.
+    pub(super) fn past(&mut self, settings: &Settings, named: &mut Named<'_>) -> Vec<Row> {
+        let rows_max = settings.horizon.rows();
+        RowsOf { rows: &mut self.rows, rows_max, device: self.device, channel: self.place, named }.rows()
+    }
+
+    /// Judges a closed window of one of the device's `channels`; `limits` are what the device promised of it.
+    pub(super) fn judge(
+        &mut self,
+        names: (&str, &str),
+        channels: usize,
+        closed: &Closed,
+        limits: Option<(Limits, EventTime)>,
+        settings: &Settings,
+        named: &mut Named<'_>,
+        work: &mut Work,
+    ) -> Judged {
+        self.is_touched = true;
+        let Work { samples, scratch } = work;
+        let span = settings.horizon.calendar().span_of(closed.window);
+        closed.read(samples);
+        let mut summarised = |nature| summarise(Series::Samples(samples), closed.count(), span, nature, scratch);
+        let mut summary = summarised(self.naturalist.nature());
+        let is_first = closed.revision == 0;
+        let is_other = is_first && self.naturalist.observe(summary.movement);
+        if is_other {
+            summary = summarised(self.naturalist.nature());
+        }
+
+        let verdict = {
+            let Self { detector, rows, .. } = self;
+            let rows_max = settings.horizon.rows();
+            let history = &mut RowsOf { rows, rows_max, device: self.device, channel: self.place, named };
+            if is_other {
+                // What was learned was of another figure.
+                history.replace(Vec::new());
+                *detector = WindowDetector::new(settings.horizon);
+                self.novel = None;
+            }
+            detector.set_channels(channels);
+            match closed.revision {
+                0 => detector.observe(closed.window, &summary.features, history),
+                _ => detector.revise(closed.window, &summary.features, history),
+            }
+        };
+        if verdict.learned || is_other {
+            self.keep_model(named);
+        }
+        let mut findings: Vec<Finding> = Vec::new();
+        findings.extend(self.window_finding(names.1, &verdict, samples, span));
+        let novel = if is_first { self.observe_novel(names.1, &summary, span, settings) } else { None };
+        if let Some((_, Some(finding))) = &novel {
+            findings.push(finding.clone());
+        }
+        if let Some((limits, since)) = limits {
+            findings.extend(rule_finding(names.1, limits, since, closed.count(), &summary, samples, span));
+        }
+        let window =
+            window_record(names, span, closed, &summary, &verdict, novel.map(|(decades, _)| decades), &findings);
+        let (is_adopted, is_learned) = (verdict.adopted, verdict.learned);
+        Judged { window, findings, features: summary.features, is_adopted, is_learned }
+    }
+
+    /// Judges part of an open window.
+    pub(super) fn judge_slice(&self, channel: &str, slice: &Slice, work: &mut Work) -> Option<Finding> {
+        let (context, samples) = slice.samples.split_at(slice.context);
+        let nature = self.naturalist.nature();
+        let extremes = extremes(Series::Samples(context), Series::Samples(samples), nature, &mut work.scratch);
+        let (score, explained) = self.detector.early(slice.window, &extremes)?;
+        let span = (slice.from, slice.to);
+        let summary = explained.sentence(channel, span);
+        Some(Finding {
+            detector: DetectorName::Window,
+            kind: explained.group.name(),
+            feature: explained.feature.name(),
+            value: explained.value,
+            expected_low: explained.expected_low,
+            expected_high: explained.expected_high,
+            share: explained.share,
+            score,
+            model: self.model,
+            peak: Some(span),
+            channels: Vec::new(),
+            summary,
+        })
+    }
+
+    fn keep_model(&mut self, named: &mut Named<'_>) {
+        let key = model_key(self.device, self.place);
+        match &self.detector.learned {
+            Some(learned) => {
+                let bytes = encode(learned);
+                self.model = ModelId::of(&bytes);
+                named.put(key, bytes);
+            }
+            None => {
+                self.model = ModelId::NONE;
+                named.remove(key);
+            }
+        }
+    }
+
+    fn window_finding(
+        &self,
+        channel: &str,
+        verdict: &Verdict,
+        samples: &[Sample],
+        span: (EventTime, EventTime),
+    ) -> Option<Finding> {
+        let explained = verdict.finding.as_ref()?;
+        let side = if explained.value < explained.expected_low { Side::Below } else { Side::Above };
+        Some(Finding {
+            detector: DetectorName::Window,
+            kind: explained.group.name(),
+            feature: explained.feature.name(),
+            value: explained.value,
+            expected_low: explained.expected_low,
+            expected_high: explained.expected_high,
+            share: explained.share,
+            score: verdict.score.unwrap_or_default(),
+            model: self.model,
+            peak: peak(explained.feature, side, Series::Samples(samples), span, self.naturalist.nature()),
+            channels: Vec::new(),
+            summary: explained.sentence(channel, span),
+        })
+    }
+
+    /// The verdict on the level of a sparse channel: decades above the threshold, and what was found.
+    fn observe_novel(
+        &mut self,
+        channel: &str,
+        summary: &Summary,
+        (start_at, end_at): (EventTime, EventTime),
+        settings: &Settings,
+    ) -> Option<(f64, Option<Finding>)> {
+        if summary.features.has_shape() {
+            self.sparse_windows = 0;
+            return None;
+        }
+        let level = match self.naturalist.nature() {
+            Nature::Level => summary.stats.as_ref()?.mean,
+            Nature::Counter if summary.features.has_level() => summary.features.get(Feature::Mean),
+            Nature::Counter => return None,
+        };
+        self.sparse_windows = self.sparse_windows.saturating_add(1);
+        if self.sparse_windows < SPARSE_WINDOWS && self.novel.is_none() {
+            return None;
+        }
+        let novel = self.novel.get_or_insert_with(|| Box::new(Novel::new(Spacing::Window)));
+        // Levels are finite, for readings are bounded.
+        let score = novel.observe(start_at, level).ok()?;
+        let decades = settings.novel.decades_above(score.raw);
+        let finding = settings.novel.is_alarm(score.raw).then(|| Finding {
+            detector: DetectorName::Novel,
+            kind: "novel",
+            feature: "mean",
+            value: level,
+            expected_low: score.expected_low,
+            expected_high: score.expected_high,
+            share: 1.0,
+            score: decades,
+            model: ModelId::NONE,
+            peak: Some((start_at, end_at)),
+            channels: Vec::new(),
+            summary: format!(
+                "{channel}: {level} is further from all seen before than usual; {} to {} would not be",
+                score.expected_low, score.expected_high
+            ),
+        });
+        Some((decades, finding))
+    }
+}
+
+fn rule_finding(
+    channel: &str,
+    limits: Limits,
+    since: EventTime,
+    count: u32,
+    summary: &Summary,
+    samples: &[Sample],
+    (start_at, end_at): (EventTime, EventTime),
+) -> Option<Finding> {
+    let seen = Seen { channel, from: start_at.max(since.min(end_at)), to: end_at, count };
+    let extremes = summary.stats.as_ref().map(|s| (s.min, s.max));
+    let parts = samples.iter().map(|s| Part { from: s.at, to: s.at, min: s.value, max: s.value, count: 1 });
+    limits.check(seen, extremes, parts)
+}
+
+fn window_record(
+    (device, channel): (&str, &str),
+    (start_at, end_at): (EventTime, EventTime),
+    closed: &Closed,
+    summary: &Summary,
+    verdict: &Verdict,
+    novel: Option<f64>,
+    findings: &[Finding],
+) -> Window {
+    let score = match (verdict.score, novel) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (a, b) => a.or(b),
+    };
+    let status = match (findings.is_empty(), score) {
+        (false, _) => Status::Anomalous,
+        (true, Some(_)) => Status::Normal,
+        (true, None) => verdict.status,
+    };
+    Window {
+        id: WindowId::new(device, channel, start_at, closed.revision).to_string(),
+        device: device.to_owned(),
+        channel: channel.to_owned(),
+        start_at_ms: start_at.as_millis(),
+        end_at_ms: end_at.as_millis(),
+        revision: closed.revision,
+        count: closed.count(),
+        gap_s: summary.gap_s,
+        stats: summary.stats,
+        status,
+        score,
+    }
+}

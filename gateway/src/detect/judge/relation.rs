@@ -1,0 +1,178 @@
+//! The channels of a device against each other: when their relation is learned, and what breaks it.
+//!
+//! # Invariants
+//! - It is learned from the rows that the channels keep: those of windows that each channel trusts.
+//! - Windows in which the relation was broken are not learned, unless it stays broken for a day.
+//! - The first [`CHANNELS_MAX`] channels by name that have rows take part; a device with more is judged by these.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::calendar::WindowIndex;
+use super::super::features::Features;
+use super::super::finding::{DetectorName, Finding, ModelId};
+use super::super::history::{Row, Standing};
+use super::super::maha::{CHANNELS_MAX, CHANNELS_MIN, DeviceMemory, DeviceModel, DeviceRow, DeviceScore};
+use super::super::state::{Named, StateSource, encode, load, relation_key};
+use super::super::windows::{ChannelPlace, Device, DeviceIndex};
+use super::Settings;
+use super::channel::ChannelJudge;
+
+/// Learned again after this many days.
+const REFIT_DAYS: i64 = 2;
+/// Alarms of the past that are left out when it is learned; older ones have left the rows by then.
+const ALARMS_MAX: usize = 32;
+/// Channels that a finding names.
+const NAMED_MAX: usize = 4;
+
+#[derive(Debug, Default)]
+pub(super) struct Relation {
+    model: Option<DeviceModel>,
+    id: ModelId,
+    pub(super) saved: SavedRelation,
+}
+
+/// What is stored with each window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedRelation {
+    memory: DeviceMemory,
+    /// Windows with two channels or more, while it is learned.
+    windows: u32,
+    /// In the order of the channels' names.
+    channels: Vec<ChannelPlace>,
+    refit_at: WindowIndex,
+    /// First and last window of alarms.
+    alarms: Vec<(WindowIndex, WindowIndex)>,
+}
+
+impl Relation {
+    pub(super) fn restore(device: DeviceIndex, saved: SavedRelation, source: &dyn StateSource) -> Self {
+        let model: Option<DeviceModel> = load(source, &relation_key(device));
+        let id = model.as_ref().map_or(ModelId::NONE, |model| ModelId::of(&encode(model)));
+        Self { model, id, saved }
+    }
+
+    /// Judges a window by the figures of the channels that were there, in order of names.
+    pub(super) fn observe(
+        &mut self,
+        device: &Device,
+        window: WindowIndex,
+        present: &[(ChannelPlace, Features)],
+        channels: &mut BTreeMap<ChannelPlace, ChannelJudge>,
+        settings: &Settings,
+        named: &mut Named<'_>,
+    ) -> Option<Finding> {
+        if present.iter().filter(|(_, f)| f.has_level()).count() < CHANNELS_MIN {
+            return None;
+        }
+        let finding = self.judge(device, window, present, settings);
+        self.saved.windows = self.saved.windows.saturating_add(1);
+        let is_due = match self.model {
+            None if self.saved.windows < settings.learn_windows => false,
+            None | Some(_) => window >= self.saved.refit_at,
+        };
+        if is_due {
+            self.learn(device, window, channels, settings, named);
+        }
+        finding
+    }
+
+    fn judge(
+        &mut self,
+        device: &Device,
+        window: WindowIndex,
+        present: &[(ChannelPlace, Features)],
+        settings: &Settings,
+    ) -> Option<Finding> {
+        let model = self.model.as_ref()?;
+        let SavedRelation { memory, channels, alarms, .. } = &mut self.saved;
+        let of = |place: &ChannelPlace| present.iter().find(|(p, _)| p == place).map(|(_, features)| features);
+        let row = DeviceRow::new(window, channels.iter().map(of));
+        let calendar = settings.horizon.calendar();
+        let score = model.score(&row, memory, (settings.false_alarms_per_month, calendar))?;
+        if !memory.follow(model, &score) {
+            return None;
+        }
+        match alarms.last_mut() {
+            Some((_, last)) if last.0 + 1 >= window.0 => *last = window,
+            Some(_) | None => alarms.push((window, window)),
+        }
+        if alarms.len() > ALARMS_MAX {
+            alarms.remove(0);
+        }
+        let names: Vec<&str> = channels.iter().map(|c| device.channels[c.0 as usize].name.as_str()).collect();
+        Some(finding(&score, memory.shown_decades(&score), &names, self.id))
+    }
+
+    fn learn(
+        &mut self,
+        device: &Device,
+        window: WindowIndex,
+        channels: &mut BTreeMap<ChannelPlace, ChannelJudge>,
+        settings: &Settings,
+        named: &mut Named<'_>,
+    ) {
+        let day = settings.horizon.calendar().day;
+        self.saved.refit_at = WindowIndex(window.0 + REFIT_DAYS * day);
+        let mut by_window: BTreeMap<WindowIndex, Vec<Option<Features>>> = BTreeMap::new();
+        let mut places = Vec::new();
+        for place in device.in_order() {
+            let Some(channel) = channels.get_mut(place) else { continue };
+            let rows = channel.past(settings, named);
+            if rows.is_empty() || places.len() == CHANNELS_MAX {
+                continue;
+            }
+            places.push(*place);
+            let is_usable = |row: &&Row| row.standing == Standing::Trusted && !self.is_left_out(row.window, day);
+            for row in rows.iter().filter(is_usable) {
+                let of_window = by_window.entry(row.window).or_default();
+                of_window.resize(places.len() - 1, None);
+                of_window.push(Some(row.features()));
+            }
+        }
+        let row = |(window, features): (&WindowIndex, &Vec<Option<Features>>)| {
+            let missing = places.len() - features.len();
+            let channels = features.iter().map(Option::as_ref).chain(std::iter::repeat_n(None, missing));
+            DeviceRow::new(*window, channels)
+        };
+        let rows: Vec<DeviceRow> = by_window.iter().map(row).collect();
+        let Some(model) = DeviceModel::fit(&rows, settings.horizon.calendar()) else { return };
+        let bytes = encode(&model);
+        self.id = ModelId::of(&bytes);
+        named.put(relation_key(device.index()), bytes);
+        self.model = Some(model);
+        self.saved.channels = places;
+        self.saved.memory.relearned();
+    }
+
+    /// Within an alarm that did not last for a day.
+    fn is_left_out(&self, window: WindowIndex, day: i64) -> bool {
+        let is_in = |(first, last): &&(WindowIndex, WindowIndex)| *first <= window && window <= *last;
+        self.saved.alarms.iter().find(is_in).is_some_and(|(first, last)| last.0 - first.0 < day)
+    }
+}
+
+fn finding(score: &DeviceScore, decades: f64, names: &[&str], model: ModelId) -> Finding {
+    let top = &score.contributions[0];
+    let (name, feature) = (names[top.channel], top.figure.feature().name());
+    let channels = score.contributions.iter().take(NAMED_MAX).map(|c| (names[c.channel].to_owned(), c.share)).collect();
+    let (value, low, high) = (top.value, top.expected_low, top.expected_high);
+    Finding {
+        detector: DetectorName::Maha,
+        kind: "relation",
+        feature,
+        value,
+        expected_low: low,
+        expected_high: high,
+        share: top.share,
+        score: decades,
+        model,
+        peak: None,
+        channels,
+        summary: format!(
+            "{name} does not go with the device's other channels: {feature} {value:.4}, by these {low:.4} to {high:.4} \
+             was expected"
+        ),
+    }
+}
