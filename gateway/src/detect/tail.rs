@@ -11,7 +11,7 @@ use super::groups::{Group, Scores};
 use super::order::quantile;
 
 /// Quantiles at which the tail begins.
-const ANCHORS: [f64; 2] = [0.97, 0.996];
+const ANCHORS: [f64; 3] = [0.97, 0.996, 0.999];
 /// Mean log excess over many kinds of channels, and for how many windows it counts.
 const PRIOR_EXCESS: f64 = 0.10;
 const PRIOR_WINDOWS: f64 = 30.0;
