@@ -42,7 +42,9 @@ impl Naturalist {
         *resets = resets.saturating_add(movement.resets);
         *of = of.saturating_add(movement.of);
         if *of > PAIRS_MAX {
-            [rises, falls, resets, of].map(|count| *count /= 2);
+            for count in [rises, falls, resets, of] {
+                *count /= 2;
+            }
         }
         let before = self.nature;
         if self.windows >= WINDOWS_MIN && self.seen.of >= PAIRS_MIN {
