@@ -38,6 +38,7 @@ mod model;
 mod novel;
 mod order;
 mod tail;
+mod vibration;
 
 mod finding;
 mod incident;

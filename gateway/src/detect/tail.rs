@@ -53,7 +53,7 @@ impl Tail {
 
     /// How far into the tail a window is, over the groups that watch the shape; 1 where the tail begins.
     pub(super) fn unease(&self, scores: &Scores) -> f64 {
-        [Group::Noise, Group::Spectrum, Group::Joint]
+        [Group::Noise, Group::Spectrum, Group::Joint, Group::Vibration]
             .into_iter()
             .map(|g| f64::from(scores[g as usize]) / self.begins[0][g as usize])
             .fold(0.0, f64::max)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use firmware_protocol::derived::{AnomalyState, Derived};
+use firmware_protocol::derived::{AnomalyState, Derived, IncidentState};
 use firmware_protocol::ids::{BootId, DeviceSeq};
 use firmware_protocol::measurement::{EventTime, FrameIdentity, Measurement, Reading, Received};
 
@@ -28,9 +28,17 @@ pub(super) struct Alarm {
     pub(super) window: usize,
     /// The one named first.
     pub(super) channel: String,
-    pub(super) detector: String,
-    pub(super) kind: String,
     pub(super) score: f64,
+}
+
+/// What a person was told of.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Told {
+    /// In which it opened, since the device's first.
+    pub(super) window: usize,
+    /// The first kind of deviation.
+    pub(super) kind: String,
+    was_taken_back: bool,
 }
 
 /// What happens to messages on the way.
@@ -57,6 +65,7 @@ pub(super) struct Device {
     next_seq: u64,
     frames: u64,
     pub(super) alarms: Vec<Alarm>,
+    incidents: BTreeMap<String, Told>,
     /// Ids, revisions and scores of all windows, for comparison.
     pub(super) windows: Vec<(String, u32, Option<f64>)>,
     ticks: Vec<Tick>,
@@ -78,6 +87,7 @@ impl Device {
             next_seq: 0,
             frames: 0,
             alarms: Vec::new(),
+            incidents: BTreeMap::new(),
             windows: Vec::new(),
             ticks: Vec::new(),
         }
@@ -101,6 +111,7 @@ impl Device {
             next_seq: self.next_seq,
             frames: self.frames,
             alarms: Vec::new(),
+            incidents: BTreeMap::new(),
             windows: Vec::new(),
             ticks: Vec::new(),
         };
@@ -110,6 +121,13 @@ impl Device {
             copy.engine.on_measurement(*seq, measurement, Received::known(*received_at), &copy.store);
         }
         copy
+    }
+
+    /// Incidents that were not taken back, in order of time.
+    pub(super) fn told(&self) -> Vec<&Told> {
+        let mut told: Vec<&Told> = self.incidents.values().filter(|t| !t.was_taken_back).collect();
+        told.sort_by_key(|t| t.window);
+        told
     }
 
     /// Goes on to window number `until`.
@@ -180,13 +198,19 @@ impl Device {
                     self.alarms.push(Alarm {
                         window: ((a.start_at_ms - START_MS) / WINDOW_MS) as usize,
                         channel: first.unwrap_or(a.channel),
-                        detector: a.detector,
-                        kind: a.kind,
                         score: a.score,
                     });
                 }
                 Derived::Window(w) => self.windows.push((w.id, w.revision, w.score)),
-                Derived::Anomaly(_) | Derived::Gap(_) | Derived::Incident(_) => {}
+                Derived::Incident(i) => {
+                    let told = Told {
+                        window: ((i.opened_at_ms - START_MS) / WINDOW_MS) as usize,
+                        kind: i.kinds.first().cloned().unwrap_or_default(),
+                        was_taken_back: i.state == IncidentState::Withdrawn,
+                    };
+                    self.incidents.insert(i.id, told);
+                }
+                Derived::Anomaly(_) | Derived::Gap(_) => {}
             }
         }
     }

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::detect::synthetic::Kind;
 
 pub use tally::Tally;
-pub use trial::Trial;
+use trial::Trial;
 
 /// What is measured.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,21 +3,19 @@
 use std::time::Duration;
 
 use super::Settings;
-use super::device::{Alarm, Delivery, Device};
+use super::device::{Delivery, Device};
 use crate::detect::synthetic::{Chance, DAY_S, Fault, Kind, Regime, Stream, WINDOWS_PER_DAY};
 
 const LEARN_DAYS: usize = 7;
 /// At 100 readings a second a week is 60 million of them.
 const FAST_LEARN_DAYS: usize = 2;
 const FAST_DAYS: usize = 4;
-/// Alarms further apart than this are two, in windows.
-const EPISODE_GAP: usize = 6;
 /// Within this time after a benign change it may be told, days.
 const NOTICE_DAYS: usize = 3;
 
 /// What came of one fault.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Hit {
+pub(super) struct Hit {
     pub(super) fault: Fault,
     /// Windows from its first to the first alarm; `None`: not found.
     pub(super) delay: Option<usize>,
@@ -27,13 +25,13 @@ pub struct Hit {
 
 /// What came of one device.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Trial {
+pub(super) struct Trial {
     pub(super) kind: Kind,
     /// Judged time of the clean stream, months.
     pub(super) months: f64,
     /// By knob: false alarms.
     pub(super) false_alarms: Vec<usize>,
-    /// At the first knob, which detector and kind of deviation began them.
+    /// At the first knob, the kind of deviation that began each.
     pub(super) causes: Vec<String>,
     /// By severity.
     pub(super) hits: Vec<Vec<Hit>>,
@@ -49,7 +47,7 @@ pub struct Trial {
 
 /// What came of a benign change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub(super) struct Change {
     /// Incidents in the first days after it.
     pub(super) notices: usize,
     /// And from then on.
@@ -93,7 +91,7 @@ impl Trial {
             for knob in settings.knobs.iter().skip(1) {
                 let mut device = plan.device(*knob, Delivery::Plain);
                 device.run_to(plan.days * WINDOWS_PER_DAY);
-                trial.false_alarms.push(episodes(&device.alarms).len());
+                trial.false_alarms.push(device.told().len());
             }
             plan.faulty_learning(&mut trial);
             // A few devices tell what messages on the way do.
@@ -156,9 +154,8 @@ impl Plan<'_> {
             }
         }
         device.run_to(end);
-        let episodes = episodes(&device.alarms);
-        trial.causes = episodes.iter().map(|a| format!("{} {}", a.detector, a.kind)).collect();
-        trial.false_alarms.push(episodes.len());
+        trial.causes = device.told().iter().map(|t| t.kind.clone()).collect();
+        trial.false_alarms.push(device.told().len());
     }
 
     /// The first of the faults names the result.
@@ -190,9 +187,8 @@ impl Plan<'_> {
         copy.stream().change(regime, self.channel());
         copy.run_to(end);
         let notice_until = at + NOTICE_DAYS * WINDOWS_PER_DAY;
-        let episodes = episodes(&copy.alarms);
-        let notices = episodes.iter().filter(|a| (at..notice_until).contains(&a.window)).count();
-        let later = episodes.iter().filter(|a| a.window >= notice_until).count();
+        let notices = copy.told().iter().filter(|t| (at..notice_until).contains(&t.window)).count();
+        let later = copy.told().iter().filter(|t| t.window >= notice_until).count();
         (regime, Change { notices, later })
     }
 
@@ -239,19 +235,4 @@ enum Mark {
     Fault(Fault),
     Both,
     Regime,
-}
-
-/// The first alarm of each run of alarms.
-fn episodes(alarms: &[Alarm]) -> Vec<Alarm> {
-    let mut sorted: Vec<&Alarm> = alarms.iter().collect();
-    sorted.sort_by_key(|a| a.window);
-    let mut firsts = Vec::new();
-    let mut last = None;
-    for alarm in sorted {
-        if last.is_none_or(|last| alarm.window > last + EPISODE_GAP) {
-            firsts.push(alarm.clone());
-        }
-        last = Some(alarm.window);
-    }
-    firsts
 }
