@@ -12,7 +12,7 @@ use super::features::slice::Extremes;
 use super::features::{Feature, Features, SHAPE_SAMPLES_MIN};
 use super::groups::{Group, Scores};
 use super::history::Row;
-use super::mixture::Mixture;
+use super::mixture::{Care, Mixture};
 use super::order;
 use super::vibration::Vibration;
 
@@ -100,16 +100,9 @@ struct Shape {
     spectrum: Mixture,
 }
 
-/// Numbers of modes of the two mixtures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Modes {
-    joint: usize,
-    spectrum: usize,
-}
-
 impl Model {
-    /// Learns from rows in order of time. With `modes` the mixtures keep these numbers of modes.
-    pub(super) fn fit(rows: &[Row], calendar: &Calendar, modes: Option<Modes>) -> Self {
+    /// Learns from rows in order of time.
+    pub(super) fn fit(rows: &[Row], calendar: &Calendar, care: Care) -> Self {
         let of = |feature: Feature| -> Vec<f64> { rows.iter().map(|r| r.features().get(feature)).collect() };
         let count = order::median(&of(Feature::Count));
         let gap_s = order::median(&of(Feature::Gap));
@@ -126,13 +119,8 @@ impl Model {
             values.sort_unstable_by(f64::total_cmp);
             *band = [BAND.0, BAND.1].map(|share| order::quantile_of_sorted(&values, share) as f32);
         }
-        let level = (usable.len() >= ROWS_MIN).then(|| LevelModel::fit(&usable, is_sparse, calendar, modes));
+        let level = (usable.len() >= ROWS_MIN).then(|| LevelModel::fit(&usable, is_sparse, calendar, care));
         Self { count, gap_s, window_s: calendar.window_s(), bands, level }
-    }
-
-    pub(super) fn modes(&self) -> Option<Modes> {
-        let shape = self.level.as_ref()?.shape.as_ref()?;
-        Some(Modes { joint: shape.joint.modes(), spectrum: shape.spectrum.modes() })
     }
 
     pub(super) fn scores(&self, window: WindowIndex, features: &Features, calendar: &Calendar) -> Scores {
@@ -238,7 +226,7 @@ impl Model {
 }
 
 impl LevelModel {
-    fn fit(usable: &[(WindowIndex, Features)], is_sparse: bool, calendar: &Calendar, modes: Option<Modes>) -> Self {
+    fn fit(usable: &[(WindowIndex, Features)], is_sparse: bool, calendar: &Calendar, care: Care) -> Self {
         let of = |feature: Feature| -> Vec<f64> { usable.iter().map(|(_, f)| f.get(feature)).collect() };
         let windows: Vec<WindowIndex> = usable.iter().map(|(w, _)| *w).collect();
         let means = of(Feature::Mean);
@@ -261,8 +249,8 @@ impl LevelModel {
             }
         }
         if !is_sparse {
-            level.shape = Some(Shape::fit(usable, &residuals, resolution, modes));
-            level.vibration = Vibration::fit(usable.iter().map(|(_, f)| f), ROWS_MIN);
+            level.shape = Some(Shape::fit(usable, &residuals, resolution, care));
+            level.vibration = Vibration::fit(usable.iter().map(|(_, f)| f), ROWS_MIN, care);
         }
         level
     }
@@ -289,11 +277,11 @@ impl LevelModel {
 }
 
 impl Shape {
-    fn fit(usable: &[(WindowIndex, Features)], residuals: &[f64], resolution: f64, modes: Option<Modes>) -> Self {
+    fn fit(usable: &[(WindowIndex, Features)], residuals: &[f64], resolution: f64, care: Care) -> Self {
         let median_of =
             |f: &dyn Fn(&Features) -> f64| order::median(&usable.iter().map(|(_, x)| f(x)).collect::<Vec<_>>());
         let epsilon = |feature: Feature| 0.1 * median_of(&|x| x.get(feature)) + 0.1 * resolution;
-        let nothing = Mixture::fit(&[], DIMS, Some(1));
+        let nothing = Mixture::fit(&[], DIMS, Care::Quick);
         let mut shape = Self {
             epsilons: LOGARITHMIC.map(epsilon),
             impulse_epsilon: epsilon(Feature::Impulse),
@@ -324,8 +312,8 @@ impl Shape {
         }
         let z: Vec<[f64; DIMS]> = vectors.iter().map(|v| shape.standard(v, LEARNED_UNITS_MAX)).collect();
         let spectra: Vec<f64> = z.iter().flat_map(|z| SPECTRUM.map(|i| z[i])).collect();
-        shape.joint = Mixture::fit(&z.concat(), DIMS, modes.map(|m| m.joint));
-        shape.spectrum = Mixture::fit(&spectra, SPECTRUM.len(), modes.map(|m| m.spectrum));
+        shape.joint = Mixture::fit(&z.concat(), DIMS, care);
+        shape.spectrum = Mixture::fit(&spectra, SPECTRUM.len(), care);
         shape
     }
 
