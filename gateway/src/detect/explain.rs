@@ -31,7 +31,9 @@ impl Finding {
             let width = (high - low).max(1e-3 * high.abs()).max(f64::MIN_POSITIVE);
             (low - value).max(value - high) / width
         };
-        let furthest = matches!(group, Group::Joint | Group::Lasting).then(|| model.furthest(window, features, calendar)).flatten();
+        let furthest = matches!(group, Group::Joint | Group::Lasting)
+            .then(|| model.furthest(window, features, calendar))
+            .flatten();
         let suspects = furthest.map_or_else(|| suspects(group).to_vec(), |f| vec![f]);
         let feature = suspects
             .into_iter()

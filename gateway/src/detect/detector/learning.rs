@@ -59,8 +59,7 @@ pub(super) fn leave_out(rows: &mut [Row], horizon: &Horizon) {
         let trusted = newest_trusted(rows, most);
         let tails: Vec<Tail> = (0..FOLDS)
             .map(|fold| {
-                let mut others: Vec<Row> =
-                    trusted.iter().filter(|r| fold_of(r, calendar) != fold).copied().collect();
+                let mut others: Vec<Row> = trusted.iter().filter(|r| fold_of(r, calendar) != fold).copied().collect();
                 tail_of(&mut others, most)
             })
             .collect();
@@ -136,9 +135,9 @@ fn score_out_of_sample(rows: &mut [Row], trusted: &[Row], modes: Option<Modes>, 
             continue;
         }
         let is_other = |r: &&Row| {
-            [-margin, 0, margin].iter().all(|by| {
-                calendar.day_of(WindowIndex(r.window.0 + by)).rem_euclid(FOLDS) != fold
-            })
+            [-margin, 0, margin]
+                .iter()
+                .all(|by| calendar.day_of(WindowIndex(r.window.0 + by)).rem_euclid(FOLDS) != fold)
         };
         let others: Vec<Row> = trusted.iter().filter(is_other).copied().collect();
         let model = Model::fit(&others, calendar, modes);

@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use firmware_protocol::measurement::EventTime;
 
-use super::super::features::{Nature, Sample, Scratch, Series, summarise};
 use super::super::Config;
 use super::super::features::Feature;
+use super::super::features::{Nature, Sample, Scratch, Series, summarise};
 use super::super::synthetic::{Chance, DAY_S, Fault, Kind, Regime, Stream, Tick, WINDOWS_PER_DAY};
 use super::*;
 

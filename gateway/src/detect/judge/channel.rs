@@ -160,7 +160,8 @@ impl ChannelJudge {
         if let Some((limits, since)) = limits {
             findings.extend(rule_finding(names.1, limits, since, closed.count(), &summary, samples, span));
         }
-        let window = window_record(names, span, closed, &summary, &verdict, novel.map(|(decades, _)| decades), &findings);
+        let window =
+            window_record(names, span, closed, &summary, &verdict, novel.map(|(decades, _)| decades), &findings);
         let (is_adopted, is_learned) = (false, verdict.learned);
         Judged { window, findings, features: summary.features, is_adopted, is_learned }
     }
@@ -318,7 +319,6 @@ fn window_record(
         score,
     }
 }
-
 
 fn early(_: &super::super::features::slice::Extremes) -> Option<(f64, super::super::explain::Finding)> {
     None

@@ -138,7 +138,9 @@ impl Active {
         let severity = self.severity;
         let held = *self.held.get_or_insert(if self.before.is_counter { last } else { value });
         Some(match self.fault {
-            Fault::Spike => value + self.spikes.iter().filter(|s| (s.0..s.1).contains(&at_ms)).map(|s| s.2).sum::<f64>(),
+            Fault::Spike => {
+                value + self.spikes.iter().filter(|s| (s.0..s.1).contains(&at_ms)).map(|s| s.2).sum::<f64>()
+            }
             Fault::Stuck => held,
             Fault::Level => value + self.sign * severity * (6.0 * noise + 2.0 * spread),
             Fault::Drift => {

@@ -159,7 +159,9 @@ impl Kind {
             (Self::Bursts | Self::Solar, Stuck | Gain | Clipped | Coarse | Drift) => false,
             (Self::SparseTemperature, Spike | Stuck | Noise | Frequency | Gain | Clipped | Coarse | Contact) => false,
             (Self::Tank | Self::Pump, Gain | Clipped) => false,
-            (_, Spike | Stuck | Level | Drift | Noise | Dropout | Frequency | Gain | Clipped | Coarse | Contact) => true,
+            (_, Spike | Stuck | Level | Drift | Noise | Dropout | Frequency | Gain | Clipped | Coarse | Contact) => {
+                true
+            }
         }
     }
 

@@ -1,10 +1,10 @@
 //! The clean values of one device, one moment after the other.
 
+use super::CHANNELS_MAX;
 use super::chance::Chance;
 use super::kind::Kind;
 use super::machines::{Bursts, Compressor, Constant, Converter, Loaded, Oscillating, Pump, Recipes, ShiftMotor, Tank};
 use super::nature::{Counter, Daily, Solar, WeeklyFlow};
-use super::CHANNELS_MAX;
 
 #[derive(Clone, Debug)]
 enum Plant {

@@ -88,7 +88,8 @@ impl Stream {
         };
         let from_ms = ((self.windows * WINDOW_S + offset_s) * 1_000) as u64;
         // A spike is over with its window, all others last their time.
-        let length_ms = (fault.windows() * WINDOW_S * 1_000) as u64 - if fault == Fault::Spike { offset_s as u64 * 1_000 } else { 0 };
+        let length_ms = (fault.windows() * WINDOW_S * 1_000) as u64
+            - if fault == Fault::Spike { offset_s as u64 * 1_000 } else { 0 };
         if fault == Fault::Relation {
             let mut other = Source::new(kind, self.seed ^ 0x07_5eed);
             (0..self.windows * WINDOW_S * 1_000 / kind.step_ms()).for_each(|_| {

@@ -47,19 +47,3 @@ fn slices_of_zero_length_are_none() {
     (0..500).for_each(|s| run.take(&message("d", f64::from(s), "c", 1.0)));
     assert_eq!(spans(&run), []);
 }
-
-#[test]
-fn silence_is_told_once_until_the_device_speaks_again() {
-    let mut run = Run::new(Config::default());
-    let silences = |run: &Run| run.out.events.iter().filter(|e| matches!(e, Event::Silent { .. })).count();
-    run.take(&message("d", 10.0, "c", 1.0));
-    for second in [900.0, 911.0, 2_000.0, 4_000.0] {
-        run.look(at(second));
-    }
-    assert_eq!(silences(&run), 1);
-    run.take(&message("d", 4_010.0, "c", 1.0));
-    run.look(at(4_020.0));
-    assert_eq!(silences(&run), 1);
-    run.look(at(6_000.0));
-    assert_eq!(silences(&run), 2);
-}
