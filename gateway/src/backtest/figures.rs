@@ -110,6 +110,9 @@ pub fn figures(outcome: &Outcome, windows: Spans, labels: &[Span]) -> Figures {
 
 /// What judged windows outside of labels cover, of all devices together, seconds.
 fn judged_s(outcome: &Outcome, windows: Spans, labels: &[Span]) -> f64 {
+    if !outcome.samples.is_empty() {
+        return outcome.devices as f64 * judged_span_s(outcome, labels);
+    }
     let mut judged: BTreeMap<(&str, i64), ()> = BTreeMap::new();
     for ((device, _, start_at_ms), closed) in &outcome.windows {
         let span = (EventTime::from_millis(*start_at_ms), EventTime::from_millis(closed.end_at_ms));
@@ -118,6 +121,16 @@ fn judged_s(outcome: &Outcome, windows: Spans, labels: &[Span]) -> f64 {
         }
     }
     judged.len() as f64 * windows.hop.as_secs_f64()
+}
+
+/// From the first judged sample to the last, without labels.
+fn judged_span_s(outcome: &Outcome, labels: &[Span]) -> f64 {
+    let mut judged = outcome.scores.iter().filter(|(_, score)| score.decades.is_some()).map(|(at, _)| at.0);
+    let Some(first) = judged.next() else { return 0.0 };
+    let last = judged.next_back().unwrap_or(first);
+    let within = |label: &Span| (label.1.0.min(last).saturating_sub(label.0.0.max(first))).max(0);
+    let labelled: i64 = labels.iter().map(within).sum();
+    last.saturating_sub(first).saturating_sub(labelled).max(0) as f64 / 1e9
 }
 
 fn nanos(window: Duration) -> i64 {

@@ -70,8 +70,12 @@ pub struct Outcome {
     pub rows: u64,
     pub bad: BadLines,
     pub counts: Counts,
-    /// By the end of windows, as known at their first close.
+    /// By the end of windows, as known at their first close; by time, where samples are judged by themselves.
     pub scores: BTreeMap<EventTime, Score>,
+    /// Of each row in the order of the file, where samples are judged by themselves.
+    pub samples: Vec<(EventTime, Score)>,
+    /// Where samples are judged by themselves.
+    pub devices: u64,
     /// As of their last revision.
     pub windows: BTreeMap<WindowKey, Window>,
     pub anomalies: BTreeMap<AnomalyKey, Anomaly>,

@@ -10,6 +10,7 @@ use firmware_protocol::measurement::{EventTime, Measurement, Received};
 
 use super::input::{Error, Formats, Item, Source};
 use super::outcome::Outcome;
+use super::samples::Samples;
 use super::survey::Survey;
 use crate::config;
 use crate::detect::{self, Changes, Due, Engine};
@@ -56,9 +57,18 @@ impl std::fmt::Display for Learn {
     }
 }
 
+/// What is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Windows,
+    /// Each sample by itself.
+    Samples,
+}
+
 /// How files are judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
+    pub by: By,
     pub detect: detect::Config,
     pub learn: Learn,
     /// Whether signals are kept for a drawing.
@@ -68,11 +78,14 @@ pub struct Settings {
 impl Settings {
     pub fn spans(&self) -> Spans {
         let detect::Config { window, hop, .. } = self.detect;
-        Spans { window, hop: if hop.is_zero() { window } else { hop } }
+        match self.by {
+            By::Windows => Spans { window, hop: if hop.is_zero() { window } else { hop } },
+            By::Samples => Spans { window: Duration::ZERO, hop: Duration::ZERO },
+        }
     }
 }
 
-/// How windows lie in time.
+/// How windows lie in time; both zero where there are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spans {
     pub window: Duration,
@@ -97,7 +110,7 @@ pub fn run(path: &Path, formats: &Formats, settings: &Settings, read: Arc<Atomic
     }
     let spacing_ns = survey.spacing_ns();
     let mut source = Source::open(path, formats, read)?;
-    let mut driver = Driver::new(&detect);
+    let mut driver = Driver::new(&detect, (settings.by == By::Samples).then(|| Samples::new(&detect, settings.learn)));
     let mut measurement = Measurement::default();
     loop {
         match source.next(&mut measurement)? {
@@ -142,6 +155,8 @@ fn survey(source: &mut Source, learn: Learn) -> Result<Survey, Error> {
 
 /// An engine, what it made durable, and what came of it.
 struct Driver {
+    /// In place of the engine.
+    samples: Option<Samples>,
     engine: Engine,
     store: BTreeMap<String, Vec<u8>>,
     outcome: Outcome,
@@ -153,10 +168,11 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(config: &detect::Config) -> Self {
+    fn new(config: &detect::Config, samples: Option<Samples>) -> Self {
         let store = BTreeMap::new();
         let never = EventTime(i64::MIN);
         Self {
+            samples,
             engine: Engine::restore(config, &store, Cursor::default()),
             store,
             outcome: Outcome::default(),
@@ -171,6 +187,10 @@ impl Driver {
         self.newest_at = self.newest_at.max(at);
         self.received_at = self.received_at.max(received.at);
         self.outcome.rows += 1;
+        if let Some(samples) = &mut self.samples {
+            samples.take(at, measurement, &mut self.outcome);
+            return;
+        }
         self.rows += 1;
         let seq = seq.unwrap_or_else(|| self.engine.next());
         self.engine.on_measurement(seq, measurement, received, &self.store);

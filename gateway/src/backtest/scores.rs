@@ -1,11 +1,10 @@
 //! From decades above the threshold to a score between 0 and 1, and the CSV that holds it.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use firmware_protocol::measurement::EventTime;
 
-use super::outcome::Score;
+use super::outcome::{Outcome, Score};
 use crate::text::utc;
 
 /// Of a window that is not judged.
@@ -30,16 +29,20 @@ impl Score {
     }
 }
 
-/// One row for each time, by which its score was known.
+/// One row for each time, by which its score was known; or for each row of the file, in its order.
 ///
 /// # Errors
 /// Of `out`.
-pub fn write_scores(scores: &BTreeMap<EventTime, Score>, out: &mut dyn Write) -> io::Result<()> {
+pub fn write_scores(outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "timestamp,anomaly_score,alarm")?;
-    for (at, score) in scores {
-        writeln!(out, "{},{},{}", short_utc(*at), score.value(), u8::from(score.is_alarm))?;
+    let mut row = |at: EventTime, score: &Score| {
+        writeln!(out, "{},{},{}", short_utc(at), score.value(), u8::from(score.is_alarm))
+    };
+    if outcome.samples.is_empty() {
+        outcome.scores.iter().try_for_each(|(at, score)| row(*at, score))
+    } else {
+        outcome.samples.iter().try_for_each(|(at, score)| row(*at, score))
     }
-    Ok(())
 }
 
 /// RFC 3339 with as many decimals as it takes.
@@ -51,6 +54,8 @@ pub(super) fn short_utc(at: EventTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -80,7 +85,8 @@ mod tests {
             (EventTime::from_millis(1_583_748_885_250), Score { decades: None, is_alarm: false }),
         ]);
         let mut out = Vec::new();
-        write_scores(&scores, &mut out).unwrap();
+        let outcome = Outcome { scores, ..Outcome::default() };
+        write_scores(&outcome, &mut out).unwrap();
         let expected = "timestamp,anomaly_score,alarm\n2020-03-09T10:14:45.25Z,0,0\n2020-03-09T10:15:00Z,0.5,1\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -51,7 +51,8 @@ pub struct BacktestArgs {
     /// Distance of windows that overlap, a part of their length; 0s: side by side [default: 0s]
     #[arg(long, value_name = "SPAN", value_parser = config::duration)]
     pub hop: Option<Duration>,
-    /// Learning before the first verdict: a span, or a number of rows of each file such as 400rows [default: 7d]
+    /// Learning before the first verdict: a span, or a number of rows of each file such as 400rows [default: 7d; for
+    /// samples by themselves none, their detector warms up over 100]
     #[arg(long, value_name = "SPAN|N rows")]
     pub learn: Option<Learn>,
     /// Wanted false alarms per device and month, 0.001 to 1000 [default: 1]

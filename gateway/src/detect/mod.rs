@@ -50,6 +50,7 @@ mod synthetic;
 mod window_id;
 
 pub use engine::{Changes, Counts, Due, Engine, StateSource};
+pub use novel::{Novel, Spacing, Threshold as NovelThreshold, View as NovelView};
 pub(crate) use task::derived_record;
 pub use task::{Error, Task, run};
 pub use window_id::WindowId;

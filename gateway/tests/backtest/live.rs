@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use firmware_protocol::derived::{Anomaly, AnomalyState, Derived};
 use firmware_protocol::measurement::EventTime;
-use gateway::backtest::{self, Formats, Learn, Settings};
+use gateway::backtest::{self, By, Formats, Learn, Settings};
 use gateway::clock::{Clock, ClockBoot, ClockMap, Simulated, Stamp};
 use gateway::config::{self, Loaded, Overrides};
 use gateway::metrics;
@@ -133,7 +133,7 @@ fn a_backtest_over_the_export_of_a_queue_gives_what_the_gateway_gave_live() {
     let lived = exported(dir.path());
 
     let (routes, detect) = config::detection(&file).unwrap();
-    let settings = Settings { learn: Learn::For(detect.learn), detect, draw: false };
+    let settings = Settings { by: By::Windows, learn: Learn::For(detect.learn), detect, draw: false };
     let formats = Formats::new(Some(routes), Vec::new()).unwrap();
     let outcome = backtest::run(&dir.path().join("export.ndjson"), &formats, &settings, Arc::default()).unwrap();
     let bad = outcome.bad.clone();

@@ -74,13 +74,18 @@ impl Report<'_> {
         self.files.iter().for_each(|file| all += file.figures);
         let rows: u64 = self.files.iter().map(|file| file.outcome.rows).sum();
         let (files, rows) = (counted(self.files.len() as u64, "file"), counted(rows, "row"));
-        let (window, learn, knob) = (span(self.windows.window.as_secs_f64()), &self.learn, self.false_alarms_per_month);
+        let window = self.windows.window;
+        let by = if window.is_zero() {
+            "each sample by itself".to_owned()
+        } else {
+            format!("windows of {}", span(window.as_secs_f64()))
+        };
+        let (learn, knob) = (escaped(&self.learn), self.false_alarms_per_month);
         put(
             page,
             format_args!(
-                "<p class=\"quiet\">{files}, {rows}; windows of {window}, learning {learn}, thresholds for {knob} false alarms per \
-             device and month</p>\n",
-                learn = escaped(learn)
+                "<p class=\"quiet\">{files}, {rows}; {by}, learning {learn}, thresholds for {knob} false alarms per device \
+                 and month</p>\n"
             ),
         );
         for failed in &self.failed {

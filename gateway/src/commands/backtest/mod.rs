@@ -11,11 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use super::unless_closed;
-use crate::backtest::{Error, Figures, Formats, Judged, Labels, Outcome, Report, Settings, figures, write_scores};
+use crate::backtest::{
+    By, Error, Figures, Formats, Judged, Labels, Learn, Outcome, Report, Settings, figures, write_scores,
+};
 use crate::cli::{BacktestArgs, WindowChoice};
 use crate::text::{counted, grouped};
 use crate::{config, detect};
@@ -72,11 +75,14 @@ fn settings(args: &BacktestArgs) -> anyhow::Result<(Settings, Formats)> {
         Some(path) => config::detection(path).map(|(routes, detect)| (Some(routes), detect))?,
         None => (None, detect::Config::default()),
     };
-    match args.window {
-        Some(WindowChoice::Windows(window)) => detect.window = window,
-        Some(WindowChoice::Samples) => bail!("--window none is not there yet"),
-        None => {}
-    }
+    let by = match args.window {
+        Some(WindowChoice::Windows(window)) => {
+            detect.window = window;
+            By::Windows
+        }
+        Some(WindowChoice::Samples) => By::Samples,
+        None => By::Windows,
+    };
     if let Some(hop) = args.hop {
         detect.hop = hop;
     }
@@ -85,8 +91,11 @@ fn settings(args: &BacktestArgs) -> anyhow::Result<(Settings, Formats)> {
     if let Some(knob) = args.false_alarms_per_month {
         detect.false_alarms_per_month = knob;
     }
-    let learn = args.learn.unwrap_or(crate::backtest::Learn::For(detect.learn));
-    Ok((Settings { detect, learn, draw: args.report.is_some() }, Formats::new(routes, args.ignore.clone())?))
+    let learn = args.learn.unwrap_or(match by {
+        By::Windows => Learn::For(detect.learn),
+        By::Samples => Learn::For(Duration::ZERO),
+    });
+    Ok((Settings { by, detect, learn, draw: args.report.is_some() }, Formats::new(routes, args.ignore.clone())?))
 }
 
 fn write_csv(path: &Path, outcome: &Outcome) -> anyhow::Result<()> {
@@ -95,7 +104,7 @@ fn write_csv(path: &Path, outcome: &Outcome) -> anyhow::Result<()> {
             fs::create_dir_all(dir)?;
         }
         let mut out = BufWriter::new(File::create(path)?);
-        write_scores(&outcome.scores, &mut out)?;
+        write_scores(outcome, &mut out)?;
         out.flush()
     };
     written(path).with_context(|| format!("{} cannot be written", path.display()))
@@ -188,7 +197,10 @@ fn write_findings(out: &mut dyn Write, output: &Path, outcome: &Outcome) -> io::
 
 /// What came of one file, and what was not used of it.
 fn summary(input: &Input, outcome: &Outcome) -> String {
-    let windows = counted(outcome.windows.len() as u64, "window");
+    let windows = match outcome.samples.len() {
+        0 => counted(outcome.windows.len() as u64, "window"),
+        _ => "each by itself".to_owned(),
+    };
     let alarms = outcome.scores.values().filter(|score| score.is_alarm).count() as u64;
     let learning = outcome.scores.values().all(|score| score.decades.is_none());
     let mut text = format!(
