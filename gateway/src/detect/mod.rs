@@ -31,7 +31,7 @@ mod explain;
 mod groups;
 mod history;
 mod linalg;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the judge that calls it is not there yet"))]
+#[expect(dead_code, unused_imports, reason = "the judge that calls it is not there yet")]
 mod maha;
 mod mixture;
 mod model;
