@@ -63,11 +63,11 @@ impl Spacing {
         }
     }
 
-    /// Values within which an event is told once: half a day at least; for samples a twelfth of the past, three days at
+    /// Values within which an event is told once: ten hours at least; for samples a sixteenth of the past, three days at
     /// most. (Windows gain nothing by a span that grows.)
     fn record_span(self, values: u64) -> NonZeroU32 {
         let span = match self {
-            Self::Sample => (values / 12).clamp(140, 1_000) as u32,
+            Self::Sample => (values / 16).clamp(120, 1_000) as u32,
             Self::Window => 70,
         };
         NonZeroU32::new(span).expect("spans are at least 70")
