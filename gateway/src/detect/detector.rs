@@ -8,6 +8,7 @@
 
 mod adoption;
 mod alarm;
+mod early;
 mod horizon;
 mod learning;
 
@@ -54,6 +55,8 @@ pub(super) struct Verdict {
     pub(super) finding: Option<Finding>,
     /// A model was learned in this step.
     pub(super) learned: bool,
+    /// What was unusual for a day has become normal in this step.
+    pub(super) adopted: bool,
 }
 
 /// What a detector remembers between windows besides its model; small, saved with every window.
@@ -88,6 +91,8 @@ pub(super) struct WindowDetector {
     horizon: Horizon,
     pub(super) memory: Memory,
     pub(super) learned: Option<Learned>,
+    /// Channels that share the device's false alarms, as decades.
+    shared_by: f64,
 }
 
 impl Detector for WindowDetector {
@@ -101,30 +106,30 @@ impl Detector for WindowDetector {
         let mut scores = learned.model.scores(window, features, &calendar);
         scores[Group::Lasting as usize] = self.memory.recent.push(window.0, learned.tail.unease(&scores)) as f32;
         let (group, decades) = learned.tail.rarest(&scores);
-        let hold = if window < self.memory.hold_until { HOLD } else { 0.0 };
-        let score = decades - self.horizon.threshold - hold;
+        let score = decades - self.threshold(window);
         let (standing, is_anomalous) = self.memory.alarm.judge(score);
         self.memory.alarmed.retain(|w| w.0 > window.0 - self.horizon.recent);
         if standing == Standing::Alarmed {
             self.memory.alarmed.push(window);
         }
-        let finding = is_anomalous.then(|| Finding::new(group, &learned.model, window, features, &calendar));
+        let share = learned.tail.share(group, &scores);
+        let finding = is_anomalous.then(|| Finding::new(group, &learned.model, window, features, &calendar, share));
         history.push(Row::new(window, features, scores, standing));
-        let learned = self.adopt_if_it_recurs(window, history) || self.refit_if_due(window, history);
+        let adopted = self.adopt_if_it_recurs(window, history);
+        let learned = adopted || self.refit_if_due(window, history);
         let status = if is_anomalous { Status::Anomalous } else { Status::Normal };
-        Verdict { status, score: Some(score), finding, learned }
+        Verdict { status, score: Some(score), finding, learned, adopted }
     }
 
     fn revise(&self, window: WindowIndex, features: &Features, history: &mut dyn History) -> Verdict {
         let Some(learned) = &self.learned else {
             history.amend(Row::new(window, features, [0.0; Group::COUNT], Standing::Trusted));
-            return Verdict { status: Status::Learning, score: None, finding: None, learned: false };
+            return Verdict { status: Status::Learning, score: None, finding: None, learned: false, adopted: false };
         };
         let calendar = self.horizon.calendar;
         let score_of = |window: WindowIndex, scores: &Scores| {
             let (group, decades) = learned.tail.rarest(scores);
-            let hold = if window < self.memory.hold_until { HOLD } else { 0.0 };
-            (group, decades - self.horizon.threshold - hold)
+            (group, decades - self.threshold(window))
         };
         let rows = history.rows();
         let mut scores = learned.model.scores(window, features, &calendar);
@@ -137,7 +142,8 @@ impl Detector for WindowDetector {
         let before = |r: &&Row| (window.0 - 2..window.0).contains(&r.window.0);
         let is_second = rows.iter().filter(before).any(|r| score_of(r.window, &r.scores).1 >= -GUARD);
         let is_anomalous = score >= 0.0 || (score >= -GUARD && is_second);
-        let finding = is_anomalous.then(|| Finding::new(group, &learned.model, window, features, &calendar));
+        let share = learned.tail.share(group, &scores);
+        let finding = is_anomalous.then(|| Finding::new(group, &learned.model, window, features, &calendar, share));
         let standing = match rows.iter().find(|r| r.window == window).map(|r| r.standing) {
             _ if is_anomalous => Standing::Alarmed,
             Some(Standing::Alarmed | Standing::Doubtful) => Standing::Doubtful,
@@ -146,7 +152,7 @@ impl Detector for WindowDetector {
         };
         history.amend(Row::new(window, features, scores, standing));
         let status = if is_anomalous { Status::Anomalous } else { Status::Normal };
-        Verdict { status, score: Some(score), finding, learned: false }
+        Verdict { status, score: Some(score), finding, learned: false, adopted: false }
     }
 }
 
@@ -160,15 +166,26 @@ impl WindowDetector {
             hold_until: WindowIndex(i64::MIN),
             alarmed: Vec::new(),
         };
-        Self { horizon, memory, learned: None }
+        Self { horizon, memory, learned: None, shared_by: 0.0 }
+    }
+
+    /// Sets how many channels share the device's false alarms.
+    pub(super) fn set_channels(&mut self, channels: usize) {
+        self.shared_by = libm::log10(channels.max(1) as f64);
+    }
+
+    /// Decades above which a window alarms.
+    fn threshold(&self, window: WindowIndex) -> f64 {
+        let hold = if window < self.memory.hold_until { HOLD } else { 0.0 };
+        self.horizon.threshold + self.shared_by + hold
     }
 
     /// Goes on from what was saved; without its model the channel is learned anew.
     pub(super) fn restore(horizon: Horizon, memory: Memory, learned: Option<Learned>) -> Self {
         let is_learning = memory.to_learn > 0;
         match (is_learning, learned) {
-            (true, _) => Self { horizon, memory, learned: None },
-            (false, Some(learned)) => Self { horizon, memory, learned: Some(learned) },
+            (true, _) => Self { horizon, memory, learned: None, shared_by: 0.0 },
+            (false, Some(learned)) => Self { horizon, memory, learned: Some(learned), shared_by: 0.0 },
             (false, None) => Self::new(horizon),
         }
     }
@@ -186,7 +203,7 @@ impl WindowDetector {
             self.fit_anew(rows, history);
             self.memory.refit_at = WindowIndex(window.0 + 1 + self.horizon.refit);
         }
-        Verdict { status: Status::Learning, score: None, finding: None, learned }
+        Verdict { status: Status::Learning, score: None, finding: None, learned, adopted: false }
     }
 
     /// Learns all from the newest trusted rows, which get scores from models of the days that they are not of.

@@ -12,6 +12,8 @@
 //! ```
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;

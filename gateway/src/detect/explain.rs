@@ -3,6 +3,7 @@
 use firmware_protocol::measurement::EventTime;
 
 use super::calendar::{Calendar, WindowIndex};
+use super::features::slice::Extremes;
 use super::features::{Feature, Features};
 use super::groups::Group;
 use super::model::Model;
@@ -15,6 +16,8 @@ pub(super) struct Finding {
     pub(super) value: f64,
     pub(super) expected_low: f64,
     pub(super) expected_high: f64,
+    /// Of the score, by this kind of deviation, 0 to 1.
+    pub(super) share: f64,
 }
 
 impl Finding {
@@ -24,6 +27,7 @@ impl Finding {
         window: WindowIndex,
         features: &Features,
         calendar: &Calendar,
+        share: f64,
     ) -> Self {
         let excess = |feature: &Feature| {
             let (low, high) = model.band(*feature, window, calendar);
@@ -41,7 +45,34 @@ impl Finding {
             .max_by(|a, b| excess(a).total_cmp(&excess(b)))
             .unwrap_or(Feature::Count);
         let (expected_low, expected_high) = model.band(feature, window, calendar);
-        Self { group, feature, value: features.get(feature), expected_low, expected_high }
+        Self { group, feature, value: features.get(feature), expected_low, expected_high, share }
+    }
+
+    /// Of part of a window.
+    pub(super) fn early(
+        group: Group,
+        model: &Model,
+        window: WindowIndex,
+        extremes: &Extremes,
+        calendar: &Calendar,
+    ) -> Self {
+        let Extremes { impulse, step, median, .. } = *extremes;
+        let above = |feature: Feature| median > model.band(feature, window, calendar).1;
+        let (feature, value) = match group {
+            Group::Spike => (Feature::Impulse, impulse),
+            Group::Step => (Feature::Step, step),
+            Group::Dropout
+            | Group::Stuck
+            | Group::Noise
+            | Group::Level
+            | Group::Range
+            | Group::Spectrum
+            | Group::Joint
+            | Group::Novel
+            | Group::Lasting => (if above(Feature::High) { Feature::High } else { Feature::Low }, median),
+        };
+        let (expected_low, expected_high) = model.band(feature, window, calendar);
+        Self { group, feature, value, expected_low, expected_high, share: 1.0 }
     }
 
     /// One sentence for a person.
@@ -178,6 +209,7 @@ mod tests {
             value: 432.0,
             expected_low: 1.0,
             expected_high: 3.5,
+            share: 1.0,
         };
         let start_at = EventTime::from_millis(13 * 3_600_000 + 20 * 60_000);
         let text = finding.sentence("current", (start_at, EventTime(start_at.0 + 600_000_000_000)));

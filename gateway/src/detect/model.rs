@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::{Baseline, Mode};
 use super::calendar::{Calendar, WindowIndex};
+use super::features::slice::Extremes;
 use super::features::{Feature, Features, SHAPE_SAMPLES_MIN};
 use super::groups::{Group, Scores};
 use super::history::Row;
@@ -163,6 +164,17 @@ impl Model {
         scores
     }
 
+    /// Scores of the groups that part of a window can tell of. Those of impulse and step are never more than the window's.
+    pub(super) fn early_scores(&self, extremes: &Extremes) -> [(Group, f64); 3] {
+        let level = self.level.as_ref();
+        let outside = level.map_or(0.0, |l| (l.low - extremes.median).max(extremes.median - l.high) / l.span);
+        let shape = level.and_then(|l| l.shape.as_ref());
+        let spike =
+            shape.map_or(0.0, |s| libm::log(f64::from(extremes.impulse as f32) + s.impulse_epsilon) - s.impulse);
+        let step = shape.map_or(0.0, |s| s.logarithm_of(Feature::Step, f64::from(extremes.step as f32)) - s.step);
+        [(Group::Range, outside.max(0.0)), (Group::Spike, spike.max(0.0)), (Group::Step, step.max(0.0))]
+    }
+
     /// Usual range of a feature in this window.
     pub(super) fn band(&self, feature: Feature, window: WindowIndex, calendar: &Calendar) -> (f64, f64) {
         let [low, high] = self.bands[feature as usize].map(f64::from);
@@ -312,8 +324,12 @@ impl Shape {
     }
 
     fn logarithm(&self, feature: Feature, features: &Features) -> f64 {
+        self.logarithm_of(feature, features.get(feature))
+    }
+
+    fn logarithm_of(&self, feature: Feature, value: f64) -> f64 {
         let place = LOGARITHMIC.iter().position(|f| *f == feature).expect("called with features of that list");
-        libm::log(features.get(feature) + self.epsilons[place])
+        libm::log(value + self.epsilons[place])
     }
 
     fn vector(&self, residual: f64, features: &Features) -> [f64; DIMS] {

@@ -75,7 +75,13 @@ impl Tail {
         Group::ALL.map(|g| self.decades(g, f64::from(scores[g as usize])))
     }
 
-    fn decades(&self, group: Group, score: f64) -> f64 {
+    /// What a group has of the decades of all.
+    pub(super) fn share(&self, group: Group, scores: &Scores) -> f64 {
+        let all: f64 = self.all_decades(scores).into_iter().sum();
+        self.decades(group, f64::from(scores[group as usize])) / all.max(f64::MIN_POSITIVE)
+    }
+
+    pub(super) fn decades(&self, group: Group, score: f64) -> f64 {
         let by_anchor = |anchor: usize| {
             let at_begin = -libm::log10(1.0 - ANCHORS[anchor]);
             let ratio = score.max(1e-12) / self.begins[anchor][group as usize];

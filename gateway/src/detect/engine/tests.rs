@@ -59,15 +59,26 @@ fn feed(engine: &mut Engine, seq: u64, store: &Store) {
 }
 
 /// What is durable.
-#[derive(Clone, Default)]
-struct Durable {
-    store: Store,
-    cursor: Cursor,
-    derived: Vec<Vec<u8>>,
+#[derive(Clone)]
+pub(super) struct Durable {
+    config: Config,
+    pub(super) store: Store,
+    pub(super) cursor: Cursor,
+    pub(super) derived: Vec<Vec<u8>>,
+}
+
+impl Default for Durable {
+    fn default() -> Self {
+        Self::new(config())
+    }
 }
 
 impl Durable {
-    fn commit(&mut self, changes: Changes) {
+    pub(super) fn new(config: Config) -> Self {
+        Self { config, store: Store::new(), cursor: Cursor::default(), derived: Vec::new() }
+    }
+
+    pub(super) fn commit(&mut self, changes: Changes) {
         self.cursor = changes.cursor;
         self.derived.extend(changes.derived.iter().map(Derived::to_json));
         for (key, value) in changes.state {
@@ -78,8 +89,8 @@ impl Durable {
         }
     }
 
-    fn restore(&self) -> Engine {
-        Engine::restore(&config(), &self.store, self.cursor)
+    pub(super) fn restore(&self) -> Engine {
+        Engine::restore(&self.config, &self.store, self.cursor)
     }
 }
 

@@ -72,14 +72,15 @@ fn check_sum(kind: &Kind) -> u32 {
         if kind.readings > SAMPLES_MAX {
             let seconds = seconds_of(&samples);
             add_window(&mut sum, Series::Seconds(&seconds), samples.len() as u32, span, kind.nature, &mut scratch);
+            let (context, own) = seconds.split_at(CONTEXT_SAMPLES);
+            add_slice(&mut sum, Series::Seconds(context), Series::Seconds(own), kind.nature, &mut scratch);
             continue;
         }
         add_window(&mut sum, Series::Samples(&samples), samples.len() as u32, span, kind.nature, &mut scratch);
         for start in (0..samples.len()).step_by(SLICE_SAMPLES) {
             let context = &samples[start.saturating_sub(CONTEXT_SAMPLES)..start];
             let own = &samples[start..(start + SLICE_SAMPLES).min(samples.len())];
-            let slice = extremes(context, own, kind.nature, &mut scratch);
-            add(&mut sum, &[slice.impulse, slice.step, slice.low, slice.high, slice.median]);
+            add_slice(&mut sum, Series::Samples(context), Series::Samples(own), kind.nature, &mut scratch);
         }
     }
     sum.finalize()
@@ -110,6 +111,14 @@ fn add_window(
         let (from, to) = peak(feature, side, series, span, nature).unwrap_or((EventTime(0), EventTime(0)));
         sum.update(&from.0.to_le_bytes());
         sum.update(&to.0.to_le_bytes());
+    }
+}
+
+fn add_slice(sum: &mut crc32fast::Hasher, context: Series<'_>, own: Series<'_>, nature: Nature, scratch: &mut Scratch) {
+    let slice = extremes(context, own, nature, scratch);
+    add(sum, &[slice.impulse, slice.step, slice.low, slice.high, slice.median]);
+    if let Some(within) = slice.within {
+        add(sum, &[within.burst, within.peak_to_peak]);
     }
 }
 

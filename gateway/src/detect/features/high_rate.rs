@@ -28,7 +28,7 @@ pub(super) fn figures(
     for second in seconds {
         peak = peak.max(second.peak());
         peak_to_peak = peak_to_peak.max(second.peak_to_peak());
-        burst = burst.max(f64::from(second.deviation));
+        burst = burst.max(second.deviation());
     }
     let crest = if rms > 0.0 { peak / rms } else { 0.0 };
     [rms, crest, peak_to_peak, burst, bands[0], bands[1], bands[2], bands[3]]

@@ -56,6 +56,15 @@ pub(super) enum Series<'a> {
     Seconds(&'a [Second]),
 }
 
+impl Series<'_> {
+    fn add_values(self, values: &mut Vec<f64>) {
+        match self {
+            Self::Samples(samples) => values.extend(samples.iter().map(|s| s.value)),
+            Self::Seconds(seconds) => values.extend(seconds.iter().map(|s| s.mean)),
+        }
+    }
+}
+
 /// What is computed from one closed window.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Summary {
@@ -92,15 +101,10 @@ pub(super) fn summarise(
 ) -> Summary {
     let Scratch { values, sorted, differences, work } = scratch;
     values.clear();
+    series.add_values(values);
     let gap_s = match series {
-        Series::Samples(samples) => {
-            values.extend(samples.iter().map(|s| s.value));
-            rhythm::gap_s(samples.iter().map(|s| (s.at, s.at)), start_at, end_at)
-        }
-        Series::Seconds(seconds) => {
-            values.extend(seconds.iter().map(|s| s.mean));
-            rhythm::gap_s(seconds.iter().map(|s| (s.at.start(), s.at.end())), start_at, end_at)
-        }
+        Series::Samples(samples) => rhythm::gap_s(samples.iter().map(|s| (s.at, s.at)), start_at, end_at),
+        Series::Seconds(seconds) => rhythm::gap_s(seconds.iter().map(|s| (s.at.start(), s.at.end())), start_at, end_at),
     };
     let readings = levels::stats(values, sorted);
     let stats = match series {

@@ -114,6 +114,10 @@ impl Second {
         self.count.cmp(&other.count).then_with(|| self.mean.total_cmp(&other.mean)).then_with(by_figures)
     }
 
+    pub(super) fn deviation(&self) -> f64 {
+        f64::from(self.deviation)
+    }
+
     pub(super) fn peak_to_peak(&self) -> f64 {
         f64::from(self.below) + f64::from(self.above)
     }

@@ -1,15 +1,15 @@
 //! A part of a window that is still open, for faults too gross to wait for its end.
 //!
 //! # Invariants
-//! - A slice's impulse and step are never larger than those of its window: what alarms in a slice is confirmed by the
-//!   window, unless readings come late between the ones that were there.
+//! - A slice's impulse, step, burst and peak to peak are never larger than those of its window: what alarms in a slice is
+//!   confirmed by the window, unless readings come late between the ones that were there.
 //! - With [`CONTEXT_SAMPLES`] before each slice, no impulse or step falls between two slices.
 
 use super::counter::{self, Nature};
 use super::edges;
-use super::{Sample, levels};
+use super::{Second, Series, levels};
 
-/// Samples of the same window before a slice: a running median of the slice before, which is compared with one of this,
+/// Samples, or seconds, of the same window before a slice: a running median of the slice before, which is compared with one of this,
 /// needs as many; one more for a counter, whose increments are one fewer.
 pub(in crate::detect) const CONTEXT_SAMPLES: usize = 2 * edges::SPAN;
 
@@ -22,30 +22,56 @@ pub(in crate::detect) struct Extremes {
     pub(in crate::detect) low: f64,
     pub(in crate::detect) high: f64,
     pub(in crate::detect) median: f64,
+    /// Of a slice of seconds.
+    pub(in crate::detect) within: Option<Within>,
 }
 
-/// Of ordered samples; `context` are the ones just before them in the same window, fewer where it begins.
+/// What shows within the slice's own seconds: as [`Feature::Burst`](super::Feature::Burst) and
+/// [`Feature::PeakToPeak`](super::Feature::PeakToPeak).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(in crate::detect) struct Within {
+    pub(in crate::detect) burst: f64,
+    pub(in crate::detect) peak_to_peak: f64,
+}
+
+/// Of `own` samples or seconds in order; `context` are the ones just before them in the same window, fewer where it begins.
 pub(in crate::detect) fn extremes(
-    context: &[Sample],
-    samples: &[Sample],
+    context: Series<'_>,
+    own: Series<'_>,
     nature: Nature,
     scratch: &mut super::Scratch,
 ) -> Extremes {
     let super::Scratch { values, sorted, .. } = scratch;
-    let increments_before = context.len().saturating_sub(1);
     values.clear();
-    values.extend(context.iter().chain(samples).map(|s| s.value));
+    context.add_values(values);
+    let before = values.len();
+    let falls = values.windows(2).filter(|pair| pair[1] < pair[0]).count();
+    own.add_values(values);
     let own_from = match nature {
-        Nature::Level => context.len(),
+        Nature::Level => before,
         Nature::Counter => {
-            let falls = context.windows(2).filter(|pair| pair[1].value < pair[0].value).count();
             counter::increments(values);
-            increments_before - falls
+            before.saturating_sub(1) - falls
         }
     };
-    let edges = edges::within(values);
     let Some(levels) = levels::stats(&values[own_from.min(values.len())..], sorted) else { return Extremes::default() };
-    Extremes { impulse: edges.impulse, step: edges.step, low: levels.p05, high: levels.p95, median: levels.p50 }
+    let edges = edges::within(values);
+    let within = match own {
+        Series::Samples(_) => None,
+        Series::Seconds(seconds) => Some(Within::of(seconds)),
+    };
+    Extremes { impulse: edges.impulse, step: edges.step, low: levels.p05, high: levels.p95, median: levels.p50, within }
+}
+
+impl Within {
+    fn of(seconds: &[Second]) -> Self {
+        let mut within = Self::default();
+        for second in seconds {
+            within.burst = within.burst.max(second.deviation());
+            within.peak_to_peak = within.peak_to_peak.max(second.peak_to_peak());
+        }
+        within
+    }
 }
 
 #[cfg(test)]
@@ -54,7 +80,7 @@ mod tests {
 
     use firmware_protocol::measurement::EventTime;
 
-    use super::super::{Feature, Scratch, Series, summarise};
+    use super::super::{Feature, Sample, Scratch, summarise};
     use super::*;
 
     fn samples_of(values: &[f64]) -> Vec<Sample> {
@@ -76,7 +102,7 @@ mod tests {
             .map(|start| {
                 let context = &samples[start.saturating_sub(CONTEXT_SAMPLES)..start];
                 let end = (start + length).min(samples.len());
-                extremes(context, &samples[start..end], nature, &mut scratch)
+                extremes(Series::Samples(context), Series::Samples(&samples[start..end]), nature, &mut scratch)
             })
             .collect()
     }
@@ -113,7 +139,7 @@ mod tests {
     fn levels_are_those_of_the_slice_and_not_of_its_context() {
         let samples = samples_of(&[vec![5.0; CONTEXT_SAMPLES], vec![9.0; 30]].concat());
         let (context, own) = samples.split_at(CONTEXT_SAMPLES);
-        let slice = extremes(context, own, Nature::Level, &mut Scratch::default());
+        let slice = extremes(Series::Samples(context), Series::Samples(own), Nature::Level, &mut Scratch::default());
         assert_eq!((slice.low, slice.median, slice.high, slice.step), (9.0, 9.0, 9.0, 4.0));
     }
 
@@ -122,14 +148,42 @@ mod tests {
         let readings: Vec<f64> = (0..44).map(|i| if i < 10 { 900 + i } else { 2 * (i - 10) } as f64).collect();
         let samples = samples_of(&readings);
         let (context, own) = samples.split_at(CONTEXT_SAMPLES);
-        let slice = extremes(context, own, Nature::Counter, &mut Scratch::default());
+        let slice = extremes(Series::Samples(context), Series::Samples(own), Nature::Counter, &mut Scratch::default());
         assert_eq!((slice.low, slice.median, slice.high), (2.0, 2.0, 2.0));
         assert_eq!((slice.step, slice.impulse), (1.0, 0.0));
     }
 
     #[test]
+    fn a_slice_of_seconds_shows_its_strongest_second_as_the_window_does() {
+        let mut work = Vec::new();
+        let seconds: Vec<Second> = (0..60_i64)
+            .map(|s| {
+                let strength = if s == 40 { 9.0 } else { 1.0 };
+                let sample = |i: i64| Sample {
+                    at: EventTime(s * 1_000_000_000 + i * 10_000_000),
+                    value: strength * libm::sin((s * 100 + i) as f64),
+                };
+                let samples: Vec<Sample> = (0..100).map(sample).collect();
+                Second::fold(&samples, 100, &mut work).unwrap()
+            })
+            .collect();
+        let span = (EventTime(0), EventTime(60_000_000_000));
+        let window = summarise(Series::Seconds(&seconds), 6_000, span, Nature::Level, &mut Scratch::default());
+        let of = |range: std::ops::Range<usize>| {
+            let context = Series::Seconds(&seconds[range.start.saturating_sub(CONTEXT_SAMPLES)..range.start]);
+            extremes(context, Series::Seconds(&seconds[range]), Nature::Level, &mut Scratch::default()).within.unwrap()
+        };
+        assert!(of(0..30).burst < 1.0);
+        assert_eq!(of(30..60).burst as f32, window.features.get(Feature::Burst) as f32);
+        assert_eq!(of(30..60).peak_to_peak as f32, window.features.get(Feature::PeakToPeak) as f32);
+    }
+
+    #[test]
     fn an_empty_slice_shows_nothing() {
-        assert_eq!(extremes(&[], &[], Nature::Level, &mut Scratch::default()), Extremes::default());
-        assert_eq!(extremes(&samples_of(&[1.0]), &[], Nature::Counter, &mut Scratch::default()), Extremes::default());
+        let of = |context: &[Sample], nature: Nature| {
+            extremes(Series::Samples(context), Series::Samples(&[]), nature, &mut Scratch::default())
+        };
+        assert_eq!(of(&[], Nature::Level), Extremes::default());
+        assert_eq!(of(&samples_of(&[1.0]), Nature::Counter), Extremes::default());
     }
 }

@@ -201,3 +201,66 @@ fn a_slow_movement_lies_in_the_slow_bands() {
 fn trimming_is_a_fiftieth_at_any_rate() {
     assert_eq!([16, 60, 600, 6_000].map(trimmed_of), [1, 1, 12, 120]);
 }
+
+/// Multiples of 1/1024 with two levels and an impulse: sums with whole numbers are exact.
+fn lively(i: usize) -> f64 {
+    let noise = ((i * 7_919) % 1_009) as f64 / 1_024.0;
+    noise + if (i / 50) % 2 == 1 { 30.0 } else { 0.0 } + if i == 123 { 50.0 } else { 0.0 }
+}
+
+/// Figures that an offset moves.
+const LEVELS: [Feature; 4] = [Feature::Median, Feature::Low, Feature::High, Feature::Mean];
+/// Figures without a unit, or with that of time.
+const RATIOS: [Feature; 5] = [Feature::Count, Feature::Gap, Feature::Run, Feature::Duty, Feature::Switches];
+
+#[test]
+fn an_offset_of_a_billion_moves_the_levels_and_nothing_else() {
+    let (plain, raised) = (every_second(lively), every_second(|i| lively(i) + 1e9));
+    for feature in Feature::ALL.into_iter().filter(|f| !LEVELS.contains(f) && !Feature::HIGH_RATE.contains(f)) {
+        assert_close(&raised, &[(feature, plain.features.get(feature))]);
+    }
+    let (plain, raised) = (plain.stats.unwrap(), raised.stats.unwrap());
+    assert!((raised.mean - 1e9 - plain.mean).abs() < 1e-6 && (raised.std / plain.std - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn another_unit_changes_figures_by_its_factor_to_the_bit() {
+    let plain = every_second(lively);
+    for factor in [1.0 / 1_048_576.0, 2.0, 4_294_967_296.0] {
+        let scaled = every_second(|i| lively(i) * factor);
+        for feature in Feature::ALL.into_iter().filter(|f| !Feature::HIGH_RATE.contains(f)) {
+            let factor = if RATIOS.contains(&feature) { 1.0 } else { factor };
+            assert_eq!(scaled.features.get(feature), plain.features.get(feature) * factor, "{}", feature.name());
+        }
+    }
+}
+
+#[test]
+fn readings_too_small_for_full_precision_are_told_apart_all_the_same() {
+    let scaled = every_second(|i| lively(i) * 2.0_f64.powi(-1_040));
+    let plain = every_second(lively);
+    for feature in RATIOS {
+        assert_eq!(scaled.features.get(feature), plain.features.get(feature), "{}", feature.name());
+    }
+    assert!(Feature::ALL.iter().all(|f| !scaled.features.get(*f).is_nan() || Feature::HIGH_RATE.contains(f)));
+}
+
+#[test]
+fn the_largest_readings_that_are_taken_have_finite_figures() {
+    let summary = every_second(|i| if i % 3 == 0 { 1e18 } else { -1e18 });
+    assert!(Feature::ALL.iter().all(|f| summary.features.get(*f).is_finite() || Feature::HIGH_RATE.contains(f)));
+}
+
+#[test]
+fn a_window_is_the_same_whatever_was_computed_before_it() {
+    let samples: Vec<Sample> =
+        (0..600).map(|i| Sample { at: EventTime(i as i64 * SECOND_NS), value: lively(i) }).collect();
+    let span = (EventTime(0), EventTime(600 * SECOND_NS));
+    let mut scratch = Scratch::default();
+    let mut of = |n: usize| summarise(Series::Samples(&samples[..n]), n as u32, span, Nature::Level, &mut scratch);
+    let first = of(500);
+    of(600);
+    of(7);
+    let bits = |s: &Summary| s.features.0.map(f32::to_bits);
+    assert_eq!(bits(&of(500)), bits(&first));
+}

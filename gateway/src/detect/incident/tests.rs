@@ -9,6 +9,7 @@ use super::*;
 const MINUTE_NS: i64 = 60_000_000_000;
 const WINDOW_NS: i64 = 10 * MINUTE_NS;
 const DEVICE: &str = "pump-7";
+const ALL: &[DetectorName] = &[DetectorName::Window, DetectorName::Maha, DetectorName::Novel, DetectorName::Rule];
 
 fn joining() -> Joining {
     Joining::new(Duration::from_secs(600), Duration::from_secs(3_600))
@@ -46,7 +47,7 @@ struct Site {
 impl Site {
     /// One window of one channel, and what it makes known.
     fn closes(&mut self, channel: &str, number: i64, findings: &[Finding]) -> Vec<Anomaly> {
-        let anomalies = self.incidents.on_window(window(channel, number), findings, joining());
+        let anomalies = self.incidents.on_window(window(channel, number), findings, ALL, joining());
         self.settles();
         anomalies
     }
@@ -105,7 +106,7 @@ fn an_hour_does_not_part_findings_of_short_windows_and_six_windows_do_not_part_t
 fn channels_that_deviate_together_are_one_incident_which_names_the_strongest_first() {
     let mut site = Site::default();
     for (channel, score) in [("flow", 1.0), ("pressure", 4.0), ("door", 0.0)] {
-        site.incidents.on_window(window(channel, 10), &[found("step", score)], joining());
+        site.incidents.on_window(window(channel, 10), &[found("step", score)], ALL, joining());
     }
     site.settles();
     let [opened] = &site.told[..] else { panic!("{:?}", site.told) };
@@ -183,12 +184,22 @@ fn a_finding_of_another_kind_in_the_closed_window_takes_the_place_of_the_early_o
 }
 
 #[test]
+fn a_detector_that_did_not_look_again_takes_nothing_back() {
+    let mut site = Site::default();
+    let novel = Finding { detector: DetectorName::Novel, ..found("novel", 2.0) };
+    site.closes("flow", 10, &[found("level", 1.0), novel]);
+    let revised = Place { revision: 1, ..window("flow", 10) };
+    let gone = site.incidents.on_window(revised, &[], &[DetectorName::Window], joining());
+    assert_eq!(gone.iter().map(|a| a.detector.as_str()).collect::<Vec<_>>(), ["window"]);
+}
+
+#[test]
 fn a_revision_that_takes_back_the_strongest_window_leaves_the_incident_with_the_next() {
     let mut site = Site::default();
     site.closes("flow", 10, &[found("level", 0.5)]);
     site.closes("flow", 11, &[found("step", 5.0)]);
     let revised = Place { revision: 1, ..window("flow", 11) };
-    let gone = site.incidents.on_window(revised, &[], joining());
+    let gone = site.incidents.on_window(revised, &[], ALL, joining());
     site.settles();
     assert_eq!((gone[0].state, gone[0].revision), (AnomalyState::Withdrawn, 1));
     assert_eq!(site.story(), [(0, Open), (1, Open), (2, Open)]);
@@ -201,12 +212,12 @@ fn a_revision_that_takes_back_the_strongest_window_leaves_the_incident_with_the_
 fn a_closed_incident_that_late_readings_take_back_becomes_withdrawn() {
     let patient = Joining { lateness_ns: 24 * 60 * MINUTE_NS, ..joining() };
     let mut site = Site::default();
-    site.incidents.on_window(window("flow", 10), &[found("level", 0.5)], patient);
+    site.incidents.on_window(window("flow", 10), &[found("level", 0.5)], ALL, patient);
     for number in 11..19 {
-        site.incidents.on_window(window("flow", number), &[], patient);
+        site.incidents.on_window(window("flow", number), &[], ALL, patient);
         site.told.extend(site.incidents.settle(DEVICE, patient));
     }
-    site.incidents.on_window(Place { revision: 1, ..window("flow", 10) }, &[], patient);
+    site.incidents.on_window(Place { revision: 1, ..window("flow", 10) }, &[], ALL, patient);
     site.told.extend(site.incidents.settle(DEVICE, patient));
     assert_eq!(site.story(), [(0, Open), (1, Closed), (2, Withdrawn)]);
 }
@@ -217,7 +228,7 @@ fn a_window_that_is_found_anomalous_again_goes_on_with_its_incident() {
     site.incidents.on_early(window("flow", 10), &[found("spike", 2.0)], joining());
     site.settles();
     site.closes("flow", 10, &[]);
-    site.incidents.on_window(Place { revision: 1, ..window("flow", 10) }, &[found("spike", 2.0)], joining());
+    site.incidents.on_window(Place { revision: 1, ..window("flow", 10) }, &[found("spike", 2.0)], ALL, joining());
     site.settles();
     assert_eq!(site.story(), [(0, Open), (1, Withdrawn), (2, Open)]);
     assert_eq!(site.told[0].id, site.told[2].id);
@@ -228,7 +239,7 @@ fn a_new_normal_is_told_once_however_many_channels_adopt_it() {
     let mut site = Site::default();
     for number in 0..144 {
         for channel in ["flow", "pressure"] {
-            site.incidents.on_window(window(channel, number), &[found("level", 2.0)], joining());
+            site.incidents.on_window(window(channel, number), &[found("level", 2.0)], ALL, joining());
         }
         site.settles();
     }
@@ -306,7 +317,7 @@ fn a_finding_across_channels_counts_for_those_that_take_part() {
 fn an_incident_of_a_year_stays_small_and_loses_no_count() {
     let mut site = Site::default();
     for number in 0..50_000 {
-        site.incidents.on_window(window("flow", number), &[found("level", 1.0)], joining());
+        site.incidents.on_window(window("flow", number), &[found("level", 1.0)], ALL, joining());
         site.told.extend(site.incidents.settle(DEVICE, joining()));
     }
     site.is_quiet(50_000..50_010);
@@ -321,7 +332,7 @@ fn a_crowd_of_channels_is_bounded_and_told_by_its_first() {
     let mut site = Site::default();
     for number in 10..20 {
         for name in &names {
-            site.incidents.on_window(window(name, number), &[found("level", 1.0)], joining());
+            site.incidents.on_window(window(name, number), &[found("level", 1.0)], ALL, joining());
         }
         site.settles();
     }
@@ -348,7 +359,7 @@ proptest! {
         for (channel, number, score) in steps.iter().copied().chain(all_back) {
             let findings: Vec<Finding> = score.map(|s| found("level", f64::from(s))).into_iter().collect();
             anomalous.insert((channel, number), score.is_some());
-            for a in incidents.on_window(window(channels[channel], number), &findings, whole) {
+            for a in incidents.on_window(window(channels[channel], number), &findings, ALL, whole) {
                 states.insert((a.channel.clone(), a.start_at_ms), a.state);
             }
             told.extend(incidents.settle(DEVICE, whole));

@@ -13,7 +13,7 @@ use super::super::WindowId;
 use super::super::detector::{Detector, Memory, Verdict, WindowDetector};
 use super::super::features::peak::{Side, peak};
 use super::super::features::slice::extremes;
-use super::super::features::{Features, Nature, Sample, Series, Summary, summarise};
+use super::super::features::{Feature, Features, Nature, Sample, Series, Summary, summarise};
 use super::super::finding::{DetectorName, Finding, ModelId};
 use super::super::history::{History, Row};
 use super::super::novel::{Novel, Spacing};
@@ -21,6 +21,7 @@ use super::super::rows::{RowsOf, StoredRows};
 use super::super::rules::{Limits, Part, Seen};
 use super::super::state::{Named, Pending, StateSource, encode, judge_key, load, model_key, novel_key};
 use super::super::windows::{ChannelPlace, Closed, DeviceIndex, Slice};
+use super::nature::Naturalist;
 use super::{Settings, Work};
 
 /// Windows in a row without shape, with readings, after which a channel counts as sparse: one alone is a dropout.
@@ -34,6 +35,7 @@ pub(super) struct ChannelJudge {
     rows: StoredRows,
     /// In the order of windows without shape; a dense window ends the run.
     sparse_windows: u8,
+    naturalist: Naturalist,
     novel: Option<Box<Novel>>,
     model: ModelId,
     is_touched: bool,
@@ -45,6 +47,7 @@ struct SavedChannelJudge {
     memory: Memory,
     rows: StoredRows,
     sparse_windows: u8,
+    naturalist: Naturalist,
 }
 
 /// Windows that a stored channel has still to learn; `None` if nothing usable is stored.
@@ -74,6 +77,7 @@ impl ChannelJudge {
             detector: WindowDetector::new(settings.horizon),
             rows: StoredRows::default(),
             sparse_windows: 0,
+            naturalist: Naturalist::default(),
             novel: None,
             model: ModelId::NONE,
             is_touched: false,
@@ -92,8 +96,8 @@ impl ChannelJudge {
         let model = learned.as_ref().map_or(ModelId::NONE, |learned| ModelId::of(&encode(learned)));
         let detector = WindowDetector::restore(settings.horizon, saved.memory, learned);
         let novel = load(source, &novel_key(device, place)).map(Box::new);
-        let SavedChannelJudge { rows, sparse_windows, .. } = saved;
-        Some(Self { place, device, detector, rows, sparse_windows, novel, model, is_touched: false })
+        let SavedChannelJudge { rows, sparse_windows, naturalist, .. } = saved;
+        Some(Self { place, device, detector, rows, sparse_windows, naturalist, novel, model, is_touched: false })
     }
 
     pub(super) fn model(&self) -> ModelId {
@@ -108,6 +112,7 @@ impl ChannelJudge {
             memory: self.detector.memory.clone(),
             rows: self.rows,
             sparse_windows: self.sparse_windows,
+            naturalist: self.naturalist,
         };
         pending.insert(judge_key(self.device, self.place), Some(encode(&saved)));
         if let Some(novel) = &self.novel {
@@ -131,10 +136,11 @@ impl ChannelJudge {
         RowsOf { rows: &mut self.rows, rows_max, device: self.device, channel: self.place, named }.rows()
     }
 
-    /// Judges a closed window; `limits` are what the device promised of the channel.
+    /// Judges a closed window of one of the device's `channels`; `limits` are what the device promised of it.
     pub(super) fn judge(
         &mut self,
         names: (&str, &str),
+        channels: usize,
         closed: &Closed,
         limits: Option<(Limits, EventTime)>,
         settings: &Settings,
@@ -145,24 +151,36 @@ impl ChannelJudge {
         let Work { samples, scratch } = work;
         let span = settings.horizon.calendar().span_of(closed.window);
         closed.read(samples);
-        let nature = Nature::Level;
-        let summary = summarise(Series::Samples(samples), closed.count(), span, nature, scratch);
+        let mut summarised = |nature| summarise(Series::Samples(samples), closed.count(), span, nature, scratch);
+        let mut summary = summarised(self.naturalist.nature());
+        let is_first = closed.revision == 0;
+        let is_other = is_first && self.naturalist.observe(summary.movement);
+        if is_other {
+            summary = summarised(self.naturalist.nature());
+        }
 
         let verdict = {
-            let rows_max = settings.horizon.rows();
             let Self { detector, rows, .. } = self;
+            let rows_max = settings.horizon.rows();
             let history = &mut RowsOf { rows, rows_max, device: self.device, channel: self.place, named };
+            if is_other {
+                // What was learned was of another figure.
+                history.replace(Vec::new());
+                *detector = WindowDetector::new(settings.horizon);
+                self.novel = None;
+            }
+            detector.set_channels(channels);
             match closed.revision {
                 0 => detector.observe(closed.window, &summary.features, history),
                 _ => detector.revise(closed.window, &summary.features, history),
             }
         };
-        if verdict.learned {
+        if verdict.learned || is_other {
             self.keep_model(named);
         }
         let mut findings: Vec<Finding> = Vec::new();
         findings.extend(self.window_finding(names.1, &verdict, samples, span));
-        let novel = if closed.revision == 0 { self.observe_novel(names.1, &summary, span, settings) } else { None };
+        let novel = if is_first { self.observe_novel(names.1, &summary, span, settings) } else { None };
         if let Some((_, Some(finding))) = &novel {
             findings.push(finding.clone());
         }
@@ -171,16 +189,16 @@ impl ChannelJudge {
         }
         let window =
             window_record(names, span, closed, &summary, &verdict, novel.map(|(decades, _)| decades), &findings);
-        let (is_adopted, is_learned) = (false, verdict.learned);
+        let (is_adopted, is_learned) = (verdict.adopted, verdict.learned);
         Judged { window, findings, features: summary.features, is_adopted, is_learned }
     }
 
     /// Judges part of an open window.
     pub(super) fn judge_slice(&self, channel: &str, slice: &Slice, work: &mut Work) -> Option<Finding> {
         let (context, samples) = slice.samples.split_at(slice.context);
-        let nature = Nature::Level;
-        let extremes = extremes(context, samples, nature, &mut work.scratch);
-        let (score, explained): (f64, super::super::explain::Finding) = early(&extremes)?;
+        let nature = self.naturalist.nature();
+        let extremes = extremes(Series::Samples(context), Series::Samples(samples), nature, &mut work.scratch);
+        let (score, explained) = self.detector.early(slice.window, &extremes)?;
         let span = (slice.from, slice.to);
         let summary = explained.sentence(channel, span);
         Some(Finding {
@@ -190,7 +208,7 @@ impl ChannelJudge {
             value: explained.value,
             expected_low: explained.expected_low,
             expected_high: explained.expected_high,
-            share: 1.0,
+            share: explained.share,
             score,
             model: self.model,
             peak: Some(span),
@@ -230,10 +248,10 @@ impl ChannelJudge {
             value: explained.value,
             expected_low: explained.expected_low,
             expected_high: explained.expected_high,
-            share: 1.0,
+            share: explained.share,
             score: verdict.score.unwrap_or_default(),
             model: self.model,
-            peak: peak(explained.feature, side, Series::Samples(samples), span, Nature::Level),
+            peak: peak(explained.feature, side, Series::Samples(samples), span, self.naturalist.nature()),
             channels: Vec::new(),
             summary: explained.sentence(channel, span),
         })
@@ -251,7 +269,11 @@ impl ChannelJudge {
             self.sparse_windows = 0;
             return None;
         }
-        let level = summary.stats.as_ref()?.mean;
+        let level = match self.naturalist.nature() {
+            Nature::Level => summary.stats.as_ref()?.mean,
+            Nature::Counter if summary.features.has_level() => summary.features.get(Feature::Mean),
+            Nature::Counter => return None,
+        };
         self.sparse_windows = self.sparse_windows.saturating_add(1);
         if self.sparse_windows < SPARSE_WINDOWS && self.novel.is_none() {
             return None;
@@ -327,8 +349,4 @@ fn window_record(
         status,
         score,
     }
-}
-
-fn early(_: &super::super::features::slice::Extremes) -> Option<(f64, super::super::explain::Finding)> {
-    None
 }

@@ -113,7 +113,7 @@ impl DeviceJudge {
                 .or_insert_with(|| ChannelJudge::new(self.index, closed.channel, settings));
             let limits = self.watch.limits.get(name).map(|(limits, since)| (*limits, EventTime(*since)));
             let Judged { window, findings, features, is_adopted, is_learned } =
-                channel.judge((&device.name, name), closed, limits, settings, named, work);
+                channel.judge((&device.name, name), device.in_order().len(), closed, limits, settings, named, work);
             *models_fitted += u64::from(is_learned);
             let at = Place { device: &device.name, channel: name, start, end, revision: closed.revision };
             anomalies.extend(self.watch.incidents.on_window(at, &findings, judged(closed), settings.joining));

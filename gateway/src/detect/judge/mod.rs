@@ -18,6 +18,7 @@
 
 mod channel;
 mod device;
+mod nature;
 mod relation;
 
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ const FOLLOWED_MAX: f64 = 0.75;
 /// Levels follow within half of the learning time: slowly enough that a fault is not followed, as fast as was learned.
 const PACE: f64 = 2.0;
 /// An alarm ends below this share of the limit,
-const ENDS_BELOW: f64 = 0.6;
+const ENDS_BELOW: f64 = 0.5;
 /// or of its peak: what is left is the end of the window in which the fault ended, or a scar of it.
 const ENDS_BELOW_PEAK: f64 = 0.4;
 /// For as long as the alarm lasted, only this share of its peak is a new one.

@@ -57,7 +57,8 @@ pub(in crate::detect) struct DeviceScore {
     pub(in crate::detect) decades: f64,
     /// The largest residual as a share of its limit.
     pub(in crate::detect) ratio: f64,
-    /// Of each place that was there, the largest residual first.
+    /// Of each place that was there, the furthest off first: a place that is off pulls at what is foretold of the others,
+    /// but never as far as it is off itself.
     pub(in crate::detect) contributions: Vec<Contribution>,
 }
 
@@ -67,7 +68,7 @@ pub(in crate::detect) struct Contribution {
     /// In the order of names.
     pub(in crate::detect) channel: usize,
     pub(in crate::detect) figure: Figure,
-    /// Of the whole, 0 to 1.
+    /// What the squared Mahalanobis distance loses without this place, as a share of all such losses, 0 to 1.
     pub(in crate::detect) share: f64,
     /// In the unit of the channel, as the band that the other channels foretell.
     pub(in crate::detect) value: f64,
@@ -113,12 +114,12 @@ impl DeviceModel {
         }
         let Relation { mean, unit, correlation } = sums.relation();
         let places = scales.iter().enumerate().map(|(i, scale)| {
-            let sizes: Vec<f64> = residuals.iter().zip(&keep).filter(|(_, k)| **k).map(|(r, _)| r[i]).collect();
+            let off: Vec<f64> = residuals.iter().zip(&keep).filter(|(_, k)| **k).map(|(r, _)| r[i]).collect();
             Place {
                 at: scale.at as u8,
                 centre: (scale.centre + scale.unit * mean[i]) as f32,
                 unit: (scale.unit * unit[i]) as f32,
-                tail: Tail::fit(&sizes),
+                tail: Tail::fit(&off, scales.len()),
             }
         });
         Some(Self {
@@ -152,18 +153,19 @@ impl DeviceModel {
         let decades = threshold(per_month, calendar.day, self.places.len());
         let foretold = foretell(&self.correlation, &present, &units);
         let mut contributions = Vec::with_capacity(present.len());
-        let (mut sum, mut score) = (0.0, f64::NEG_INFINITY);
+        let (mut sum, mut most, mut score) = (0.0, 0.0_f64, f64::NEG_INFINITY);
         for (j, &i) in present.iter().enumerate() {
             let (place, its) = (&self.places[i], foretold[j]);
             let limit = place.tail.limit(decades);
             let ratio = its.off.abs() / limit;
-            sum += ratio * ratio;
+            sum += its.off * its.off;
+            most = most.max(ratio);
             score = score.max(place.tail.decades(ratio));
             let raw = |units: f64| f64::from(place.centre) + f64::from(place.unit) * (units + memory.moved(i));
             contributions.push(Contribution {
                 channel: usize::from(place.at) / Figure::COUNT,
                 figure: Figure::ALL[usize::from(place.at) % Figure::COUNT],
-                share: ratio * ratio,
+                share: its.off * its.off,
                 value: raw(units[j]),
                 expected_low: raw(its.value - limit * its.spread),
                 expected_high: raw(its.value + limit * its.spread),
@@ -175,8 +177,8 @@ impl DeviceModel {
         for contribution in &mut contributions {
             contribution.share /= sum.max(f64::MIN_POSITIVE);
         }
-        contributions.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
-        Some(DeviceScore { decades: score, ratio: contributions[0].ratio, contributions })
+        contributions.sort_by(|a, b| b.share.total_cmp(&a.share));
+        Some(DeviceScore { decades: score, ratio: most, contributions })
     }
 
     /// Windows that the model was learned from.
@@ -226,7 +228,7 @@ fn clipped(row: &[f64]) -> Vec<f64> {
     row.iter().map(|u| u.clamp(-LEARNED_UNITS_MAX, LEARNED_UNITS_MAX)).collect()
 }
 
-/// Sizes of residuals of all rows and places, each by the relation of the kept rows of the other parts.
+/// Residuals of all rows and places, each by the relation of the kept rows of the other parts.
 fn left_out_residuals(units: &[Vec<f64>], keep: &[bool], folds: &Folds) -> Vec<Vec<f64>> {
     let dims = units[0].len();
     let mut parts = vec![Sums::new(dims); folds.count];
@@ -241,7 +243,7 @@ fn left_out_residuals(units: &[Vec<f64>], keep: &[bool], folds: &Folds) -> Vec<V
     let of_row = |(i, row): (usize, &Vec<f64>)| {
         let Relation { mean, unit, correlation } = &relations[folds.of[i]];
         let own: Vec<f64> = (0..dims).map(|j| (row[j] - mean[j]) / unit[j]).collect();
-        foretell(correlation, &present, &own).iter().map(|f| f.off.abs()).collect()
+        foretell(correlation, &present, &own).iter().map(|f| f.off).collect()
     };
     units.iter().enumerate().map(of_row).collect()
 }
@@ -252,7 +254,7 @@ fn outliers(residuals: &[Vec<f64>], folds: &Folds) -> Vec<bool> {
     let mut furthest = vec![vec![0.0_f64; dims]; folds.count];
     for (i, row) in residuals.iter().enumerate() {
         for (most, size) in furthest[folds.of[i]].iter_mut().zip(row) {
-            *most = most.max(*size);
+            *most = most.max(size.abs());
         }
     }
     let elsewhere = |part: usize, place: usize| {
@@ -262,5 +264,9 @@ fn outliers(residuals: &[Vec<f64>], folds: &Folds) -> Vec<bool> {
     let limits: Vec<Vec<f64>> = (0..folds.count)
         .map(|part| (0..dims).map(|d| (OUTLIER_RATIO * elsewhere(part, d)).max(OUTLIER_SPREADS_MIN)).collect())
         .collect();
-    residuals.iter().enumerate().map(|(i, row)| row.iter().zip(&limits[folds.of[i]]).any(|(r, l)| r > l)).collect()
+    residuals
+        .iter()
+        .enumerate()
+        .map(|(i, row)| row.iter().zip(&limits[folds.of[i]]).any(|(r, l)| r.abs() > *l))
+        .collect()
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::calendar::{Calendar, WindowIndex};
+use super::super::order;
 use super::machine::{DAY, Fault, Load, Machine};
 use super::*;
 
@@ -70,11 +71,15 @@ fn a_fault_on_one_day_of_the_learning_time_does_not_blind() {
 
 #[test]
 fn a_load_higher_than_ever_that_all_channels_follow_is_no_broken_relation() {
-    let machine = Machine::run(5, (Load::Wander, 5, 8 * DAY), None);
-    let model = model_of(&machine);
-    let normal = machine.rows(LEARNED);
-    let quiet = judged(&model, &normal).iter().filter(|(_, alarm)| *alarm).count();
-    assert_eq!(quiet, 0);
+    let mut machine = Machine::run(5, (Load::Wander, 5, 8 * DAY), None);
+    let (low, high) = (60, 7 * DAY + 10);
+    // Twice as far from an ordinary window as the load of that window takes them.
+    for levels in &mut machine.levels {
+        let mean = levels[..7 * DAY].iter().sum::<f64>() / (7 * DAY) as f64;
+        levels[high] = mean + 2.0 * (levels[low] - mean);
+    }
+    let score = model_of(&machine).score(&machine.row(high), &DeviceMemory::default(), (1.0, &calendar())).unwrap();
+    assert!(score.decades < 0.0, "{score:?}");
 }
 
 #[test]
@@ -152,13 +157,43 @@ fn what_a_fault_leaves_behind_is_no_new_fault() {
 }
 
 #[test]
+fn slow_drift_is_followed_and_a_fast_one_is_not() {
+    let drifting = |per_day: f64| {
+        let mut machine = Machine::run(14, (Load::Daily, 4, 35 * DAY), None);
+        let spread = order::std(&machine.levels[1][..7 * DAY]);
+        for (w, level) in machine.levels[1].iter_mut().enumerate().skip(8 * DAY) {
+            *level += per_day * spread * (w - 8 * DAY) as f64 / DAY as f64;
+        }
+        let model = model_of(&machine);
+        judged(&model, &machine.rows(7 * DAY..35 * DAY)).iter().filter(|(_, alarm)| *alarm).count()
+    };
+    assert_eq!(drifting(0.01), 0);
+    assert!(drifting(1.0) > 0);
+}
+
+#[test]
+fn what_a_backtest_shows_is_above_zero_exactly_while_the_alarm_lasts() {
+    let broken = Some((0, Fault::Level(1.5), 7 * DAY + 50..8 * DAY));
+    let machine = Machine::run(15, (Load::Daily, 4, 9 * DAY), broken);
+    let (model, mut memory, mut alarms) = (model_of(&machine), DeviceMemory::default(), 0);
+    for row in machine.rows(7 * DAY..9 * DAY) {
+        let score = model.score(&row, &memory, (1.0, &calendar())).unwrap();
+        let is_alarmed = memory.follow(&model, &score);
+        assert_eq!(memory.shown_decades(&score) >= 0.0, is_alarmed);
+        assert!(!(is_alarmed && memory.trusts(&score)));
+        alarms += usize::from(is_alarmed);
+    }
+    assert!((80..100).contains(&alarms), "{alarms} windows");
+}
+
+#[test]
 fn a_lower_knob_raises_the_threshold() {
     let machine = Machine::run(11, (Load::Daily, 4, 8 * DAY), None);
     let model = model_of(&machine);
-    let decades = |per_month: f64| {
+    let ratio = |per_month: f64| {
         model.score(&machine.row(7 * DAY), &DeviceMemory::default(), (per_month, &calendar())).unwrap().ratio
     };
-    assert!(decades(0.3) < decades(1.0) && decades(1.0) < decades(3.0));
+    assert!(ratio(0.3) < ratio(1.0) && ratio(1.0) < ratio(3.0));
 }
 
 #[test]

@@ -160,6 +160,10 @@ impl Channel {
         Some(self.late.swap_remove(place).1)
     }
 
+    pub(super) fn has_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
     fn late_mut(&mut self, pane: WindowIndex) -> &mut Content {
         let place = match self.late.iter().position(|(p, _)| *p == pane) {
             Some(place) => place,

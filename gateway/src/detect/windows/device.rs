@@ -11,6 +11,7 @@ use super::super::watermark::{SavedWatermark, SeenFrames, Watermark};
 use super::archive::{Archive, Archived, Place};
 use super::channel::{Channel, SavedChannel};
 use super::late::{LatePane, SavedLate};
+use super::repeats::Repeats;
 use super::timing::Timing;
 use super::{ChannelPlace, Closed, DeviceIndex, Event, Output};
 use crate::queue::Cursor;
@@ -24,8 +25,7 @@ pub(in crate::detect) struct Device {
     pub(super) seen: SeenFrames,
     /// Its name is in the store.
     pub(super) is_named: bool,
-    /// Frames met again while windows are rebuilt.
-    pub(super) rebuilt: SeenFrames,
+    pub(super) repeats: Repeats,
     by_name: HashMap<String, ChannelPlace>,
     /// Places in order of names: windows of one start close in this order.
     pub(super) in_order: Vec<ChannelPlace>,
@@ -42,6 +42,7 @@ pub(in crate::detect) struct Device {
 pub(in crate::detect) struct SavedDevice {
     watermark: SavedWatermark,
     seen: SeenFrames,
+    repeats: Vec<u64>,
     late: Vec<SavedLate>,
     sliced_until: i64,
 }
@@ -55,7 +56,7 @@ impl Device {
             watermark: Watermark::new(),
             seen: SeenFrames::default(),
             is_named: false,
-            rebuilt: SeenFrames::default(),
+            repeats: Repeats::default(),
             by_name: HashMap::new(),
             in_order: Vec::new(),
             late: BTreeMap::new(),
@@ -76,14 +77,18 @@ impl Device {
     pub(super) fn restore(&mut self, saved: SavedDevice) {
         self.watermark = Watermark::from_saved(saved.watermark);
         self.seen = saved.seen;
+        self.repeats = Repeats::from_saved(&saved.repeats);
         self.late = saved.late.into_iter().map(LatePane::restore).collect();
         self.sliced_until = EventTime(saved.sliced_until);
     }
 
-    pub(super) fn to_saved(&self) -> SavedDevice {
+    pub(super) fn to_saved(&mut self) -> SavedDevice {
+        let oldest = self.marks().map(|mark| mark.next).min();
+        self.repeats.forget_before(oldest);
         SavedDevice {
             watermark: self.watermark.to_saved(),
             seen: self.seen.clone(),
+            repeats: self.repeats.to_saved(),
             late: self.late.iter().map(|(pane, late)| late.to_saved(*pane)).collect(),
             sliced_until: self.sliced_until.0,
         }

@@ -136,21 +136,22 @@ impl Device {
     /// Closes all closed windows that contain the pane again.
     pub(super) fn revise(&mut self, pane: WindowIndex, timing: &Timing, archive: &mut dyn Archive, out: &mut Output) {
         self.late.remove(&pane);
+        // With other panes that closed windows share with open ones, which have changed as well and are due later.
         let mut changed = Vec::new();
         for channel in self.in_order.clone() {
-            let Some(late) = self.channel_mut(channel).late(pane) else { continue };
-            if late.is_empty() {
-                changed.push((channel, None));
+            let late = self.channel_mut(channel).late(pane);
+            if late.is_none() && (timing.calendar.hops == 1 || !self.channel_mut(channel).has_late()) {
                 continue;
             }
-            let mut archived = archive.load(self.place(channel, pane)).unwrap_or_default();
-            let (added, repeated) = archived.pane.merge(&late);
-            out.counts.revised += u64::from(added);
-            out.counts.duplicate += u64::from(repeated);
-            if added > 0 {
+            let archived = late.filter(|late| !late.is_empty()).and_then(|late| {
+                let mut archived = archive.load(self.place(channel, pane)).unwrap_or_default();
+                let (added, repeated) = archived.pane.merge(&late);
+                out.counts.revised += u64::from(added);
+                out.counts.duplicate += u64::from(repeated);
                 archived.pane = archived.pane.packed();
-                changed.push((channel, Some(archived)));
-            }
+                (added > 0).then_some(archived)
+            });
+            changed.push((channel, archived));
         }
         let closed_until = self.watermark.closed_until();
         let first = timing.oldest_with(pane).max(timing.expired_before(closed_until));
@@ -191,7 +192,8 @@ impl Device {
             }
         }
         let was_given = of_channel.saved.kept.contains(window);
-        if was_given && own.digest == content.digest {
+        let is_same = if was_given { own.digest == content.digest } else { content.is_empty() };
+        if is_same {
             return None;
         }
         // A window in which the channel slept had no result.

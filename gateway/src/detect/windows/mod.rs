@@ -35,6 +35,7 @@ mod counts;
 mod device;
 mod late;
 mod operator;
+mod repeats;
 mod runs;
 mod samples;
 mod slices;

@@ -146,11 +146,14 @@ impl Operator {
         if pass == Pass::First {
             device.advance(received.at, &self.timing, archive, out);
         }
-        let seen = match pass {
-            Pass::First => &mut device.seen,
-            Pass::Rebuild => &mut device.rebuilt,
+        let is_repeat = match pass {
+            Pass::First => measurement.identity.is_some_and(|identity| device.seen.is_repeat(identity)),
+            Pass::Rebuild => device.repeats.contains(mark.next, measurement.identity),
         };
-        if measurement.identity.is_some_and(|identity| seen.is_repeat(identity)) {
+        if is_repeat {
+            if pass == Pass::First {
+                device.repeats.add(mark.next);
+            }
             out.counts.duplicate += readings;
             return Taken::Repeat(index);
         }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use firmware_protocol::measurement::{ClockTrust, FrameIdentity, Measurement, Reading, Received};
+use firmware_protocol::measurement::{ClockTrust, EventTime, FrameIdentity, Measurement, Reading, Received};
 use firmware_protocol::{BootId, DeviceSeq};
 use proptest::prelude::*;
 
@@ -293,3 +293,7 @@ proptest! {
         prop_assert_eq!(run_in(&mut (0..sent.len())), run_in(&mut arrivals.iter().map(|a| a.1)));
     }
 }
+
+mod hopping;
+mod revisions;
+mod slices;
