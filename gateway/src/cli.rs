@@ -5,6 +5,7 @@
 //! - Help texts name unit and default.
 
 mod backtest;
+mod model;
 mod quarantine;
 mod queue;
 mod schema;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use backtest::{BacktestArgs, WindowChoice};
+pub use model::{ChannelArgs, ModelArgs, ModelExportArgs, ModelImportArgs, ModelResetArgs, ModelShowArgs, ModelVerb};
 pub use quarantine::{
     DataDirArgs, QuarantineArgs, QuarantineListArgs, QuarantineShowArgs, QuarantineVerb, RedriveArgs,
 };
@@ -51,6 +53,8 @@ pub enum Command {
     Backtest(BacktestArgs),
     /// Look into the queue of a gateway that is stopped, check it, read it out, mend it
     Queue(QueueArgs),
+    /// Show what detection has learned, take it to another gateway, or make it learn anew
+    Model(ModelArgs),
     /// List the decoders, show one, try one on a captured payload
     Schema(SchemaArgs),
     /// Look at the records that a sink could not take, and send them once more when the reason is gone
@@ -66,7 +70,7 @@ impl Command {
             Self::Run(_) | Self::Check(_) => "info",
             Self::Demo(_) => "warn,gateway::detect=error",
             Self::Simulate(_) | Self::Bench(_) | Self::Backtest(_) => "warn",
-            Self::Queue(_) | Self::Schema(_) | Self::Quarantine(_) | Self::Passwd(_) => "warn",
+            Self::Queue(_) | Self::Model(_) | Self::Schema(_) | Self::Quarantine(_) | Self::Passwd(_) => "warn",
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod check;
 pub mod demo;
 mod interrupt;
+pub mod model;
 pub mod passwd;
 pub mod quarantine;
 pub mod queue;
@@ -30,6 +31,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(&args).await,
         Command::Backtest(args) => backtest::run(&args),
         Command::Queue(args) => queue::run(args.verb),
+        Command::Model(args) => model::run(args.verb).await,
         Command::Schema(args) => schema::run(args.verb),
         Command::Quarantine(args) => quarantine::run(args.verb).await,
         Command::Passwd(args) => passwd::run(&args).await,
