@@ -5,6 +5,7 @@
 //! - Help texts name unit and default.
 
 mod backtest;
+mod bench_detect;
 mod model;
 mod quarantine;
 mod queue;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use backtest::{BacktestArgs, WindowChoice};
+pub use bench_detect::BenchDetectArgs;
 pub use model::{ChannelArgs, ModelArgs, ModelExportArgs, ModelImportArgs, ModelResetArgs, ModelShowArgs, ModelVerb};
 pub use quarantine::{
     DataDirArgs, QuarantineArgs, QuarantineListArgs, QuarantineShowArgs, QuarantineVerb, RedriveArgs,
@@ -49,6 +51,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Measure MQTT in → queue → line protocol out on this machine
     Bench(BenchArgs),
+    /// Measure how good detection is: made-up devices with known faults, at the thresholds that ship
+    BenchDetect(BenchDetectArgs),
     /// Run detection over archives: scores, incidents and a report with figures; needs no gateway
     Backtest(BacktestArgs),
     /// Look into the queue of a gateway that is stopped, check it, read it out, mend it
@@ -69,7 +73,7 @@ impl Command {
         match self {
             Self::Run(_) | Self::Check(_) => "info",
             Self::Demo(_) => "warn,gateway::detect=error",
-            Self::Simulate(_) | Self::Bench(_) | Self::Backtest(_) => "warn",
+            Self::Simulate(_) | Self::Bench(_) | Self::BenchDetect(_) | Self::Backtest(_) => "warn",
             Self::Queue(_) | Self::Model(_) | Self::Schema(_) | Self::Quarantine(_) | Self::Passwd(_) => "warn",
         }
     }

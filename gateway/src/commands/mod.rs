@@ -2,6 +2,7 @@
 
 pub mod backtest;
 pub mod bench;
+pub mod bench_detect;
 pub mod check;
 pub mod demo;
 mod interrupt;
@@ -29,6 +30,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args).await,
         Command::Simulate(args) => simulate::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,
+        Command::BenchDetect(args) => bench_detect::run(&args),
         Command::Backtest(args) => backtest::run(&args),
         Command::Queue(args) => queue::run(args.verb),
         Command::Model(args) => model::run(args.verb).await,

@@ -69,7 +69,8 @@ impl Finding {
             | Group::Spectrum
             | Group::Joint
             | Group::Novel
-            | Group::Lasting => (if above(Feature::High) { Feature::High } else { Feature::Low }, median),
+            | Group::Lasting
+            | Group::Vibration => (if above(Feature::High) { Feature::High } else { Feature::Low }, median),
         };
         let (expected_low, expected_high) = model.band(feature, window, calendar);
         Self { group, feature, value, expected_low, expected_high, share: 1.0 }
@@ -90,6 +91,7 @@ impl Finding {
             Group::Joint => "the figures of the window do not go together as they used to",
             Group::Novel => "it rests at a level where it never did before",
             Group::Lasting => "small deviations last",
+            Group::Vibration => "what happens within seconds is unusual",
         };
         let (value, low, high) = (self.value, self.expected_low, self.expected_high);
         let (figure, expected) = if self.feature == Feature::Gap {
@@ -116,6 +118,7 @@ fn suspects(group: Group) -> &'static [Feature] {
         Group::Noise => &[Feature::Roughness],
         Group::Level | Group::Joint | Group::Novel | Group::Lasting => &[Feature::Mean],
         Group::Range => &[Feature::Low, Feature::High],
+        Group::Vibration => &Feature::HIGH_RATE,
         Group::Spectrum => &[
             Feature::Roughness,
             Feature::Haar2,

@@ -25,10 +25,12 @@ pub(super) enum Group {
     Novel = 9,
     /// Small deviations of one of the kinds above that last.
     Lasting = 10,
+    /// What happens within seconds is unusual.
+    Vibration = 11,
 }
 
 impl Group {
-    pub(super) const COUNT: usize = 11;
+    pub(super) const COUNT: usize = 12;
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Dropout,
         Self::Stuck,
@@ -41,6 +43,7 @@ impl Group {
         Self::Joint,
         Self::Novel,
         Self::Lasting,
+        Self::Vibration,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -56,6 +59,7 @@ impl Group {
             Self::Joint => "joint",
             Self::Novel => "novel",
             Self::Lasting => "lasting",
+            Self::Vibration => "vibration",
         }
     }
 
@@ -68,8 +72,8 @@ impl Group {
             Self::Noise => 0.15,
             Self::Level => 1.5,
             Self::Range => 0.12,
-            Self::Spectrum | Self::Joint => 1.3,
-            Self::Novel => 0.07,
+            Self::Spectrum | Self::Joint | Self::Vibration => 1.3,
+            Self::Novel => 0.1,
             Self::Lasting => 0.6,
         }
     }

@@ -38,6 +38,7 @@ mod model;
 mod novel;
 mod order;
 mod tail;
+mod vibration;
 
 mod finding;
 mod incident;
@@ -46,8 +47,7 @@ mod rules;
 mod rows;
 mod state;
 mod stored;
-#[cfg(test)]
-mod synthetic;
+pub(crate) mod synthetic;
 mod window_id;
 
 pub use engine::{Changes, Counts, Due, Engine, StateSource};

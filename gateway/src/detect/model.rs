@@ -14,6 +14,7 @@ use super::groups::{Group, Scores};
 use super::history::Row;
 use super::mixture::Mixture;
 use super::order;
+use super::vibration::Vibration;
 
 /// Features that move with the level.
 pub(super) const LEVELS: [Feature; 3] = [Feature::Mean, Feature::Low, Feature::High];
@@ -79,6 +80,7 @@ struct LevelModel {
     span: f64,
     occupied: Occupied,
     shape: Option<Shape>,
+    vibration: Option<Vibration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -153,6 +155,9 @@ impl Model {
             set(Group::Novel, level.occupied.distance(level.bin(features.get(Feature::Median))));
         }
 
+        if let Some(distance) = level.vibration.as_ref().and_then(|v| v.distance(features)) {
+            set(Group::Vibration, distance);
+        }
         let Some(shape) = &level.shape else { return scores };
         set(Group::Stuck, libm::log(features.get(Feature::Run) + 0.02) - shape.run);
         set(Group::Spike, libm::log(features.get(Feature::Impulse) + shape.impulse_epsilon) - shape.impulse);
@@ -248,7 +253,7 @@ impl LevelModel {
         let low = order::quantile(&of(Feature::Low), 0.003);
         let high = order::quantile(&of(Feature::High), 0.997);
         let span = (high - low).max(6.0 * resolution);
-        let mut level = Self { resolution, baseline, low, high, span, occupied: Occupied::default(), shape: None };
+        let mut level = Self { resolution, baseline, low, high, span, occupied: Occupied::default(), shape: None, vibration: None };
         for (_, f) in usable {
             if level.is_calm(f) {
                 let bin = level.bin(f.get(Feature::Median));
@@ -257,6 +262,7 @@ impl LevelModel {
         }
         if !is_sparse {
             level.shape = Some(Shape::fit(usable, &residuals, resolution, modes));
+            level.vibration = Vibration::fit(usable.iter().map(|(_, f)| f), ROWS_MIN);
         }
         level
     }

@@ -11,7 +11,7 @@ use super::groups::{Group, Scores};
 use super::order::quantile;
 
 /// Quantiles at which the tail begins.
-const ANCHORS: [f64; 2] = [0.97, 0.996];
+const ANCHORS: [f64; 3] = [0.97, 0.996, 0.999];
 /// Mean log excess over many kinds of channels, and for how many windows it counts.
 const PRIOR_EXCESS: f64 = 0.10;
 const PRIOR_WINDOWS: f64 = 30.0;
@@ -53,7 +53,7 @@ impl Tail {
 
     /// How far into the tail a window is, over the groups that watch the shape; 1 where the tail begins.
     pub(super) fn unease(&self, scores: &Scores) -> f64 {
-        [Group::Noise, Group::Spectrum, Group::Joint]
+        [Group::Noise, Group::Spectrum, Group::Joint, Group::Vibration]
             .into_iter()
             .map(|g| f64::from(scores[g as usize]) / self.begins[0][g as usize])
             .fold(0.0, f64::max)

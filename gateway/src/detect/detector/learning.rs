@@ -22,6 +22,8 @@ const MARGIN: f64 = 0.25;
 /// More than this share of the learning time is no fault.
 const LEFT_OUT_MAX: f64 = 0.15;
 
+/// Rarer than an alarm by this, decades: six days are not much of a witness.
+const DOUBT: f64 = 1.0;
 /// A deviation that shows on this many days is the channel's nature,
 const FAULTY_DAYS_MAX: usize = 2;
 /// and only what is this much rarer is not, decades.
@@ -87,7 +89,7 @@ pub(super) fn leave_out(rows: &mut [Row], horizon: &Horizon) {
         let mut alarm = Alarm::new(horizon.clear);
         let mut new = Vec::with_capacity(rows.len());
         for of_row in &decades {
-            let score = of_row.iter().zip(&usual).map(|(d, usual)| d - usual).fold(f64::MIN, f64::max) - threshold;
+            let score = of_row.iter().zip(&usual).map(|(d, usual)| d - usual).fold(f64::MIN, f64::max) - threshold - DOUBT;
             new.push(match alarm.judge(score).0 {
                 Standing::Alarmed => Standing::Alarmed,
                 Standing::Trusted | Standing::Doubtful => Standing::Trusted,
