@@ -6,6 +6,7 @@
 
 mod backtest;
 mod bench_detect;
+mod model;
 mod quarantine;
 mod queue;
 mod schema;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use backtest::{BacktestArgs, WindowChoice};
 pub use bench_detect::BenchDetectArgs;
+pub use model::{ChannelArgs, ModelArgs, ModelExportArgs, ModelImportArgs, ModelResetArgs, ModelShowArgs, ModelVerb};
 pub use quarantine::{
     DataDirArgs, QuarantineArgs, QuarantineListArgs, QuarantineShowArgs, QuarantineVerb, RedriveArgs,
 };
@@ -55,6 +57,8 @@ pub enum Command {
     Backtest(BacktestArgs),
     /// Look into the queue of a gateway that is stopped, check it, read it out, mend it
     Queue(QueueArgs),
+    /// Show what detection has learned, take it to another gateway, or make it learn anew
+    Model(ModelArgs),
     /// List the decoders, show one, try one on a captured payload
     Schema(SchemaArgs),
     /// Look at the records that a sink could not take, and send them once more when the reason is gone
@@ -70,7 +74,7 @@ impl Command {
             Self::Run(_) | Self::Check(_) => "info",
             Self::Demo(_) => "warn,gateway::detect=error",
             Self::Simulate(_) | Self::Bench(_) | Self::BenchDetect(_) | Self::Backtest(_) => "warn",
-            Self::Queue(_) | Self::Schema(_) | Self::Quarantine(_) | Self::Passwd(_) => "warn",
+            Self::Queue(_) | Self::Model(_) | Self::Schema(_) | Self::Quarantine(_) | Self::Passwd(_) => "warn",
         }
     }
 }

@@ -30,8 +30,8 @@ pub struct Anomaly {
     /// Which model it was judged by: CRC-32 of its bytes, 8 hex digits; empty for a rule.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub model: String,
-    /// What kind of deviation: dropout, stuck, spike, step, noise, level, range, spectrum, joint, novel, relation; by a
-    /// rule: out_of_range, rate, silent.
+    /// What kind of deviation: dropout, stuck, spike, step, noise, level, range, spectrum, joint, novel, lasting, relation;
+    /// by a rule: out_of_range, rate, silent.
     pub kind: String,
     /// The feature that deviates most, its value and the band that was expected, in the channel's unit where it has one.
     pub feature: String,

@@ -1,6 +1,6 @@
 //! The gateway's own sources, which it shows to nobody: each module stands where it stands there.
 
-#[allow(dead_code, reason = "the gateway uses more of it than is measured here")]
+#[allow(dead_code, unused_imports, reason = "the gateway uses more of it than is measured here")]
 #[path = "../../src/detect/order.rs"]
 mod order;
 

@@ -6,6 +6,7 @@ pub mod bench_detect;
 pub mod check;
 pub mod demo;
 mod interrupt;
+pub mod model;
 pub mod passwd;
 pub mod quarantine;
 pub mod queue;
@@ -32,6 +33,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::BenchDetect(args) => bench_detect::run(&args),
         Command::Backtest(args) => backtest::run(&args),
         Command::Queue(args) => queue::run(args.verb),
+        Command::Model(args) => model::run(args.verb).await,
         Command::Schema(args) => schema::run(args.verb),
         Command::Quarantine(args) => quarantine::run(args.verb).await,
         Command::Passwd(args) => passwd::run(&args).await,

@@ -35,7 +35,7 @@ pub fn run(verb: QueueVerb) -> anyhow::Result<()> {
 }
 
 /// Engines panic on damaged files, which is caught and told as a finding: their own message would only alarm.
-fn hush_engines() {
+pub(super) fn hush_engines() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let is_engine = |file: &str| ENGINE_SOURCES.iter().any(|engine| file.contains(engine));
@@ -48,14 +48,14 @@ fn hush_engines() {
 }
 
 /// Where the queue is, and how it is set up.
-struct Place {
-    settings: queue::Config,
+pub(super) struct Place {
+    pub(super) settings: queue::Config,
     /// The decoders of the configuration; without one, the settings are defaults.
     decoder: Option<Decoder>,
 }
 
 impl Place {
-    fn of(args: &QueueDirArgs) -> anyhow::Result<Self> {
+    pub(super) fn of(args: &QueueDirArgs) -> anyhow::Result<Self> {
         if let Some(file) = &args.config {
             let overrides = Overrides {
                 data_dir: args.data_dir.clone(),
@@ -75,7 +75,7 @@ impl Place {
         Ok(Self { settings, decoder: None })
     }
 
-    fn open(&self) -> Result<Offline, offline::Error> {
+    pub(super) fn open(&self) -> Result<Offline, offline::Error> {
         Offline::open(&self.settings.dir)
     }
 }

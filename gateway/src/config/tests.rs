@@ -201,6 +201,11 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ),
     ("[detect]\nwindow = \"7m\"\n", "2:10", "`window` does not divide a day", "\"10m\""),
     ("[detect]\nwindow = \"0s\"\n", "2:10", "`window` is outside 1s to 1d", "\"10m\""),
+    ("[detect]\nhop = \"4m\"\n", "2:7", "`hop` does not divide `window`, which is \"10m\"", "such as \"5m\""),
+    ("[detect]\nhop = \"30s\"\n", "2:7", "`hop` is less than a 12th of `window`", "\"0s\" for windows side by side"),
+    ("[detect]\nallowed_lateness = \"2d\"\n", "2:20", "is \"2d\", outside \"0s\" to \"1d\"", "choose from"),
+    ("[detect]\nwindow = \"1s\"\nallowed_lateness = \"2h\"\n", "3:20", "keeps more than 4096 windows", "choose"),
+    ("[detect]\nearly_every = \"10ms\"\n", "2:15", "is \"10ms\", neither \"0s\" nor within", "choose \"30s\""),
     ("[detect]\nlearn = \"1d\"\n", "2:9", "`learn` is \"1d\", outside \"2d\" to", "choose from \"2d\""),
     ("[detect]\nfalse_alarms_per_month = nan\n", "2:26", "is NaN, outside 0.001 to 1000.0", "choose from"),
     (

@@ -73,6 +73,13 @@ pub(super) struct Memory {
     alarmed: Vec<WindowIndex>,
 }
 
+impl Memory {
+    /// Windows until the first model.
+    pub(super) fn to_learn(&self) -> u32 {
+        self.to_learn
+    }
+}
+
 /// What was learned; saved when it changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Learned {

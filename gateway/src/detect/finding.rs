@@ -65,7 +65,8 @@ impl ModelId {
     pub(super) const NONE: Self = Self(0);
 
     pub(super) fn of(bytes: &[u8]) -> Self {
-        Self(crc32fast::hash(bytes))
+        // A value ends in its own checksum: with it, the checksum of all would be the same for every model.
+        Self(crc32fast::hash(bytes.split_last_chunk::<4>().map_or(bytes, |(value, _)| value)))
     }
 }
 
@@ -89,6 +90,7 @@ pub(super) fn words(kind: &str) -> Cow<'_, str> {
         "spectrum" => "unusual movement",
         "joint" => "an unusual pattern",
         "novel" => "a value never seen before",
+        "lasting" => "a small deviation that lasts",
         "relation" => "a broken relation between channels",
         "out_of_range" => "readings outside the sensor's range",
         "rate" => "too few readings",

@@ -100,8 +100,7 @@ impl Mixture {
 
     fn remember(&mut self, rows: &[f64], care: Care) {
         let dims = self.dims as usize;
-        let mut by_distance: Vec<(f64, &[f64])> =
-            rows.chunks_exact(dims).map(|z| (self.to_gaussian(z), z)).collect();
+        let mut by_distance: Vec<(f64, &[f64])> = rows.chunks_exact(dims).map(|z| (self.to_gaussian(z), z)).collect();
         // Stable: rows at the same distance keep their order in time.
         by_distance.sort_by(|a, b| b.0.total_cmp(&a.0));
         by_distance.truncate(RARE_MAX);

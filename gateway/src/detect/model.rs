@@ -241,7 +241,8 @@ impl LevelModel {
         let low = order::quantile(&of(Feature::Low), 0.003);
         let high = order::quantile(&of(Feature::High), 0.997);
         let span = (high - low).max(6.0 * resolution);
-        let mut level = Self { resolution, baseline, low, high, span, occupied: Occupied::default(), shape: None, vibration: None };
+        let mut level =
+            Self { resolution, baseline, low, high, span, occupied: Occupied::default(), shape: None, vibration: None };
         for (_, f) in usable {
             if level.is_calm(f) {
                 let bin = level.bin(f.get(Feature::Median));

@@ -1,7 +1,7 @@
 //! NOVEL: how far a value lies from everything that its channel has shown, sample by sample or window by window.
 //!
-//! For channels with few samples a window, where a window's features say little. No learning phase to speak of: it warms
-//! up over 100 values, and each verdict rests on earlier values alone.
+//! For channels with few samples a window, where a window's features say little. There is no learning phase but a warm-up
+//! of 250 values; each verdict rests on earlier values alone. Decision 0024 has the reasons and the figures.
 //!
 //! # Idea
 //! ```text
@@ -14,10 +14,11 @@
 //! # Invariants
 //! - Pure: no clock. The same values give the same bits on all processors (plain f64 loops, `libm`).
 //! - At most [`Novel`]'s three lists of 128 values, four histograms of 64 bins, 24 means: under 8 KB a channel for ever.
-//! - Unit and offset of a channel do not matter.
+//! - The unit of a channel does not matter.
 //!
 //! # Not here
 //! Repeats: a value seen once is no longer novel. What comes back is the window detector's matter.
+//! False values: what a device may not send is for the rules.
 
 use std::num::NonZeroU32;
 
@@ -34,18 +35,19 @@ use expected::{Hours, Mean};
 use rank::Rank;
 use records::Records;
 use seen::Seen;
-pub use threshold::Threshold;
+pub(crate) use threshold::Threshold;
 
-/// Values before residuals are looked at: their means must have settled.
+/// Values before residuals are looked at: the first means are guesses.
 const SETTLED: u64 = 50;
-/// Visits of an hour after which its mean follows: two days of five-minute values would be 24, one morning is 12.
+/// Visits of an hour after which its mean follows: about one hour of five-minute samples, so the mean is mostly that of
+/// yesterday's hour; two windows' hours. A robust or slower mean scored lower on NAB.
 const HOUR_MEMORY: u32 = 10;
 /// Beyond it differences of two values overflow.
 const VALUE_MAX: f64 = 1e300;
 
 /// What one value stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Spacing {
+pub(crate) enum Spacing {
     /// One sample, as it came.
     Sample,
     /// The mean of a closed ten-minute window.
@@ -61,19 +63,20 @@ impl Spacing {
         }
     }
 
-    /// Values within which an event is told once: a working day at least, and for samples a twentieth of the past.
+    /// Values within which an event is told once: ten hours at least; for samples a sixteenth of the past, three days at
+    /// most. (Windows gain nothing by a span that grows.)
     fn record_span(self, values: u64) -> NonZeroU32 {
         let span = match self {
-            Self::Sample => (values / 20).clamp(100, u64::from(u32::MAX)) as u32,
-            Self::Window => 50,
+            Self::Sample => (values / 16).clamp(120, 1_000) as u32,
+            Self::Window => 70,
         };
-        NonZeroU32::new(span).expect("both spans are at least 50")
+        NonZeroU32::new(span).expect("spans are at least 70")
     }
 }
 
 /// Which of the three views of a value was the most novel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum View {
+pub(crate) enum View {
     /// The value itself.
     Value,
     /// Its distance from the mean of its hour of the day.
@@ -88,25 +91,25 @@ impl View {
 
 /// The verdict on one value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct NovelScore {
+pub(crate) struct NovelScore {
     /// 0 and more; 0 also where a higher one came shortly before.
-    pub raw: f64,
-    pub view: View,
+    pub(crate) raw: f64,
+    pub(crate) view: View,
     /// Values that would not have been novel, on the side of the nearest one, in the channel's unit.
-    pub expected_low: f64,
-    pub expected_high: f64,
+    pub(crate) expected_low: f64,
+    pub(crate) expected_high: f64,
 }
 
 /// Why a value is not judged.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("value {0} is not a number, or larger than {VALUE_MAX:e}: it is skipped")]
     NotJudged(f64),
 }
 
 /// A channel's memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Novel {
+pub(crate) struct Novel {
     spacing: Spacing,
     values: u64,
     hours: Hours,
@@ -119,7 +122,7 @@ pub struct Novel {
 }
 
 impl Novel {
-    pub fn new(spacing: Spacing) -> Self {
+    pub(crate) fn new(spacing: Spacing) -> Self {
         Self {
             spacing,
             values: 0,
@@ -132,18 +135,24 @@ impl Novel {
         }
     }
 
+    /// Whether it gives verdicts: before, every score is 0. It takes about 250 values.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.distances.iter().chain([&self.scores]).all(Rank::is_warm)
+    }
+
     /// Judges a value by the earlier ones, then remembers it.
     ///
     /// # Errors
     /// [`Error::NotJudged`]: the value is not finite or too large; nothing was remembered.
-    pub fn observe(&mut self, at: EventTime, value: f64) -> Result<NovelScore, Error> {
+    pub(crate) fn observe(&mut self, at: EventTime, value: f64) -> Result<NovelScore, Error> {
         if value.is_nan() || value.abs() > VALUE_MAX {
             return Err(Error::NotJudged(value));
         }
         self.values += 1;
-        let memory = self.spacing.trend_memory();
-        let bases = [0.0, self.hours.of(at).before(value, HOUR_MEMORY), self.trend.before(value, memory)];
         let spread = self.seen[View::Value as usize].spread();
+        let hour = self.hours.of(at).before(value, HOUR_MEMORY, spread);
+        let trend = self.trend.before(value, self.spacing.trend_memory(), spread);
+        let bases = [0.0, hour, trend];
         let (mut sum, mut most) = (0.0, Novelty { amount: -1.0, view: View::Value, low: value, high: value });
         for view in View::ALL {
             let novelty = self.novelty(view, value, bases[view as usize], spread);
@@ -153,7 +162,8 @@ impl Novel {
             }
         }
         let score = sum.sqrt();
-        let raw = (score * self.scores.observe(score)).sqrt();
+        let is_warm = self.distances.iter().all(Rank::is_warm);
+        let raw = if is_warm { (score * self.scores.observe(score)).sqrt() } else { 0.0 };
         let is_record = self.records.is_record(self.values, raw, self.spacing.record_span(self.values));
         Ok(NovelScore {
             raw: if is_record { raw } else { 0.0 },

@@ -28,7 +28,7 @@ use tracing::warn;
 use super::windows::{Archive, Archived, ChannelPlace, DeviceIndex, Place};
 
 /// Written into every value; other versions are learned anew.
-const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 2;
 const CRC_BYTES: usize = 4;
 
 /// Where named state is read from, as of the last commit.
@@ -158,6 +158,11 @@ fn body(bytes: &[u8]) -> Result<&[u8], StateError> {
         return Err(StateError::UnknownVersion(*version));
     }
     Ok(body_after)
+}
+
+/// Whether a value is of this version and as it was written.
+pub(super) fn sound(bytes: &[u8]) -> Result<(), StateError> {
+    body(bytes).map(drop)
 }
 
 /// Reads a value; what cannot be used is reported and missing.

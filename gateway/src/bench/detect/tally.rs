@@ -28,7 +28,13 @@ impl Tally {
     }
 
     fn faults(&self, f: &mut fmt::Formatter<'_>, title: &str, trials: &[&Trial]) -> fmt::Result {
-        writeln!(f, "\n{title}\n{:<14}{}  delay at {}, windows", "fault", columns("recall at", &self.settings.severities), first(&self.settings.severities))?;
+        writeln!(
+            f,
+            "\n{title}\n{:<14}{}  delay at {}, windows",
+            "fault",
+            columns("recall at", &self.settings.severities),
+            first(&self.settings.severities)
+        )?;
         let all: Vec<Fault> = Fault::CLASSIC.into_iter().chain(Fault::MORE).collect();
         let mut total: Vec<Vec<&Hit>> = vec![Vec::new(); self.settings.severities.len()];
         for fault in all {
@@ -129,7 +135,10 @@ impl fmt::Display for Tally {
 }
 
 fn columns(name: &str, values: &[f64]) -> String {
-    values.iter().map(|v| format!("{:>width$}", format!("{name} {v}"), width = if name.len() > 10 { 22 } else { 16 })).collect()
+    values
+        .iter()
+        .map(|v| format!("{:>width$}", format!("{name} {v}"), width = if name.len() > 10 { 22 } else { 16 }))
+        .collect()
 }
 
 fn first(values: &[f64]) -> f64 {

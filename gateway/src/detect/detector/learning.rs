@@ -90,7 +90,8 @@ pub(super) fn leave_out(rows: &mut [Row], horizon: &Horizon) {
         let mut alarm = Alarm::new(horizon.clear);
         let mut new = Vec::with_capacity(rows.len());
         for of_row in &decades {
-            let score = of_row.iter().zip(&usual).map(|(d, usual)| d - usual).fold(f64::MIN, f64::max) - threshold - DOUBT;
+            let score =
+                of_row.iter().zip(&usual).map(|(d, usual)| d - usual).fold(f64::MIN, f64::max) - threshold - DOUBT;
             new.push(match alarm.judge(score).0 {
                 Standing::Alarmed => Standing::Alarmed,
                 Standing::Trusted | Standing::Doubtful => Standing::Trusted,

@@ -50,6 +50,15 @@ struct SavedChannelJudge {
     naturalist: Naturalist,
 }
 
+/// Windows that a stored channel has still to learn; `None` if nothing usable is stored.
+pub(in crate::detect) fn windows_to_learn(
+    device: DeviceIndex,
+    place: ChannelPlace,
+    source: &dyn StateSource,
+) -> Option<u32> {
+    load(source, &judge_key(device, place)).map(|saved: SavedChannelJudge| saved.memory.to_learn())
+}
+
 /// What came of one window.
 pub(super) struct Judged {
     pub(super) window: Window,

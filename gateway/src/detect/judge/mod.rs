@@ -33,6 +33,7 @@ use super::incident::Joining;
 use super::novel;
 use super::state::{Named, Pending, StateSource};
 use super::windows::{ChannelPlace, Closed, Device, DeviceIndex, Slice};
+pub(super) use channel::windows_to_learn;
 use device::DeviceJudge;
 
 /// All that follows from the configuration.

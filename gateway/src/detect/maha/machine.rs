@@ -117,8 +117,7 @@ impl Machine {
     }
 
     pub(super) fn row(&self, window: usize) -> DeviceRow {
-        let levels: Vec<Option<f64>> = self.levels.iter().map(|c| Some(c[window])).collect();
-        DeviceRow::of_levels(WindowIndex(window as i64), &levels)
+        DeviceRow::of_levels(WindowIndex(window as i64), self.levels.iter().map(|channel| Some(channel[window])))
     }
 
     pub(super) fn rows(&self, windows: std::ops::Range<usize>) -> Vec<DeviceRow> {

@@ -8,6 +8,8 @@ use super::model::{DeviceModel, DeviceScore};
 const FOLLOWED_MAX: f64 = 0.75;
 /// Levels follow within half of the learning time: slowly enough that a fault is not followed, as fast as was learned.
 const PACE: f64 = 2.0;
+/// However far off a place is, its level moves as if it were this many units.
+const FOLLOWED_UNITS_MAX: f64 = 50.0;
 /// An alarm ends below this share of the limit,
 const ENDS_BELOW: f64 = 0.5;
 /// or of its peak: what is left is the end of the window in which the fault ended, or a scar of it.
@@ -67,7 +69,7 @@ impl DeviceMemory {
         for place in &score.contributions {
             if is_settling || place.ratio < FOLLOWED_MAX {
                 let moved = &mut self.moved[place.place];
-                *moved = (f64::from(*moved) + pace * place.units) as f32;
+                *moved = (f64::from(*moved) + pace * place.units.clamp(-FOLLOWED_UNITS_MAX, FOLLOWED_UNITS_MAX)) as f32;
             }
         }
         self.is_alarmed()

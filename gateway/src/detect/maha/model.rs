@@ -7,7 +7,7 @@ use super::super::order;
 use super::folds::Folds;
 use super::memory::DeviceMemory;
 use super::relation::{Relation, Sums, foretell};
-use super::row::{DeviceRow, Figure};
+use super::row::DeviceRow;
 use super::tail::{Tail, threshold};
 use super::{CHANNELS_MAX, CHANNELS_MIN};
 
@@ -15,12 +15,14 @@ use super::{CHANNELS_MAX, CHANNELS_MIN};
 const ROWS_MIN: usize = 12;
 /// A channel that is missing in more rows than this share is not part of the relation.
 const MISSING_MAX: f64 = 0.2;
-/// While learning, figures are clipped to this many units, so that one storm is not the norm.
+/// While learning, levels are clipped to this many units, so that one storm is not the norm.
 const LEARNED_UNITS_MAX: f64 = 8.0;
 /// A unit is at least this share of the plain standard deviation: most values may be equal, as with a switch.
 const UNIT_OF_STD_MIN: f64 = 0.2;
 /// Median absolute deviation to standard deviation.
 const MAD_TO_STD: f64 = 1.4826;
+/// Beyond this, units and centres no longer fit f32.
+const MAGNITUDE_MAX: f64 = 1e37;
 /// Smaller movement, as a share of the level, is what f32 does to a constant.
 const RELATIVE_MIN: f64 = 1e-6;
 /// A row of the learning time is left out if a place is this many times further off than on all days but its own and
@@ -40,11 +42,10 @@ pub(in crate::detect) struct DeviceModel {
     correlation: Vec<f32>,
 }
 
-/// What is normal for one figure of one channel.
+/// What is normal for one channel that moves.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Place {
-    /// In rows.
-    at: u8,
+    channel: u8,
     centre: f32,
     unit: f32,
     tail: Tail,
@@ -57,18 +58,17 @@ pub(in crate::detect) struct DeviceScore {
     pub(in crate::detect) decades: f64,
     /// The largest residual as a share of its limit.
     pub(in crate::detect) ratio: f64,
-    /// Of each place that was there, the furthest off first: a place that is off pulls at what is foretold of the others,
+    /// Of each channel that was there, the furthest off first: one that is off pulls at what is foretold of the others,
     /// but never as far as it is off itself.
     pub(in crate::detect) contributions: Vec<Contribution>,
 }
 
-/// What one place adds to a score.
+/// What one channel adds to a score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::detect) struct Contribution {
     /// In the order of names.
     pub(in crate::detect) channel: usize,
-    pub(in crate::detect) figure: Figure,
-    /// What the squared Mahalanobis distance loses without this place, as a share of all such losses, 0 to 1.
+    /// What the squared Mahalanobis distance loses without it, as a share of all such losses, 0 to 1.
     pub(in crate::detect) share: f64,
     /// In the unit of the channel, as the band that the other channels foretell.
     pub(in crate::detect) value: f64,
@@ -92,7 +92,8 @@ impl DeviceModel {
         if scales.len() < CHANNELS_MIN {
             return None;
         }
-        let complete: Vec<&DeviceRow> = rows.iter().filter(|r| scales.iter().all(|s| r.at(s.at).is_some())).collect();
+        let complete: Vec<&DeviceRow> =
+            rows.iter().filter(|r| scales.iter().all(|s| r.level(s.channel).is_some())).collect();
         if complete.len() < ROWS_MIN {
             return None;
         }
@@ -116,7 +117,7 @@ impl DeviceModel {
         let places = scales.iter().enumerate().map(|(i, scale)| {
             let off: Vec<f64> = residuals.iter().zip(&keep).filter(|(_, k)| **k).map(|(r, _)| r[i]).collect();
             Place {
-                at: scale.at as u8,
+                channel: scale.channel as u8,
                 centre: (scale.centre + scale.unit * mean[i]) as f32,
                 unit: (scale.unit * unit[i]) as f32,
                 tail: Tail::fit(&off, scales.len()),
@@ -142,9 +143,9 @@ impl DeviceModel {
         }
         let (mut present, mut units) = (Vec::new(), Vec::new());
         for (i, place) in self.places.iter().enumerate() {
-            if let Some(figure) = row.at(usize::from(place.at)) {
+            if let Some(level) = row.level(usize::from(place.channel)) {
                 present.push(i);
-                units.push((figure - f64::from(place.centre)) / f64::from(place.unit) - memory.moved(i));
+                units.push((level - f64::from(place.centre)) / f64::from(place.unit) - memory.moved(i));
             }
         }
         if present.len() < CHANNELS_MIN {
@@ -163,8 +164,7 @@ impl DeviceModel {
             score = score.max(place.tail.decades(ratio));
             let raw = |units: f64| f64::from(place.centre) + f64::from(place.unit) * (units + memory.moved(i));
             contributions.push(Contribution {
-                channel: usize::from(place.at) / Figure::COUNT,
-                figure: Figure::ALL[usize::from(place.at) % Figure::COUNT],
+                channel: usize::from(place.channel),
                 share: its.off * its.off,
                 value: raw(units[j]),
                 expected_low: raw(its.value - limit * its.spread),
@@ -191,37 +191,36 @@ impl DeviceModel {
     }
 }
 
-/// Robust middle and unit of a place, before the relation is known.
+/// Robust middle and unit of a channel, before the relation is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Scale {
-    at: usize,
+    channel: usize,
     centre: f64,
     unit: f64,
 }
 
 impl Scale {
     fn units(&self, row: &DeviceRow) -> f64 {
-        row.at(self.at).map_or(0.0, |figure| (figure - self.centre) / self.unit)
+        row.level(self.channel).map_or(0.0, |level| (level - self.centre) / self.unit)
     }
 }
 
-/// Of all places that are mostly there and move.
+/// Of all channels that are mostly there and move.
 fn scales(rows: &[DeviceRow], channels: usize) -> Vec<Scale> {
-    let of_place = |at: usize| {
-        let values: Vec<f64> = rows.iter().filter_map(|r| r.at(at)).collect();
-        if (rows.len() - values.len()) as f64 > MISSING_MAX * rows.len() as f64 {
-            return None;
-        }
-        let centre = order::median(&values);
-        let distances: Vec<f64> = values.iter().map(|v| (v - centre).abs()).collect();
-        let unit = (MAD_TO_STD * order::median(&distances)).max(UNIT_OF_STD_MIN * order::std(&values));
-        (unit > RELATIVE_MIN * centre.abs() && unit > f64::from(f32::MIN_POSITIVE)).then_some(Scale {
-            at,
-            centre,
-            unit,
-        })
-    };
-    (0..channels * Figure::COUNT).filter_map(of_place).collect()
+    let of_channel =
+        |channel: usize| {
+            let values: Vec<f64> = rows.iter().filter_map(|r| r.level(channel)).collect();
+            if (rows.len() - values.len()) as f64 > MISSING_MAX * rows.len() as f64 {
+                return None;
+            }
+            let centre = order::median(&values);
+            let distances: Vec<f64> = values.iter().map(|v| (v - centre).abs()).collect();
+            let unit = (MAD_TO_STD * order::median(&distances)).max(UNIT_OF_STD_MIN * order::std(&values));
+            let is_storable = centre.abs() < MAGNITUDE_MAX && unit < MAGNITUDE_MAX;
+            (is_storable && unit > RELATIVE_MIN * centre.abs() && unit > f64::from(f32::MIN_POSITIVE))
+                .then_some(Scale { channel, centre, unit })
+        };
+    (0..channels).filter_map(of_channel).collect()
 }
 
 fn clipped(row: &[f64]) -> Vec<f64> {

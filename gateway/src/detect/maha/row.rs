@@ -1,33 +1,19 @@
-//! What of a window takes part in the relation of channels.
+//! What of a window takes part in the relation of channels: each channel's level.
+//!
+//! A second figure, the logarithm of the standard deviation, was measured and found nothing more (decision 0025).
 
 use super::super::calendar::WindowIndex;
 use super::super::features::{Feature, Features};
 
-/// A figure of one channel's window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(in crate::detect) enum Figure {
-    /// The mean of the readings.
-    Level = 0,
-}
+/// The feature that is compared across channels.
+pub(in crate::detect) const LEVEL: Feature = Feature::Mean;
 
-impl Figure {
-    pub(super) const COUNT: usize = 1;
-    pub(super) const ALL: [Self; Self::COUNT] = [Self::Level];
-
-    /// The feature that a person is told.
-    pub(in crate::detect) fn feature(self) -> Feature {
-        match self {
-            Self::Level => Feature::Mean,
-        }
-    }
-}
-
-/// The figures of all channels of a device in one window, by the channels' places; `None` where a channel is missing.
+/// The levels of all channels of a device in one window, in the order of the channels' names; `None` where a channel
+/// is missing.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::detect) struct DeviceRow {
-    pub(in crate::detect) window: WindowIndex,
-    channels: Vec<Option<[f32; Figure::COUNT]>>,
+    pub(super) window: WindowIndex,
+    levels: Vec<Option<f32>>,
 }
 
 impl DeviceRow {
@@ -36,25 +22,20 @@ impl DeviceRow {
         window: WindowIndex,
         channels: impl IntoIterator<Item = Option<&'a Features>>,
     ) -> Self {
-        let figures = |features: &Features| Figure::ALL.map(|figure| features.get(figure.feature()) as f32);
-        let channels =
-            channels.into_iter().map(|c| c.map(figures).filter(|all| all.iter().all(|f| f.is_finite()))).collect();
-        Self { window, channels }
+        Self::of_levels(window, channels.into_iter().map(|channel| channel.map(|features| features.get(LEVEL))))
     }
 
-    /// Of levels alone.
-    #[cfg(test)]
-    pub(super) fn of_levels(window: WindowIndex, levels: &[Option<f64>]) -> Self {
-        Self { window, channels: levels.iter().map(|level| level.map(|l| [l as f32; Figure::COUNT])).collect() }
+    /// A level that is not finite is a missing one.
+    pub(super) fn of_levels(window: WindowIndex, levels: impl IntoIterator<Item = Option<f64>>) -> Self {
+        let levels = levels.into_iter().map(|level| level.map(|l| l as f32).filter(|l| l.is_finite())).collect();
+        Self { window, levels }
     }
 
     pub(super) fn channels(&self) -> usize {
-        self.channels.len()
+        self.levels.len()
     }
 
-    /// The figure at a place, which counts figures of the first channel, then of the second, and so on.
-    pub(super) fn at(&self, place: usize) -> Option<f64> {
-        let figures = self.channels.get(place / Figure::COUNT)?.as_ref()?;
-        Some(f64::from(figures[place % Figure::COUNT]))
+    pub(super) fn level(&self, channel: usize) -> Option<f64> {
+        self.levels.get(channel).copied().flatten().map(f64::from)
     }
 }

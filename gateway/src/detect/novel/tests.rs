@@ -2,6 +2,8 @@ use super::*;
 
 const MINUTE_NS: i64 = 60_000_000_000;
 const WEEKS_4: i64 = 4 * 7 * 24 * 60;
+type Signal = fn(i64) -> f64;
+
 const DAY: f64 = 24.0 * 60.0;
 
 /// Raw scores of a signal given by minute, every `step` minutes.
@@ -29,11 +31,11 @@ fn daily(minute: i64) -> f64 {
 
 #[test]
 fn quiet_signals_stay_quiet_for_four_weeks_sample_by_sample_and_window_by_window() {
-    // A first weekend is novel; so is the widest noise of the first hours.
-    let signals: [(&str, usize, fn(i64) -> f64); 7] = [
+    // A first weekend is novel, and so is the first workday after it.
+    let signals: [(&str, usize, Signal); 7] = [
         ("constant", 0, |_| 21.5),
         ("daily", 0, daily),
-        ("noise", 2, |m| 3.0 + noise(m)),
+        ("noise", 1, |m| 3.0 + noise(m)),
         ("daily with noise", 1, |m| daily(m) + 0.3 * noise(m)),
         ("weekly", 4, |m| daily(m) * if (m / 1440) % 7 >= 5 { 0.5 } else { 1.0 } + 0.3 * noise(m)),
         ("duty cycle", 1, |m| if m % 70 < 20 { 5.0 } else { 1.0 } + 0.05 * noise(m)),
@@ -84,6 +86,44 @@ fn a_lasting_step_is_told_once_and_then_accepted() {
         assert!(Threshold::new(1.0).is_alarm(scores[first]));
         assert!(alarms(&scores[first + 1..]) <= 2, "{spacing:?}: {}", alarms(&scores[first + 1..]));
     }
+}
+
+#[test]
+fn a_short_fault_does_not_blind_to_a_smaller_one_later() {
+    for (spacing, step) in [(Spacing::Sample, 5), (Spacing::Window, 10)] {
+        let scores = scores(spacing, step, |m| match m {
+            20_000 | 20_010 | 20_020 => 400.0,
+            30_000 => 45.0,
+            m => daily(m) + 0.3 * noise(m),
+        });
+        let is_alarm = |minute: i64| Threshold::new(1.0).is_alarm(scores[(minute / step) as usize]);
+        assert!(is_alarm(20_000) && is_alarm(30_000), "{spacing:?}");
+        let between = (20_030 / step) as usize..(30_000 / step) as usize;
+        assert!(alarms(&scores[between]) <= 1, "{spacing:?}");
+    }
+}
+
+#[test]
+fn verdicts_wait_for_250_values() {
+    let mut novel = Novel::new(Spacing::Sample);
+    let warm_after = (0..1_000).find(|i| {
+        let verdict = novel.observe(EventTime(i * 5 * MINUTE_NS), noise(*i)).expect("finite");
+        assert!(verdict.raw == 0.0 || novel.is_warm());
+        novel.is_warm()
+    });
+    assert_eq!(warm_after, Some(248));
+}
+
+#[test]
+fn scores_are_the_same_bits_on_all_processors() {
+    let signal = |m: i64| daily(m) + libm::exp(noise(m));
+    let bits = |spacing, step| {
+        scores(spacing, step, signal).iter().fold(0_u64, |sum, s| sum.rotate_left(7).wrapping_mul(31) ^ s.to_bits())
+    };
+    assert_eq!(
+        [bits(Spacing::Sample, 5), bits(Spacing::Window, 10)],
+        [15_266_969_585_126_590_376, 5_927_001_952_992_038_102]
+    );
 }
 
 #[test]

@@ -8,13 +8,12 @@ use firmware_protocol::measurement::EventTime;
 
 use super::super::calendar::WindowIndex;
 use super::super::features::Sample;
+use super::super::features::slice::CONTEXT_SAMPLES;
+use super::content::Content;
 use super::device::Device;
 use super::timing::Timing;
 use super::{ChannelPlace, DeviceIndex};
 use super::{Event, Output};
-
-/// Samples before a slice that tell what its first ones are to be compared with: a running median of 7 less one.
-const CONTEXT_MAX: usize = 6;
 
 /// Part of an open window of one channel, not empty.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +24,7 @@ pub(in crate::detect) struct Slice {
     pub(in crate::detect) window: WindowIndex,
     pub(in crate::detect) from: EventTime,
     pub(in crate::detect) to: EventTime,
-    /// In order of time. The first `context` ones, at most [`CONTEXT_MAX`], are of the slice before.
+    /// In order of time. The first `context` ones lie before `from`, in the same hop; at most [`CONTEXT_SAMPLES`].
     pub(in crate::detect) samples: Vec<Sample>,
     pub(in crate::detect) context: usize,
 }
@@ -52,19 +51,27 @@ impl Device {
     fn slice_channels(&self, from: EventTime, to: EventTime, early_ns: i64, timing: &Timing, out: &mut Output) {
         let pane = timing.calendar.index_of(from);
         let window = timing.oldest_with(pane).max(self.watermark.closed_until());
-        let since = EventTime(from.0.saturating_sub(early_ns)).max(timing.calendar.start_of(pane));
+        let start = timing.calendar.start_of(pane);
+        let since = EventTime(from.0.saturating_sub(early_ns)).max(start);
         let mut read = Vec::new();
-        for channel in &self.in_order {
-            let Some(content) = self.channels[channel.0 as usize].pane(pane) else { continue };
+        let before_in = |content: &Content, since: EventTime, read: &mut Vec<Sample>| {
             read.clear();
-            content.samples().read_since(since, &mut read);
+            content.samples().read_since(since, read);
             read.retain(|s| (since..to).contains(&s.at));
             read.sort_unstable_by_key(|s| (s.at, s.value.to_bits()));
-            let before = read.partition_point(|s| s.at < from);
+            read.partition_point(|s| s.at < from)
+        };
+        for channel in &self.in_order {
+            let Some(content) = self.channels[channel.0 as usize].pane(pane) else { continue };
+            let mut before = before_in(content, since, &mut read);
+            if before < CONTEXT_SAMPLES && since > start && before < read.len() {
+                // A slow channel: there are not many to read.
+                before = before_in(content, start, &mut read);
+            }
             if before == read.len() {
                 continue;
             }
-            let context = before.min(CONTEXT_MAX);
+            let context = before.min(CONTEXT_SAMPLES);
             let samples = read[before - context..].to_vec();
             let slice = Slice { device: self.index, channel: *channel, window, from, to, samples, context };
             out.events.push(Event::Slice(slice));

@@ -305,8 +305,11 @@ impl Offline {
         Ok(generations::state(newest, name)?)
     }
 
-    /// Names of all state there is.
-    fn state_names(&self) -> Result<Vec<String>, Error> {
+    /// Names of all state there is, in order.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn state_names(&self) -> Result<Vec<String>, Error> {
         let mut names: Vec<String> = Vec::new();
         let Some(newest) = &self.newest else { return Ok(names) };
         newest.each(&[keys::STATE], &mut |key, _| {

@@ -14,7 +14,15 @@ fn a_slice_is_given_when_the_watermark_passes_its_end_with_some_samples_before_i
     }
     assert_eq!(spans(&run), [(0.0, 30.0, 0, 30)]);
     run.take(&message("d", 90.0, "c", 1.0));
-    assert_eq!(spans(&run)[1..], [(30.0, 60.0, 6, 36)]);
+    assert_eq!(spans(&run)[1..], [(30.0, 60.0, 14, 44)]);
+}
+
+#[test]
+fn a_slow_channels_slice_has_samples_of_some_slices_before_it() {
+    let mut run = Run::new(Config::default());
+    (0..40).for_each(|i| run.take(&message("d", f64::from(i) * 10.0, "c", 1.0)));
+    let contexts: Vec<usize> = spans(&run).iter().map(|(_, _, context, _)| *context).collect();
+    assert_eq!(contexts[..7], [0, 3, 6, 9, 12, 14, 14]);
 }
 
 #[test]
