@@ -379,10 +379,14 @@ impl Occupied {
         self.0[place / 64] >> (place % 64) & 1 == 1
     }
 
-    /// To the nearest occupied bin, in shares of the range; 0 if there is none.
+    /// Of a bin between occupied ones to the nearest of them, in shares of the range; 0 if it is occupied or outermost.
     fn distance(&self, bin: i64) -> f64 {
-        let nearest = (Self::FIRST..=Self::LAST).filter(|b| self.contains(*b)).map(|b| (b - bin).abs()).min();
-        nearest.unwrap_or(0) as f64 / 64.0
+        let below = (Self::FIRST..=bin).rev().find(|b| self.contains(*b));
+        let above = (bin..=Self::LAST).find(|b| self.contains(*b));
+        match (below, above) {
+            (Some(below), Some(above)) => (bin - below).min(above - bin) as f64 / 64.0,
+            (Some(_), None) | (None, Some(_)) | (None, None) => 0.0,
+        }
     }
 }
 
@@ -405,5 +409,6 @@ mod tests {
         occupied.insert(127);
         assert_eq!(occupied.distance(-64), 0.0);
         assert_eq!(occupied.distance(0), 1.0);
+        assert_eq!(Occupied([0, 1, 0]).distance(5), 0.0, "beyond all of them");
     }
 }
