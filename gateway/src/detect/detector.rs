@@ -37,9 +37,6 @@ const HOLD: f64 = 1.0;
 
 /// Judges the windows of one channel, one by one, in order of time.
 pub(super) trait Detector {
-    /// For the `detector` field of anomalies.
-    fn name(&self) -> &'static str;
-
     fn observe(&mut self, window: WindowIndex, features: &Features, history: &mut dyn History) -> Verdict;
 
     /// Judges a window that was judged before, and has changed. Its row is replaced; nothing else is learned, and no
@@ -97,10 +94,6 @@ pub(super) struct WindowDetector {
 }
 
 impl Detector for WindowDetector {
-    fn name(&self) -> &'static str {
-        "window"
-    }
-
     fn observe(&mut self, window: WindowIndex, features: &Features, history: &mut dyn History) -> Verdict {
         let Some(learned) = &self.learned else { return self.learn(window, features, history) };
         let calendar = self.horizon.calendar;

@@ -91,6 +91,7 @@ pub(super) fn words(kind: &str) -> Cow<'_, str> {
         "joint" => "an unusual pattern",
         "novel" => "a value never seen before",
         "lasting" => "a small deviation that lasts",
+        "vibration" => "unusual vibration",
         "relation" => "a broken relation between channels",
         "out_of_range" => "readings outside the sensor's range",
         "rate" => "too few readings",

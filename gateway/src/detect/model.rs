@@ -140,7 +140,7 @@ impl Model {
         let outside = (level.low - features.get(Feature::Low)).max(features.get(Feature::High) - level.high);
         set(Group::Range, outside / level.span);
         if level.is_calm(features) {
-            set(Group::Novel, level.occupied.distance(level.bin(features.get(Feature::Median))));
+            set(Group::Novel, level.occupied.distance(level.bin(features.get(Feature::Mean))));
         }
 
         if let Some(distance) = level.vibration.as_ref().and_then(|v| v.distance(features)) {
@@ -243,12 +243,9 @@ impl LevelModel {
         let span = (high - low).max(6.0 * resolution);
         let mut level =
             Self { resolution, baseline, low, high, span, occupied: Occupied::default(), shape: None, vibration: None };
-        for (_, f) in usable {
-            if level.is_calm(f) {
-                let bin = level.bin(f.get(Feature::Median));
-                level.occupied.insert(bin);
-            }
-        }
+        let calm = usable.iter().filter(|(_, f)| level.is_calm(f));
+        let bins: Vec<i64> = calm.map(|(_, f)| level.bin(f.get(Feature::Mean))).collect();
+        level.occupied = Occupied::of(&bins);
         if !is_sparse {
             level.shape = Some(Shape::fit(usable, &residuals, resolution, care));
             level.vibration = Vibration::fit(usable.iter().map(|(_, f)| f), ROWS_MIN, care);
@@ -265,7 +262,7 @@ impl LevelModel {
         let middle = features.get(Feature::Median);
         features.get(Feature::Std) < CALM * self.span
             && (features.get(Feature::Mean) - middle).abs() < LEVEL_AGREEMENT * self.span
-            && (self.low..=self.high).contains(&middle)
+            && (self.low..=self.high).contains(&features.get(Feature::Mean))
     }
 
     fn residual(&self, window: WindowIndex, features: &Features, calendar: &Calendar) -> f64 {
@@ -363,30 +360,49 @@ fn unit_min(place: usize, resolution: f64) -> f64 {
 
 /// Levels at which calm windows were seen: 64 bins over the range, as many below it and above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Occupied([u64; 3]);
+struct Occupied {
+    bins: [u64; 3],
+    /// Whether the lowest and the highest are levels where the channel often rests, and not the ends of a wandering.
+    is_level: [bool; 2],
+}
 
 impl Occupied {
     const FIRST: i64 = -64;
     const LAST: i64 = 127;
+    /// An end with this share of the calm windows within three bins is a level.
+    const LEVEL_SHARE: f64 = 0.05;
 
-    fn insert(&mut self, bin: i64) {
-        let place = (bin - Self::FIRST) as usize;
-        self.0[place / 64] |= 1 << (place % 64);
+    /// Of the bins of all calm windows.
+    fn of(bins: &[i64]) -> Self {
+        let mut occupied = Self::default();
+        let (Some(lowest), Some(highest)) = (bins.iter().min(), bins.iter().max()) else { return occupied };
+        for bin in bins {
+            let place = (bin - Self::FIRST) as usize;
+            occupied.bins[place / 64] |= 1 << (place % 64);
+        }
+        occupied.is_level = [*lowest, *highest].map(|end| {
+            let near = bins.iter().filter(|b| (**b - end).abs() < 3).count();
+            near as f64 >= Self::LEVEL_SHARE * bins.len() as f64
+        });
+        occupied
     }
 
     fn contains(&self, bin: i64) -> bool {
         let place = (bin - Self::FIRST) as usize;
-        self.0[place / 64] >> (place % 64) & 1 == 1
+        self.bins[place / 64] >> (place % 64) & 1 == 1
     }
 
-    /// Of a bin between occupied ones to the nearest of them, in shares of the range; 0 if it is occupied or outermost.
+    /// Of a bin to the nearest occupied one, in shares of the range; 0 beyond an end that is no level.
     fn distance(&self, bin: i64) -> f64 {
-        let below = (Self::FIRST..=bin).rev().find(|b| self.contains(*b));
-        let above = (bin..=Self::LAST).find(|b| self.contains(*b));
-        match (below, above) {
-            (Some(below), Some(above)) => (bin - below).min(above - bin) as f64 / 64.0,
-            (Some(_), None) | (None, Some(_)) | (None, None) => 0.0,
-        }
+        let below = (Self::FIRST..=bin).rev().find(|b| self.contains(*b)).map(|b| bin - b);
+        let above = (bin..=Self::LAST).find(|b| self.contains(*b)).map(|b| b - bin);
+        let bins = match (below, above) {
+            (Some(below), Some(above)) => below.min(above),
+            (None, Some(beyond)) if self.is_level[0] => beyond,
+            (Some(beyond), None) if self.is_level[1] => beyond,
+            (Some(_), None) | (None, Some(_)) | (None, None) => 0,
+        };
+        bins as f64 / 64.0
     }
 }
 
@@ -404,11 +420,13 @@ mod tests {
     #[test]
     fn an_empty_map_of_levels_finds_nothing_novel() {
         assert_eq!(Occupied::default().distance(5), 0.0);
-        let mut occupied = Occupied::default();
-        occupied.insert(-64);
-        occupied.insert(127);
-        assert_eq!(occupied.distance(-64), 0.0);
-        assert_eq!(occupied.distance(0), 1.0);
-        assert_eq!(Occupied([0, 1, 0]).distance(5), 0.0, "beyond all of them");
+    }
+
+    #[test]
+    fn a_gap_between_levels_and_what_lies_beyond_a_level_are_novel_and_the_end_of_a_wandering_is_not() {
+        let levels = Occupied::of(&[vec![0; 50], vec![40; 50]].concat());
+        assert_eq!([0, 20, 40, 56].map(|bin| levels.distance(bin)), [0.0, 0.3125, 0.0, 0.25]);
+        let wandering: Vec<i64> = (0..64).collect();
+        assert_eq!([-10, 30, 80].map(|bin| Occupied::of(&wandering).distance(bin)), [0.0; 3]);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::Settings;
 use super::trial::{Hit, Trial};
-use crate::detect::synthetic::{Fault, Kind};
+use crate::detect::synthetic::{Fault, Kind, Regime};
 
 /// Sums over all devices; prints itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,6 +114,12 @@ impl Tally {
             share(changes.len() - with(0) - with(1), changes.len()),
             changes.len()
         )?;
+        let mut by_regime: BTreeMap<Regime, Vec<usize>> = BTreeMap::new();
+        changes.iter().for_each(|(regime, change)| by_regime.entry(*regime).or_default().push(change.notices));
+        for (regime, notices) in by_regime {
+            let once = notices.iter().filter(|n| **n == 1).count();
+            writeln!(f, "  {:<22} one notice {:.2} of {}", regime.name(), share(once, notices.len()), notices.len())?;
+        }
         let is = |results: Vec<bool>| format!("{} of {}", results.iter().filter(|r| **r).count(), results.len());
         let jumps = self.trials.iter().filter_map(|t| t.clock_jump).collect();
         let disorder = self.trials.iter().filter_map(|t| t.disorder).collect();

@@ -139,7 +139,7 @@ fn each_fault_is_named_by_its_kind() {
     let onset = LEARN_DAYS * WINDOWS_PER_DAY + 50;
     learned.observe(onset);
     for (fault, named) in [
-        (Fault::Spike, &[Group::Spike][..]),
+        (Fault::Spike, &[Group::Spike, Group::Joint][..]),
         (Fault::Dropout, &[Group::Dropout]),
         (Fault::Stuck, &[Group::Stuck]),
         (Fault::Noise, &[Group::Noise, Group::Spike]),

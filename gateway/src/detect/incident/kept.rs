@@ -367,8 +367,12 @@ impl Kept {
     }
 
     /// How long it waits for more: the longer it lasted, the longer, up to a day. A machine that works by day shows a
-    /// change that came to stay by day only, and it is to be told once.
+    /// change that came to stay by day only, and it is to be told once. Silence is over when the device is heard.
     fn patience_ns(&self, gap_ns: i64) -> i64 {
+        let is_silence = |m: &Member| m.stage == Stage::Silence;
+        if self.members.iter().chain(&self.past.best).all(is_silence) {
+            return gap_ns;
+        }
         let (start, end) = self.span_ns();
         end.saturating_sub(start).saturating_mul(2).clamp(gap_ns, gap_ns.max(PATIENCE_MAX_NS))
     }

@@ -314,13 +314,24 @@ fn a_finding_across_channels_counts_for_those_that_take_part() {
 }
 
 #[test]
+fn what_lasted_for_hours_waits_twice_as_long_for_more_and_is_told_once() {
+    let mut site = Site::default();
+    (0..24).for_each(|number| drop(site.closes("flow", number, &[found("level", 1.0)])));
+    site.is_quiet(24..70);
+    site.closes("flow", 70, &[found("level", 1.0)]);
+    assert_eq!(site.story(), [(0, Open)]);
+    site.is_quiet(71..71 + 2 * 71 + 1);
+    assert_eq!(site.story(), [(0, Open), (1, Closed)]);
+}
+
+#[test]
 fn an_incident_of_a_year_stays_small_and_loses_no_count() {
     let mut site = Site::default();
     for number in 0..50_000 {
         site.incidents.on_window(window("flow", number), &[found("level", 1.0)], ALL, joining());
         site.told.extend(site.incidents.settle(DEVICE, joining()));
     }
-    site.is_quiet(50_000..50_010);
+    site.is_quiet(50_000..50_150);
     assert_eq!(site.story(), [(0, Open), (1, Closed)]);
     assert_eq!((site.told[1].windows, site.told[1].start_at_ms), (50_000, 0));
     assert!(postcard::to_allocvec(&site.incidents).unwrap().len() < 1_000);
