@@ -24,6 +24,7 @@ use super::explain::Finding;
 use super::features::Features;
 use super::groups::{Group, Scores};
 use super::history::{History, Row, Standing};
+use super::mixture::Care;
 use super::model::Model;
 use super::tail::Tail;
 
@@ -217,9 +218,8 @@ impl WindowDetector {
         if window < WindowIndex(self.memory.refit_at.0.saturating_sub(1)) {
             return false;
         }
-        let modes = self.learned.as_ref().and_then(|l| l.model.modes());
         let trusted = newest_trusted(&history.rows(), self.horizon.history);
-        let model = Model::fit(&trusted, &self.horizon.calendar, modes);
+        let model = Model::fit(&trusted, &self.horizon.calendar, Care::Thorough);
         self.learned = Some(Learned { model, tail: Tail::fit(trusted.iter().map(|r| &r.scores)) });
         self.memory.refit_at = WindowIndex(window.0 + 1 + self.horizon.refit);
         true

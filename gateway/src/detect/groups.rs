@@ -73,7 +73,7 @@ impl Group {
             Self::Level => 1.5,
             Self::Range => 0.12,
             Self::Spectrum | Self::Joint | Self::Vibration => 1.3,
-            Self::Novel => 0.1,
+            Self::Novel => 0.04,
             Self::Lasting => 0.6,
         }
     }

@@ -12,7 +12,7 @@ use super::features::slice::Extremes;
 use super::features::{Feature, Features, SHAPE_SAMPLES_MIN};
 use super::groups::{Group, Scores};
 use super::history::Row;
-use super::mixture::Mixture;
+use super::mixture::{Care, Mixture};
 use super::order;
 use super::vibration::Vibration;
 
@@ -100,16 +100,9 @@ struct Shape {
     spectrum: Mixture,
 }
 
-/// Numbers of modes of the two mixtures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Modes {
-    joint: usize,
-    spectrum: usize,
-}
-
 impl Model {
-    /// Learns from rows in order of time. With `modes` the mixtures keep these numbers of modes.
-    pub(super) fn fit(rows: &[Row], calendar: &Calendar, modes: Option<Modes>) -> Self {
+    /// Learns from rows in order of time.
+    pub(super) fn fit(rows: &[Row], calendar: &Calendar, care: Care) -> Self {
         let of = |feature: Feature| -> Vec<f64> { rows.iter().map(|r| r.features().get(feature)).collect() };
         let count = order::median(&of(Feature::Count));
         let gap_s = order::median(&of(Feature::Gap));
@@ -126,13 +119,8 @@ impl Model {
             values.sort_unstable_by(f64::total_cmp);
             *band = [BAND.0, BAND.1].map(|share| order::quantile_of_sorted(&values, share) as f32);
         }
-        let level = (usable.len() >= ROWS_MIN).then(|| LevelModel::fit(&usable, is_sparse, calendar, modes));
+        let level = (usable.len() >= ROWS_MIN).then(|| LevelModel::fit(&usable, is_sparse, calendar, care));
         Self { count, gap_s, window_s: calendar.window_s(), bands, level }
-    }
-
-    pub(super) fn modes(&self) -> Option<Modes> {
-        let shape = self.level.as_ref()?.shape.as_ref()?;
-        Some(Modes { joint: shape.joint.modes(), spectrum: shape.spectrum.modes() })
     }
 
     pub(super) fn scores(&self, window: WindowIndex, features: &Features, calendar: &Calendar) -> Scores {
@@ -238,7 +226,7 @@ impl Model {
 }
 
 impl LevelModel {
-    fn fit(usable: &[(WindowIndex, Features)], is_sparse: bool, calendar: &Calendar, modes: Option<Modes>) -> Self {
+    fn fit(usable: &[(WindowIndex, Features)], is_sparse: bool, calendar: &Calendar, care: Care) -> Self {
         let of = |feature: Feature| -> Vec<f64> { usable.iter().map(|(_, f)| f.get(feature)).collect() };
         let windows: Vec<WindowIndex> = usable.iter().map(|(w, _)| *w).collect();
         let means = of(Feature::Mean);
@@ -262,8 +250,8 @@ impl LevelModel {
             }
         }
         if !is_sparse {
-            level.shape = Some(Shape::fit(usable, &residuals, resolution, modes));
-            level.vibration = Vibration::fit(usable.iter().map(|(_, f)| f), ROWS_MIN);
+            level.shape = Some(Shape::fit(usable, &residuals, resolution, care));
+            level.vibration = Vibration::fit(usable.iter().map(|(_, f)| f), ROWS_MIN, care);
         }
         level
     }
@@ -290,11 +278,11 @@ impl LevelModel {
 }
 
 impl Shape {
-    fn fit(usable: &[(WindowIndex, Features)], residuals: &[f64], resolution: f64, modes: Option<Modes>) -> Self {
+    fn fit(usable: &[(WindowIndex, Features)], residuals: &[f64], resolution: f64, care: Care) -> Self {
         let median_of =
             |f: &dyn Fn(&Features) -> f64| order::median(&usable.iter().map(|(_, x)| f(x)).collect::<Vec<_>>());
         let epsilon = |feature: Feature| 0.1 * median_of(&|x| x.get(feature)) + 0.1 * resolution;
-        let nothing = Mixture::fit(&[], DIMS, Some(1));
+        let nothing = Mixture::fit(&[], DIMS, Care::Quick);
         let mut shape = Self {
             epsilons: LOGARITHMIC.map(epsilon),
             impulse_epsilon: epsilon(Feature::Impulse),
@@ -325,8 +313,8 @@ impl Shape {
         }
         let z: Vec<[f64; DIMS]> = vectors.iter().map(|v| shape.standard(v, LEARNED_UNITS_MAX)).collect();
         let spectra: Vec<f64> = z.iter().flat_map(|z| SPECTRUM.map(|i| z[i])).collect();
-        shape.joint = Mixture::fit(&z.concat(), DIMS, modes.map(|m| m.joint));
-        shape.spectrum = Mixture::fit(&spectra, SPECTRUM.len(), modes.map(|m| m.spectrum));
+        shape.joint = Mixture::fit(&z.concat(), DIMS, care);
+        shape.spectrum = Mixture::fit(&spectra, SPECTRUM.len(), care);
         shape
     }
 
@@ -391,10 +379,14 @@ impl Occupied {
         self.0[place / 64] >> (place % 64) & 1 == 1
     }
 
-    /// To the nearest occupied bin, in shares of the range; 0 if there is none.
+    /// Of a bin between occupied ones to the nearest of them, in shares of the range; 0 if it is occupied or outermost.
     fn distance(&self, bin: i64) -> f64 {
-        let nearest = (Self::FIRST..=Self::LAST).filter(|b| self.contains(*b)).map(|b| (b - bin).abs()).min();
-        nearest.unwrap_or(0) as f64 / 64.0
+        let below = (Self::FIRST..=bin).rev().find(|b| self.contains(*b));
+        let above = (bin..=Self::LAST).find(|b| self.contains(*b));
+        match (below, above) {
+            (Some(below), Some(above)) => (bin - below).min(above - bin) as f64 / 64.0,
+            (Some(_), None) | (None, Some(_)) | (None, None) => 0.0,
+        }
     }
 }
 
@@ -417,5 +409,6 @@ mod tests {
         occupied.insert(127);
         assert_eq!(occupied.distance(-64), 0.0);
         assert_eq!(occupied.distance(0), 1.0);
+        assert_eq!(Occupied([0, 1, 0]).distance(5), 0.0, "beyond all of them");
     }
 }

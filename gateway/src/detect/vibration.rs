@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::features::{Feature, Features};
-use super::mixture::Mixture;
+use super::mixture::{Care, Mixture};
 use super::order;
 
 const DIMS: usize = Feature::HIGH_RATE.len();
@@ -24,7 +24,7 @@ pub(super) struct Vibration {
 
 impl Vibration {
     /// Learns from windows in order of time; `None` if fewer than `rows_min` were of seconds.
-    pub(super) fn fit<'a>(windows: impl Iterator<Item = &'a Features>, rows_min: usize) -> Option<Self> {
+    pub(super) fn fit<'a>(windows: impl Iterator<Item = &'a Features>, rows_min: usize, care: Care) -> Option<Self> {
         let windows: Vec<&Features> = windows.filter(|f| f.has_high_rate()).collect();
         if windows.len() < rows_min {
             return None;
@@ -39,9 +39,9 @@ impl Vibration {
             let off: Vec<f64> = column.iter().map(|v| (v - centre[i]).abs()).collect();
             unit[i] = (1.4826 * order::median(&off)).max(0.3 * order::std(&column)).max(UNIT_MIN);
         }
-        let mut vibration = Self { epsilons, centre, unit, mixture: Mixture::fit(&[], DIMS, Some(1)) };
+        let mut vibration = Self { epsilons, centre, unit, mixture: Mixture::fit(&[], DIMS, Care::Quick) };
         let z: Vec<f64> = vectors.iter().flat_map(|v| vibration.standard(v, LEARNED_UNITS_MAX)).collect();
-        vibration.mixture = Mixture::fit(&z, DIMS, None);
+        vibration.mixture = Mixture::fit(&z, DIMS, care);
         Some(vibration)
     }
 
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn twice_the_vibration_is_far_from_what_was_learned() {
         let windows: Vec<Features> = (0..200).map(|i| window(i, 0.5)).collect();
-        let vibration = Vibration::fit(windows.iter(), 48).expect("enough windows");
+        let vibration = Vibration::fit(windows.iter(), 48, Care::Thorough).expect("enough windows");
         assert!(vibration.distance(&window(500, 0.5)).expect("of seconds") < 2.0);
         assert!(vibration.distance(&window(500, 1.0)).expect("of seconds") > 5.0);
         assert_eq!(vibration.distance(&Features([f32::NAN; Feature::COUNT])), None);
@@ -81,6 +81,6 @@ mod tests {
     #[test]
     fn a_slow_channel_has_no_vibration() {
         let windows = [Features([f32::NAN; Feature::COUNT]); 100];
-        assert_eq!(Vibration::fit(windows.iter(), 48), None);
+        assert_eq!(Vibration::fit(windows.iter(), 48, Care::Thorough), None);
     }
 }

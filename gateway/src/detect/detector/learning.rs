@@ -9,7 +9,8 @@
 use crate::detect::calendar::{Calendar, WindowIndex};
 use crate::detect::groups::Group;
 use crate::detect::history::{Row, Standing};
-use crate::detect::model::{Model, Modes};
+use crate::detect::mixture::Care;
+use crate::detect::model::Model;
 use crate::detect::tail::Tail;
 
 use super::Horizon;
@@ -35,8 +36,8 @@ pub(super) const LASTING_WINDOWS: usize = 6;
 /// Model and tail of trusted rows in order of time; their scores are made anew.
 pub(super) fn fit(rows: &mut [Row], most: usize, calendar: &Calendar) -> (Model, Tail) {
     let trusted = newest_trusted(rows, most);
-    let model = Model::fit(&trusted, calendar, None);
-    score_out_of_sample(rows, &trusted, model.modes(), calendar);
+    let model = Model::fit(&trusted, calendar, Care::Thorough);
+    score_out_of_sample(rows, &trusted, calendar);
     let tail = tail_of(rows, most);
     (model, tail)
 }
@@ -57,7 +58,7 @@ pub(super) fn leave_out(rows: &mut [Row], horizon: &Horizon) {
     let before: Vec<Standing> = rows.iter().map(|r| r.standing).collect();
     for _ in 0..2 {
         let trusted = newest_trusted(rows, most);
-        score_out_of_sample(rows, &trusted, Model::fit(&trusted, calendar, None).modes(), calendar);
+        score_out_of_sample(rows, &trusted, calendar);
         let trusted = newest_trusted(rows, most);
         let tails: Vec<Tail> = (0..FOLDS)
             .map(|fold| {
@@ -131,7 +132,7 @@ fn fold_of(row: &Row, calendar: &Calendar) -> i64 {
     calendar.day_of(row.window).rem_euclid(FOLDS)
 }
 
-fn score_out_of_sample(rows: &mut [Row], trusted: &[Row], modes: Option<Modes>, calendar: &Calendar) {
+fn score_out_of_sample(rows: &mut [Row], trusted: &[Row], calendar: &Calendar) {
     let margin = (MARGIN * calendar.day as f64) as i64;
     for fold in 0..FOLDS {
         if !rows.iter().any(|r| fold_of(r, calendar) == fold) {
@@ -143,7 +144,7 @@ fn score_out_of_sample(rows: &mut [Row], trusted: &[Row], modes: Option<Modes>, 
                 .all(|by| calendar.day_of(WindowIndex(r.window.0 + by)).rem_euclid(FOLDS) != fold)
         };
         let others: Vec<Row> = trusted.iter().filter(is_other).copied().collect();
-        let model = Model::fit(&others, calendar, modes);
+        let model = Model::fit(&others, calendar, Care::Quick);
         for row in rows.iter_mut().filter(|r| fold_of(r, calendar) == fold) {
             row.scores = model.scores(row.window, &row.features(), calendar);
         }

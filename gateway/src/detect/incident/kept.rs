@@ -23,6 +23,8 @@ pub(super) const MEMBERS_MAX: usize = 256;
 pub(super) const CHANNELS_MAX: usize = 256;
 /// Channels and kinds in a record; the sum of the shares of channels left out is what is missing to 1.
 pub(super) const LISTED_MAX: usize = 16;
+/// One day.
+const PATIENCE_MAX_NS: i64 = 86_400_000_000_000;
 /// The least that a finding weighs in the channels' shares, decades: one at the threshold counts, too.
 const WEIGHT_MIN: f64 = 0.1;
 /// Sets the id apart from those of windows.
@@ -199,7 +201,8 @@ impl Kept {
     /// Whether a finding belongs to it. An adopted one takes only what its own channels go on with.
     pub(super) fn takes(&self, at: Place<'_>, finding: &Finding, gap_ns: i64) -> bool {
         let (start, end) = self.span_ns();
-        let is_near = at.start.0 <= end.saturating_add(gap_ns) && at.end.0 >= start.saturating_sub(gap_ns);
+        let patience_ns = self.patience_ns(gap_ns);
+        let is_near = at.start.0 <= end.saturating_add(patience_ns) && at.end.0 >= start.saturating_sub(gap_ns);
         let names = finding.channels.iter().map(|(name, _)| name.as_str());
         is_near && (!self.is_adopted || self.has_channel(at.channel) || names.into_iter().any(|n| self.has_channel(n)))
     }
@@ -356,11 +359,18 @@ impl Kept {
             IncidentState::Adopted
         } else if !self.has_findings() {
             IncidentState::Withdrawn
-        } else if self.is_silent || reached.0 <= self.span_ns().1.saturating_add(gap_ns) {
+        } else if self.is_silent || reached.0 <= self.span_ns().1.saturating_add(self.patience_ns(gap_ns)) {
             IncidentState::Open
         } else {
             IncidentState::Closed
         }
+    }
+
+    /// How long it waits for more: the longer it lasted, the longer, up to a day. A machine that works by day shows a
+    /// change that came to stay by day only, and it is to be told once.
+    fn patience_ns(&self, gap_ns: i64) -> i64 {
+        let (start, end) = self.span_ns();
+        end.saturating_sub(start).saturating_mul(2).clamp(gap_ns, gap_ns.max(PATIENCE_MAX_NS))
     }
 
     /// Of all findings; of what was told last if all were taken back.
