@@ -1,7 +1,7 @@
 //! One channel: its detectors, and what they find in a window.
 //!
 //! # Invariants
-//! - WINDOW judges every window. NOVEL judges those of a channel with too few samples for shape, from the third in a row on.
+//! - WINDOW judges every window. NOVEL judges those of a channel with too few samples for shape, see `sparse`.
 //! - Rows of the past lie in the store.
 
 use serde::{Deserialize, Serialize};
@@ -16,16 +16,13 @@ use super::super::features::slice::extremes;
 use super::super::features::{Feature, Features, Nature, Sample, Series, Summary, summarise};
 use super::super::finding::{DetectorName, Finding, ModelId};
 use super::super::history::{History, Row};
-use super::super::novel::{Novel, Spacing};
 use super::super::rows::{RowsOf, StoredRows};
 use super::super::rules::{Limits, Part, Seen};
 use super::super::state::{Named, Pending, StateSource, encode, judge_key, load, model_key, novel_key};
 use super::super::windows::{ChannelPlace, Closed, DeviceIndex, Slice};
 use super::nature::Naturalist;
+use super::sparse::{Level, Sparse};
 use super::{Settings, Work};
-
-/// Windows in a row without shape, with readings, after which a channel counts as sparse: one alone is a dropout.
-const SPARSE_WINDOWS: u8 = 3;
 
 #[derive(Debug)]
 pub(super) struct ChannelJudge {
@@ -33,10 +30,8 @@ pub(super) struct ChannelJudge {
     device: DeviceIndex,
     detector: WindowDetector,
     rows: StoredRows,
-    /// In the order of windows without shape; a dense window ends the run.
-    sparse_windows: u8,
+    sparse: Sparse,
     naturalist: Naturalist,
-    novel: Option<Box<Novel>>,
     model: ModelId,
     is_touched: bool,
 }
@@ -76,9 +71,8 @@ impl ChannelJudge {
             device,
             detector: WindowDetector::new(settings.horizon),
             rows: StoredRows::default(),
-            sparse_windows: 0,
+            sparse: Sparse::default(),
             naturalist: Naturalist::default(),
-            novel: None,
             model: ModelId::NONE,
             is_touched: false,
         }
@@ -97,7 +91,8 @@ impl ChannelJudge {
         let detector = WindowDetector::restore(settings.horizon, saved.memory, learned);
         let novel = load(source, &novel_key(device, place)).map(Box::new);
         let SavedChannelJudge { rows, sparse_windows, naturalist, .. } = saved;
-        Some(Self { place, device, detector, rows, sparse_windows, naturalist, novel, model, is_touched: false })
+        let sparse = Sparse { windows: sparse_windows, novel };
+        Some(Self { place, device, detector, rows, sparse, naturalist, model, is_touched: false })
     }
 
     pub(super) fn model(&self) -> ModelId {
@@ -111,11 +106,11 @@ impl ChannelJudge {
         let saved = SavedChannelJudge {
             memory: self.detector.memory.clone(),
             rows: self.rows,
-            sparse_windows: self.sparse_windows,
+            sparse_windows: self.sparse.windows,
             naturalist: self.naturalist,
         };
         pending.insert(judge_key(self.device, self.place), Some(encode(&saved)));
-        if let Some(novel) = &self.novel {
+        if let Some(novel) = &self.sparse.novel {
             pending.insert(novel_key(self.device, self.place), Some(encode(novel.as_ref())));
         }
     }
@@ -167,7 +162,7 @@ impl ChannelJudge {
                 // What was learned was of another figure.
                 history.replace(Vec::new());
                 *detector = WindowDetector::new(settings.horizon);
-                self.novel = None;
+                self.sparse = Sparse::default();
             }
             detector.set_channels(channels);
             match closed.revision {
@@ -180,7 +175,8 @@ impl ChannelJudge {
         }
         let mut findings: Vec<Finding> = Vec::new();
         findings.extend(self.window_finding(names.1, &verdict, samples, span));
-        let novel = if is_first { self.observe_novel(names.1, &summary, span, settings) } else { None };
+        let readings = (channels, closed.count());
+        let novel = if is_first { self.observe_level(names.1, readings, &summary, span, settings) } else { None };
         if let Some((_, Some(finding))) = &novel {
             findings.push(finding.clone());
         }
@@ -194,7 +190,14 @@ impl ChannelJudge {
     }
 
     /// Judges part of an open window.
-    pub(super) fn judge_slice(&self, channel: &str, slice: &Slice, work: &mut Work) -> Option<Finding> {
+    pub(super) fn judge_slice(
+        &mut self,
+        channel: &str,
+        channels: usize,
+        slice: &Slice,
+        work: &mut Work,
+    ) -> Option<Finding> {
+        self.detector.set_channels(channels);
         let (context, samples) = slice.samples.split_at(slice.context);
         let nature = self.naturalist.nature();
         let extremes = extremes(Series::Samples(context), Series::Samples(samples), nature, &mut work.scratch);
@@ -258,48 +261,24 @@ impl ChannelJudge {
     }
 
     /// The verdict on the level of a sparse channel: decades above the threshold, and what was found.
-    fn observe_novel(
+    fn observe_level(
         &mut self,
         channel: &str,
+        (channels, readings): (usize, u32),
         summary: &Summary,
-        (start_at, end_at): (EventTime, EventTime),
+        span: (EventTime, EventTime),
         settings: &Settings,
     ) -> Option<(f64, Option<Finding>)> {
         if summary.features.has_shape() {
-            self.sparse_windows = 0;
+            self.sparse.on_dense();
             return None;
         }
-        let level = match self.naturalist.nature() {
+        let value = match self.naturalist.nature() {
             Nature::Level => summary.stats.as_ref()?.mean,
             Nature::Counter if summary.features.has_level() => summary.features.get(Feature::Mean),
             Nature::Counter => return None,
         };
-        self.sparse_windows = self.sparse_windows.saturating_add(1);
-        if self.sparse_windows < SPARSE_WINDOWS && self.novel.is_none() {
-            return None;
-        }
-        let novel = self.novel.get_or_insert_with(|| Box::new(Novel::new(Spacing::Window)));
-        // Levels are finite, for readings are bounded.
-        let score = novel.observe(start_at, level).ok()?;
-        let decades = settings.novel.decades_above(score.raw);
-        let finding = settings.novel.is_alarm(score.raw).then(|| Finding {
-            detector: DetectorName::Novel,
-            kind: "novel",
-            feature: "mean",
-            value: level,
-            expected_low: score.expected_low,
-            expected_high: score.expected_high,
-            share: 1.0,
-            score: decades,
-            model: ModelId::NONE,
-            peak: Some((start_at, end_at)),
-            channels: Vec::new(),
-            summary: format!(
-                "{channel}: {level} is further from all seen before than usual; {} to {} would not be",
-                score.expected_low, score.expected_high
-            ),
-        });
-        Some((decades, finding))
+        self.sparse.observe(&Level { channel, value, readings, span, channels }, settings.novel)
     }
 }
 

@@ -142,8 +142,8 @@ impl DeviceJudge {
         work: &mut Work,
     ) -> Vec<Derived> {
         let name = device.channels[slice.channel.0 as usize].name.as_str();
-        let Some(channel) = self.channels.get(&slice.channel) else { return Vec::new() };
-        let Some(finding) = channel.judge_slice(name, slice, work) else { return Vec::new() };
+        let Some(channel) = self.channels.get_mut(&slice.channel) else { return Vec::new() };
+        let Some(finding) = channel.judge_slice(name, device.in_order().len(), slice, work) else { return Vec::new() };
         self.is_touched = true;
         let (start, end) = settings.horizon.calendar().span_of(slice.window);
         let at = Place { device: &device.name, channel: name, start, end, revision: 0 };

@@ -20,6 +20,7 @@ mod channel;
 mod device;
 mod nature;
 mod relation;
+mod sparse;
 
 use std::collections::BTreeMap;
 

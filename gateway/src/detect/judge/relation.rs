@@ -13,7 +13,7 @@ use super::super::calendar::WindowIndex;
 use super::super::features::Features;
 use super::super::finding::{DetectorName, Finding, ModelId};
 use super::super::history::{Row, Standing};
-use super::super::maha::{CHANNELS_MAX, CHANNELS_MIN, DeviceMemory, DeviceModel, DeviceRow, DeviceScore};
+use super::super::maha::{CHANNELS_MAX, CHANNELS_MIN, DeviceMemory, DeviceModel, DeviceRow, DeviceScore, LEVEL};
 use super::super::state::{Named, StateSource, encode, load, relation_key};
 use super::super::windows::{ChannelPlace, Device, DeviceIndex};
 use super::Settings;
@@ -155,7 +155,7 @@ impl Relation {
 
 fn finding(score: &DeviceScore, decades: f64, names: &[&str], model: ModelId) -> Finding {
     let top = &score.contributions[0];
-    let (name, feature) = (names[top.channel], top.figure.feature().name());
+    let (name, feature) = (names[top.channel], LEVEL.name());
     let channels = score.contributions.iter().take(NAMED_MAX).map(|c| (names[c.channel].to_owned(), c.share)).collect();
     let (value, low, high) = (top.value, top.expected_low, top.expected_high);
     Finding {
