@@ -234,6 +234,15 @@ fn a_revised_window_is_judged_as_it_is_now_and_teaches_nothing() {
 }
 
 #[test]
+fn what_a_channel_has_learned_fits_five_kilobytes() {
+    let mut channel = Channel::new(Kind::Recipes, 3, LEARN_DAYS);
+    channel.observe(LEARN_DAYS * WINDOWS_PER_DAY);
+    let learned = channel.detector.learned.as_ref().expect("learning is over");
+    let bytes = postcard::to_allocvec(learned).expect("plain data encodes").len();
+    assert!(bytes <= 5 * 1024, "{bytes}");
+}
+
+#[test]
 fn false_alarms_over_many_devices_are_few() {
     let mut alarms = BTreeMap::new();
     for (i, kind) in Kind::CLASSIC.into_iter().filter(|k| *k != Kind::Counter).enumerate() {
