@@ -51,7 +51,7 @@ pub(crate) mod synthetic;
 mod window_id;
 
 pub use engine::{Changes, Counts, Due, Engine, StateSource};
-pub use novel::{Novel, Spacing, Threshold as NovelThreshold, View as NovelView};
+pub(crate) use novel::{Novel, Spacing, Threshold as NovelThreshold, View as NovelView};
 pub use stored::{ModelView, StateChanges, Stored, StoredChannel, StoredFault, StoredHead, check, import};
 pub(crate) use task::derived_record;
 pub use task::{Error, Task, run};
