@@ -107,6 +107,6 @@ mod tests {
         let trace = trace([(0, 1.0), (i64::MAX, 2.0), (-5, 0.5)]);
         assert!(trace.spans.len() <= SPANS_MAX);
         let values: Vec<f64> = trace.points().flatten().map(|p| p.value).collect();
-        assert_eq!(values, [1.0, 0.5, 2.0]);
+        assert_eq!(values, [0.5, 1.0, 2.0]);
     }
 }

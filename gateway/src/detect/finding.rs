@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_model_is_named_by_eight_digits_and_a_rule_has_none() {
-        assert_eq!(ModelId::of(b"123456789").to_string(), "cbf43926");
+        assert_eq!(ModelId::of(b"123456789\0\0\0\0").to_string(), "cbf43926", "of all but the checksum at the end");
         assert_eq!(ModelId::NONE.to_string(), "");
     }
 

@@ -17,7 +17,7 @@ use gateway::queue::{Config, Door, Flags, Log, Queue, Record, Transaction};
 use serde_json::Value;
 
 use super::gateway;
-use super::signal::{START_S, Signal};
+use super::signal::{DAY_S, START_S, STEP_S, Signal};
 
 const BOOT: ClockBoot = ClockBoot(7);
 const DAYS: i64 = 5;
@@ -39,7 +39,7 @@ fn record(received_s: i64, topic: &str, payload: &str) -> Record {
 /// Two devices, of which one is silent for a day; some messages come late, some cannot be read.
 fn messages() -> Vec<Record> {
     let mut records = Vec::new();
-    for (i, row) in (0..).zip(&Signal::of_days(DAYS).rows) {
+    for (i, row) in (0_i64..).zip(&Signal::of_days(DAYS).rows) {
         // A few seconds are on time; twenty minutes make revisions.
         let late_s = match i % 500 {
             0 => 1_200,
@@ -49,10 +49,10 @@ fn messages() -> Vec<Record> {
         let at_s = row.at_s - late_s;
         let pump = format!(r#"{{"ts":{at_s},"level":{},"flow":{}}}"#, row.level, row.flow);
         records.push(record(row.at_s + 1, "sensors/pump/telemetry", &pump));
-        if i / 1_440 != 3 {
+        if i / (DAY_S / STEP_S) != 3 {
             records.push(record(row.at_s + 1, "sensors/fan/speed", &format!("{}", row.flow * 100.0)));
         }
-        if i % 1_000 == 0 {
+        if i % 2_000 == 0 {
             records.push(record(row.at_s + 1, "sensors/fan/telemetry", "{\"ts\":"));
         }
     }
@@ -102,7 +102,9 @@ fn last_words(records: impl Iterator<Item = Derived>) -> BTreeMap<Key, Derived> 
         };
         match &record {
             Derived::Anomaly(Anomaly { state: AnomalyState::Withdrawn, .. }) => drop(last.remove(&key)),
-            _ => drop(last.insert(key, record)),
+            Derived::Window(_) | Derived::Anomaly(_) | Derived::Incident(_) | Derived::Gap(_) => {
+                drop(last.insert(key, record));
+            }
         }
     }
     last

@@ -1,11 +1,11 @@
-//! A device with two channels, a reading a minute, and one fault.
+//! A device with two channels, two readings a minute (enough for the shape of a window), and one fault.
 
 use std::fmt::Write;
 
 /// A Monday, 2023-11-13.
 pub(crate) const START_S: i64 = 1_699_833_600;
-pub(crate) const STEP_S: i64 = 60;
-const DAY_S: i64 = 86_400;
+pub(crate) const STEP_S: i64 = 30;
+pub(crate) const DAY_S: i64 = 86_400;
 /// When the fault begins, since the start, and how long it lasts.
 pub(crate) const FAULT_S: i64 = 3 * DAY_S + 6 * 3_600;
 const FAULT_LASTS_S: i64 = 2 * 3_600;
