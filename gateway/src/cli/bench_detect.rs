@@ -12,9 +12,9 @@ pub struct BenchDetectArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Devices of each kind
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=1_000))]
     pub devices: u32,
-    /// Devices with 100 readings a second
+    /// Devices with 100 readings a second, for four days of which two are learned
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub fast_devices: u32,
     /// Length of each device's clean stream, the learning week included, days

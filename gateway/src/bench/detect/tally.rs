@@ -59,9 +59,7 @@ impl Tally {
         for of in &total {
             write!(f, "{:>16.3}", recall(of))?;
         }
-        let named: Vec<&&Hit> = total.first().into_iter().flatten().filter(|h| h.delay.is_some()).collect();
-        let right = named.iter().filter(|h| h.right_channel).count();
-        writeln!(f, "\nright channel named first {:.3} of {} found", share(right, named.len()), named.len())
+        writeln!(f)
     }
 
     fn false_alarms(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,6 +100,12 @@ impl Tally {
         writeln!(f, "  each fault             recall {:.3} of {}", recall(&others), others.len())?;
         let both: Vec<&Hit> = self.trials.iter().filter_map(|t| t.both.as_ref()).collect();
         writeln!(f, "two faults at once       recall {:.3} of {}", recall(&both), both.len())?;
+
+        let of_several = self.trials.iter().filter(|t| t.kind.channels().len() > 1);
+        let found: Vec<&Hit> =
+            of_several.filter_map(|t| t.hits.first()).flatten().filter(|h| h.delay.is_some()).collect();
+        let right = found.iter().filter(|h| h.right_channel).count();
+        writeln!(f, "right channel of several  named first {:.3} of {}", share(right, found.len()), found.len())?;
 
         let changes: Vec<_> = self.trials.iter().filter_map(|t| t.regime).collect();
         let with = |n: usize| changes.iter().filter(|(_, c)| c.notices == n).count();

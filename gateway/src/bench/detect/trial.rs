@@ -181,7 +181,7 @@ impl Plan<'_> {
     }
 
     fn change(&self, device: &mut Device, end: usize) -> (Regime, Change) {
-        let regime = Regime::of(self.kind, self.number);
+        let regime = Regime::of(self.kind, self.number + self.kind as usize);
         let mut copy = device.copy();
         let at = copy.stream().windows();
         copy.stream().change(regime, self.channel());
