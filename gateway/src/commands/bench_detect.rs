@@ -31,7 +31,7 @@ fn progress(done: usize, of: usize) {
         if done == of {
             eprintln!();
         }
-    } else if done % 10 == 0 || done == of {
+    } else if done.is_multiple_of(10) || done == of {
         eprintln!("{done} of {of} devices");
     }
 }

@@ -23,6 +23,7 @@ mod task;
 mod watermark;
 mod windows;
 
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "windows do not hand out seconds yet"))]
 mod features;
 
 mod baseline;

@@ -102,7 +102,9 @@ fn last_words(records: impl Iterator<Item = Derived>) -> BTreeMap<Key, Derived> 
         };
         match &record {
             Derived::Anomaly(Anomaly { state: AnomalyState::Withdrawn, .. }) => drop(last.remove(&key)),
-            _ => drop(last.insert(key, record)),
+            Derived::Window(_) | Derived::Anomaly(_) | Derived::Incident(_) | Derived::Gap(_) => {
+                drop(last.insert(key, record));
+            }
         }
     }
     last

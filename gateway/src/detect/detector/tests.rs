@@ -161,7 +161,7 @@ fn an_explanation_lies_outside_its_band() {
     channel.observe(onset);
     channel.suffer(Fault::Spike);
     let verdicts = channel.observe(onset + 2);
-    let finding = verdicts.iter().find_map(|v| v.finding.clone()).expect("the spike is found");
+    let finding = verdicts.iter().find_map(|v| v.finding).expect("the spike is found");
     assert_eq!((finding.group, finding.feature), (Group::Spike, Feature::Impulse));
     assert!(finding.value > 3.0 * finding.expected_high, "{finding:?}");
 }

@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use firmware_protocol::derived::{Anomaly, Status, Window};
+use firmware_protocol::derived::{Anomaly, AnomalyState, Status, Window};
 use firmware_protocol::measurement::{FrameIdentity, Reading};
 use firmware_protocol::{BootId, DeviceSeq};
 
@@ -170,8 +170,14 @@ fn the_story_has_learning_normal_and_anomalous_windows_with_their_explanations()
     for status in [Status::Learning, Status::Normal, Status::Anomalous] {
         assert!(windows.iter().any(|w| w.status == status), "{status:?}");
     }
-    assert_eq!(windows.iter().filter(|w| w.status == Status::Anomalous).count(), anomalies.len());
-    assert!(anomalies.iter().all(|a| windows.iter().any(|w| w.id == a.id)));
+    let of_a_window = |a: &&&Anomaly| a.state == AnomalyState::Confirmed && !a.channel.is_empty();
+    for window in windows.iter().filter(|w| w.status == Status::Anomalous) {
+        assert!(anomalies.iter().filter(of_a_window).any(|a| a.id == window.id), "{window:?}");
+    }
+    assert!(anomalies.iter().filter(of_a_window).all(|a| windows.iter().any(|w| w.id == a.id)));
+    let incidents: BTreeSet<&String> =
+        derived.iter().filter_map(|d| if let Derived::Incident(i) = d { Some(&i.id) } else { None }).collect();
+    assert!(anomalies.iter().all(|a| incidents.contains(&a.incident)), "each anomaly is of an incident that was told");
     let mut ids: Vec<&String> = windows.iter().map(|w| &w.id).collect();
     ids.sort();
     ids.dedup();

@@ -54,6 +54,15 @@ pub(in crate::detect) fn windows_to_learn(
     load(source, &judge_key(device, place)).map(|saved: SavedChannelJudge| saved.memory.to_learn())
 }
 
+/// Of whom a window is.
+#[derive(Clone, Copy)]
+pub(super) struct Whose<'a> {
+    pub(super) device: &'a str,
+    pub(super) channel: &'a str,
+    /// Channels of the device, which share its false alarms.
+    pub(super) channels: usize,
+}
+
 /// What came of one window.
 pub(super) struct Judged {
     pub(super) window: Window,
@@ -131,11 +140,10 @@ impl ChannelJudge {
         RowsOf { rows: &mut self.rows, rows_max, device: self.device, channel: self.place, named }.rows()
     }
 
-    /// Judges a closed window of one of the device's `channels`; `limits` are what the device promised of it.
+    /// Judges a closed window; `limits` are what the device promised of it.
     pub(super) fn judge(
         &mut self,
-        names: (&str, &str),
-        channels: usize,
+        whose: Whose<'_>,
         closed: &Closed,
         limits: Option<(Limits, EventTime)>,
         settings: &Settings,
@@ -164,7 +172,7 @@ impl ChannelJudge {
                 *detector = WindowDetector::new(settings.horizon);
                 self.sparse = Sparse::default();
             }
-            detector.set_channels(channels);
+            detector.set_channels(whose.channels);
             match closed.revision {
                 0 => detector.observe(closed.window, &summary.features, history),
                 _ => detector.revise(closed.window, &summary.features, history),
@@ -174,17 +182,24 @@ impl ChannelJudge {
             self.keep_model(named);
         }
         let mut findings: Vec<Finding> = Vec::new();
-        findings.extend(self.window_finding(names.1, &verdict, samples, span));
-        let readings = (channels, closed.count());
-        let novel = if is_first { self.observe_level(names.1, readings, &summary, span, settings) } else { None };
+        findings.extend(self.window_finding(whose.channel, &verdict, samples, span));
+        let readings = (whose.channels, closed.count());
+        let novel = if is_first { self.observe_level(whose.channel, readings, &summary, span, settings) } else { None };
         if let Some((_, Some(finding))) = &novel {
             findings.push(finding.clone());
         }
         if let Some((limits, since)) = limits {
-            findings.extend(rule_finding(names.1, limits, since, closed.count(), &summary, samples, span));
+            findings.extend(rule_finding(whose.channel, limits, since, closed.count(), &summary, samples, span));
         }
-        let window =
-            window_record(names, span, closed, &summary, &verdict, novel.map(|(decades, _)| decades), &findings);
+        let window = window_record(
+            (whose.device, whose.channel),
+            span,
+            closed,
+            &summary,
+            &verdict,
+            novel.map(|(decades, _)| decades),
+            &findings,
+        );
         let (is_adopted, is_learned) = (verdict.adopted, verdict.learned);
         Judged { window, findings, features: summary.features, is_adopted, is_learned }
     }

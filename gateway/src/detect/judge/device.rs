@@ -12,7 +12,7 @@ use super::super::incident::{Incidents, Place};
 use super::super::rules::{self, Limits, Rhythm};
 use super::super::state::{Named, Pending, StateSource, encode, load, relation_key, watch_key};
 use super::super::windows::{ChannelPlace, Closed, Device, DeviceIndex, Slice};
-use super::channel::{ChannelJudge, Judged};
+use super::channel::{ChannelJudge, Judged, Whose};
 use super::relation::{Relation, SavedRelation};
 use super::{Settings, Work};
 
@@ -112,8 +112,9 @@ impl DeviceJudge {
                 .entry(closed.channel)
                 .or_insert_with(|| ChannelJudge::new(self.index, closed.channel, settings));
             let limits = self.watch.limits.get(name).map(|(limits, since)| (*limits, EventTime(*since)));
+            let whose = Whose { device: &device.name, channel: name, channels: device.in_order().len() };
             let Judged { window, findings, features, is_adopted, is_learned } =
-                channel.judge((&device.name, name), device.in_order().len(), closed, limits, settings, named, work);
+                channel.judge(whose, closed, limits, settings, named, work);
             *models_fitted += u64::from(is_learned);
             let at = Place { device: &device.name, channel: name, start, end, revision: closed.revision };
             anomalies.extend(self.watch.incidents.on_window(at, &findings, judged(closed), settings.joining));

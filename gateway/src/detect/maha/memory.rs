@@ -38,15 +38,6 @@ pub(in crate::detect) struct DeviceMemory {
 }
 
 impl DeviceMemory {
-    /// Whether the row that was followed last may be learned from.
-    pub(in crate::detect) fn trusts(&self, score: &DeviceScore) -> bool {
-        self.standing == Standing::Calm && score.ratio < FOLLOWED_MAX
-    }
-
-    pub(in crate::detect) fn standing(&self) -> Standing {
-        self.standing
-    }
-
     pub(in crate::detect) fn is_alarmed(&self) -> bool {
         matches!(self.standing, Standing::Alarmed { .. })
     }

@@ -31,8 +31,8 @@ mod machine;
 #[cfg(test)]
 mod tests;
 
-pub(super) use memory::{DeviceMemory, Standing};
-pub(super) use model::{Contribution, DeviceModel, DeviceScore};
+pub(super) use memory::DeviceMemory;
+pub(super) use model::{DeviceModel, DeviceScore};
 pub(super) use row::{DeviceRow, LEVEL};
 
 /// Fewer channels have no relation; more would make the matrix dear and are rarely one machine.

@@ -33,11 +33,6 @@ impl Threshold {
     pub(crate) fn is_alarm(self, raw: f64) -> bool {
         raw >= self.0
     }
-
-    /// In 0..=1, rising with `raw`, 0.5 exactly at the threshold.
-    pub(crate) fn anomaly_score(self, raw: f64) -> f64 {
-        1.0 / (1.0 + libm::pow(10.0, -self.decades_above(raw) / 2.0))
-    }
 }
 
 #[cfg(test)]
@@ -45,14 +40,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_anomaly_score_is_a_half_exactly_at_the_threshold_and_rises() {
+    fn a_score_at_the_threshold_alarms_and_is_no_decade_above_it() {
         for knob in [0.01, 0.3, 1.0, 3.0, 5.0] {
             let threshold = Threshold::new(knob);
-            assert_eq!(threshold.anomaly_score(threshold.0), 0.5);
-            assert!(threshold.is_alarm(threshold.0));
-            let scores: Vec<f64> = (0..400).map(|i| threshold.anomaly_score(f64::from(i) / 100.0)).collect();
-            assert!(scores.is_sorted());
-            assert!(scores.iter().all(|s| (0.0..=1.0).contains(s)));
+            assert_eq!(threshold.decades_above(threshold.0), 0.0);
+            assert!(threshold.is_alarm(threshold.0) && !threshold.is_alarm(threshold.0 - 1e-9));
         }
     }
 

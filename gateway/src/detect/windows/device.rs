@@ -82,7 +82,7 @@ impl Device {
         self.sliced_until = EventTime(saved.sliced_until);
     }
 
-    pub(super) fn to_saved(&mut self) -> SavedDevice {
+    pub(super) fn save(&mut self) -> SavedDevice {
         let oldest = self.marks().map(|mark| mark.next).min();
         self.repeats.forget_before(oldest);
         SavedDevice {

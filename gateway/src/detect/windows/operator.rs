@@ -109,7 +109,7 @@ impl Operator {
     /// Gives what of a device has changed, or is not in the store at all; it counts as stored from then on.
     pub(in crate::detect) fn save(&mut self, index: DeviceIndex, mut store: impl FnMut(Unsaved<'_>)) {
         let device = &mut self.devices[index.0 as usize];
-        store(Unsaved::Device(device.to_saved()));
+        store(Unsaved::Device(device.save()));
         if !std::mem::replace(&mut device.is_named, true) {
             store(Unsaved::DeviceName(&device.name));
         }
