@@ -106,6 +106,7 @@ impl Detector for WindowDetector {
         if standing == Standing::Alarmed {
             self.memory.alarmed.push(window);
         }
+        let group = learned.tail.plainest(&scores, self.threshold(window), group);
         let share = learned.tail.share(group, &scores);
         let finding = is_anomalous.then(|| Finding::new(group, &learned.model, window, features, &calendar, share));
         history.push(Row::new(window, features, scores, standing));
@@ -136,6 +137,7 @@ impl Detector for WindowDetector {
         let before = |r: &&Row| (window.0 - 2..window.0).contains(&r.window.0);
         let is_second = rows.iter().filter(before).any(|r| score_of(r.window, &r.scores).1 >= -GUARD);
         let is_anomalous = score >= 0.0 || (score >= -GUARD && is_second);
+        let group = learned.tail.plainest(&scores, self.threshold(window), group);
         let share = learned.tail.share(group, &scores);
         let finding = is_anomalous.then(|| Finding::new(group, &learned.model, window, features, &calendar, share));
         let standing = match rows.iter().find(|r| r.window == window).map(|r| r.standing) {

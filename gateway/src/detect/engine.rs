@@ -150,6 +150,9 @@ impl Engine {
     ) {
         self.skip_to(seq);
         let pass = self.pass(seq);
+        if let Some(device) = self.operator.find(measurement.device()).filter(|_| pass == Pass::First) {
+            self.advance(device, received.at, source);
+        }
         let archive = &mut Named { pending: &mut self.pending, source };
         let taken = self.operator.accept(measurement, received, self.reached, pass, archive, &mut self.out);
         match taken {
@@ -186,15 +189,30 @@ impl Engine {
             if self.derived.len() >= DERIVED_MAX {
                 return Due::More;
             }
-            let archive = &mut Named { pending: &mut self.pending, source };
-            if self.operator.advance(device, now, archive, &mut self.out) {
-                self.heard.insert(device);
-                self.judge(source);
-            }
-            let of = self.operator.device(device);
-            self.derived.extend(self.judge.on_idle(of, now, self.listening_since));
+            self.advance(device, now, source);
         }
         Due::Done
+    }
+
+    /// Does for a device what is due by `now`, in the order in which it was due: results are the same whenever, and however
+    /// often, anybody looks.
+    fn advance(&mut self, device: DeviceIndex, now: EventTime, source: &dyn StateSource) {
+        let silent_at = self.judge.silence_due_at(device, self.listening_since);
+        if let Some(silent_at) = silent_at.filter(|at| *at <= now) {
+            self.advance_windows(device, silent_at, source);
+            let of = self.operator.device(device);
+            self.derived.extend(self.judge.on_idle(of, silent_at, self.listening_since));
+            self.heard.insert(device);
+        }
+        self.advance_windows(device, now, source);
+    }
+
+    fn advance_windows(&mut self, device: DeviceIndex, now: EventTime, source: &dyn StateSource) {
+        let archive = &mut Named { pending: &mut self.pending, source };
+        if self.operator.advance(device, now, archive, &mut self.out) {
+            self.heard.insert(device);
+            self.judge(source);
+        }
     }
 
     /// What happened to readings since the last call, and how many models were learned.

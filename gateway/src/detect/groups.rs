@@ -46,6 +46,22 @@ impl Group {
         Self::Vibration,
     ];
 
+    /// From the cause that is plain by itself to the one that needs explaining.
+    pub(super) const PLAINEST_FIRST: [Self; Self::COUNT] = [
+        Self::Dropout,
+        Self::Stuck,
+        Self::Noise,
+        Self::Step,
+        Self::Spike,
+        Self::Level,
+        Self::Range,
+        Self::Novel,
+        Self::Vibration,
+        Self::Spectrum,
+        Self::Lasting,
+        Self::Joint,
+    ];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Dropout => "dropout",

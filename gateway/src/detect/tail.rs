@@ -75,6 +75,13 @@ impl Tail {
         Group::ALL.map(|g| self.decades(g, f64::from(scores[g as usize])))
     }
 
+    /// The group that tells a person most, of those that reach `decades`; without any, `rarest`. A stuck value changes the
+    /// spectrum as well, and noise makes impulses: the plain cause is told, not its farthest effect.
+    pub(super) fn plainest(&self, scores: &Scores, decades: f64, rarest: Group) -> Group {
+        let reaches = |g: &Group| self.decades(*g, f64::from(scores[*g as usize])) >= decades;
+        Group::PLAINEST_FIRST.into_iter().find(reaches).unwrap_or(rarest)
+    }
+
     /// What a group has of the decades of all.
     pub(super) fn share(&self, group: Group, scores: &Scores) -> f64 {
         let all: f64 = self.all_decades(scores).into_iter().sum();

@@ -154,6 +154,17 @@ impl DeviceJudge {
         records
     }
 
+    /// When its silence becomes one that is told; `None` if none will.
+    pub(super) fn silence_due_at(&self, listening_since: EventTime, settings: &Settings) -> Option<EventTime> {
+        self.watch.rhythm.due_at(listening_since, settings.silence_ns, self.interval_ns())
+    }
+
+    /// The shortest one that a channel promises; 0 if none does.
+    fn interval_ns(&self) -> i64 {
+        let intervals = self.watch.limits.values().map(|(limits, _)| limits.interval_ns()).filter(|ns| *ns > 0);
+        intervals.min().unwrap_or_default()
+    }
+
     pub(super) fn on_idle(
         &mut self,
         device: &Device,
@@ -161,9 +172,7 @@ impl DeviceJudge {
         listening_since: EventTime,
         settings: &Settings,
     ) -> Vec<Derived> {
-        let intervals = self.watch.limits.values().map(|(limits, _)| limits.interval_ns()).filter(|ns| *ns > 0);
-        let interval_ns = intervals.min().unwrap_or_default();
-        let silent = self.watch.rhythm.check(now, listening_since, settings.silence_ns, interval_ns);
+        let silent = self.watch.rhythm.check(now, listening_since, settings.silence_ns, self.interval_ns());
         let Some((since, found_at)) = silent else { return Vec::new() };
         self.is_touched = true;
         let at = Place { device: &device.name, channel: "", start: since, end: found_at, revision: 0 };

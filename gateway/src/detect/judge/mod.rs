@@ -120,6 +120,11 @@ impl Judge {
         judge.on_idle(device, now, listening_since, &self.settings)
     }
 
+    /// When the device's silence becomes a finding, unless something comes.
+    pub(super) fn silence_due_at(&self, device: DeviceIndex, listening_since: EventTime) -> Option<EventTime> {
+        self.devices.get(&device)?.silence_due_at(listening_since, &self.settings)
+    }
+
     /// Puts what changed since the last call among the changes of the next transaction.
     pub(super) fn save(&mut self, pending: &mut Pending) {
         for judge in self.devices.values_mut() {

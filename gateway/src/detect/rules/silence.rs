@@ -68,6 +68,19 @@ impl Rhythm {
         limit_ns: i64,
         interval_ns: i64,
     ) -> Option<(EventTime, EventTime)> {
+        let due_at = self.due_at(listening_since, limit_ns, interval_ns).filter(|due_at| now >= *due_at)?;
+        self.is_silent = true;
+        Some((EventTime(self.heard_ns), due_at))
+    }
+
+    /// When the silence becomes one that is told, unless something comes; `None` if it is told already, or too little is
+    /// known of the device.
+    pub(in crate::detect) fn due_at(
+        &self,
+        listening_since: EventTime,
+        limit_ns: i64,
+        interval_ns: i64,
+    ) -> Option<EventTime> {
         if self.is_silent || self.heard < HEARD_MIN {
             return None;
         }
@@ -77,12 +90,7 @@ impl Rhythm {
             interval_ns => interval_ns.saturating_mul(PROMISED_INTERVALS),
         };
         let patience_ns = patience_ns.max(self.mean_gap_ns.saturating_mul(MEAN_GAPS)).max(limit_ns);
-        let due_ns = self.heard_ns.max(listening_since.0).saturating_add(patience_ns);
-        if now.0 < due_ns {
-            return None;
-        }
-        self.is_silent = true;
-        Some((EventTime(self.heard_ns), EventTime(due_ns)))
+        Some(EventTime(self.heard_ns.max(listening_since.0).saturating_add(patience_ns)))
     }
 }
 

@@ -187,6 +187,11 @@ impl Operator {
         self.devices.iter().flat_map(Device::marks).min_by_key(|mark| mark.next)
     }
 
+    /// The device of that name, if it is known.
+    pub(in crate::detect) fn find(&self, name: &str) -> Option<DeviceIndex> {
+        self.by_name.get(name).copied()
+    }
+
     fn device_of(&mut self, measurement: &Measurement, pass: Pass) -> Option<DeviceIndex> {
         let name = measurement.device();
         if let Some(index) = self.by_name.get(name) {
