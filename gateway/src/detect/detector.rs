@@ -57,6 +57,17 @@ pub(super) struct Verdict {
     pub(super) adopted: bool,
 }
 
+impl Verdict {
+    /// Keeps what was found of missing readings, and leaves all else to another detector.
+    pub(super) fn leave_level(&mut self) {
+        self.finding = self.finding.take().filter(|finding| finding.group == Group::Dropout);
+        if self.finding.is_none() {
+            self.score = None;
+            self.status = if self.status == Status::Learning { Status::Learning } else { Status::Normal };
+        }
+    }
+}
+
 /// What a detector remembers between windows besides its model; small, saved with every window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Memory {

@@ -21,7 +21,7 @@ use super::super::rules::{Limits, Part, Seen};
 use super::super::state::{Named, Pending, StateSource, encode, judge_key, load, model_key, novel_key};
 use super::super::windows::{ChannelPlace, Closed, DeviceIndex, Slice};
 use super::nature::Naturalist;
-use super::sparse::{Level, Sparse};
+use super::sparse::{LONE_READINGS_MAX, Level, Sparse};
 use super::{Settings, Work};
 
 #[derive(Debug)]
@@ -162,7 +162,7 @@ impl ChannelJudge {
             summary = summarised(self.naturalist.nature());
         }
 
-        let verdict = {
+        let mut verdict = {
             let Self { detector, rows, .. } = self;
             let rows_max = settings.horizon.rows();
             let history = &mut RowsOf { rows, rows_max, device: self.device, channel: self.place, named };
@@ -182,9 +182,13 @@ impl ChannelJudge {
             self.keep_model(named);
         }
         let mut findings: Vec<Finding> = Vec::new();
-        findings.extend(self.window_finding(whose.channel, &verdict, samples, span));
         let readings = (whose.channels, closed.count());
         let novel = if is_first { self.observe_level(whose.channel, readings, &summary, span, settings) } else { None };
+        if novel.is_some() && closed.count() <= LONE_READINGS_MAX {
+            // A few readings have no level that the day before could tell: NOVEL alone judges it.
+            verdict.leave_level();
+        }
+        findings.extend(self.window_finding(whose.channel, &verdict, samples, span));
         if let Some((_, Some(finding))) = &novel {
             findings.push(finding.clone());
         }

@@ -11,7 +11,7 @@ use super::super::novel::{Novel, Spacing, Threshold};
 
 const WINDOWS_MIN: u8 = 3;
 /// With so few readings a window NOVEL has all to find, and alarms at its own threshold;
-const LONE_READINGS_MAX: u32 = 4;
+pub(super) const LONE_READINGS_MAX: u32 = 4;
 /// with more, WINDOW sees dropouts, levels and ranges, and NOVEL must be a decade surer: about a third of a false alarm a
 /// month instead of three and a half (see decision 0024).
 const SURER_DECADES: f64 = 1.0;
