@@ -28,6 +28,9 @@ impl Tally {
     }
 
     fn faults(&self, f: &mut fmt::Formatter<'_>, title: &str, trials: &[&Trial]) -> fmt::Result {
+        if trials.is_empty() {
+            return Ok(());
+        }
         writeln!(
             f,
             "\n{title}\n{:<14}{}  delay at {}, windows",

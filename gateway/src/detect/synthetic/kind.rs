@@ -123,12 +123,11 @@ impl Kind {
             Self::Humidity | Self::Recipes => 0.4,
             Self::Constant => 0.1,
             Self::Counter => 1.0,
-            Self::WeeklyFlow => 0.15,
+            Self::WeeklyFlow | Self::FastVibration => 0.15,
             Self::Solar => 8.0,
             Self::Tank => 0.5,
             Self::Converter => 3.0,
             Self::Bursts => 0.1,
-            Self::FastVibration => 0.05,
             Self::Pump => [0.05, 0.6, 0.15, 0.1][channel],
         }
     }
