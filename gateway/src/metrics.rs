@@ -254,6 +254,10 @@ pub struct Detect {
     pub open_incidents: Gauge,
     pub channels: Gauge,
     pub models_fitted: Counter,
+    /// Rows of the past beside the queue, measured on disk.
+    pub past_bytes: Gauge,
+    /// Chunks of these that could not be read, each once.
+    pub past_missed: Counter,
 }
 
 #[derive(Clone, Debug)]

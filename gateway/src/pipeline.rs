@@ -193,6 +193,7 @@ impl Pipeline {
             decoder: decoder.clone(),
             reader: self.queue.stage_reader(DETECT, Log::Raw),
             appender: self.queue.stage_appender(),
+            past: self.queue.annex(detect::PAST),
             clock: self.clock,
             clock_map: self.clock_map.clone(),
             view: self.view.clone(),

@@ -126,6 +126,11 @@ impl View {
 
     pub fn add_incident(&self, incident: Incident) {
         self.tell(|| Finding::Incident(incident.clone()));
+        self.remember_incident(incident);
+    }
+
+    /// Shows an incident that those who follow were told of before.
+    pub fn remember_incident(&self, incident: Incident) {
         let mut state = self.write();
         state.incidents.insert((incident.opened_at_ms, incident.device.clone()), incident);
         while state.incidents.len() > self.limits.incidents_max {

@@ -12,7 +12,7 @@ use gateway::demo::device::Start;
 use gateway::demo::plan::{self, Sampling, Timeline, WINDOW_MS};
 use gateway::demo::report::Report;
 use gateway::demo::settings;
-use gateway::detect::Engine;
+use gateway::detect::{Engine, InMemory};
 use gateway::queue::{Cursor, QueueSeq};
 use gateway::text::Style;
 
@@ -31,7 +31,7 @@ fn play(seed: u64) -> Report {
 
     let config = settings::config(Path::new("unused"), SocketAddr::from(([127, 0, 0, 1], 0)), &line);
     let decoder = Decoder::new(config.decode).expect("the demo's own settings and messages are valid");
-    let mut store: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut store = InMemory::default();
     let mut engine = Engine::restore(
         &config.detect.expect("the demo's own settings and messages are valid"),
         &store,
@@ -66,12 +66,7 @@ fn play(seed: u64) -> Report {
             .expect("the demo's own settings and messages are valid");
         engine.on_measurement(QueueSeq(seq), &measurement, Received::known(received_at), &store);
         let Some(changes) = (engine.derived_waiting() > 0).then(|| engine.changes()).flatten() else { continue };
-        for (key, value) in changes.state {
-            match value {
-                Some(value) => store.insert(key, value),
-                None => store.remove(&key),
-            };
-        }
+        store.commit(changes.state, changes.past);
         for record in changes.derived {
             match record {
                 Derived::Anomaly(a) => {

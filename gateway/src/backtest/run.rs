@@ -1,6 +1,5 @@
 //! One file through the engine.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,7 +12,7 @@ use super::outcome::Outcome;
 use super::samples::Samples;
 use super::survey::Survey;
 use crate::config;
-use crate::detect::{self, Changes, Due, Engine};
+use crate::detect::{self, Changes, Due, Engine, InMemory};
 use crate::queue::{Cursor, QueueSeq};
 
 /// A transaction is cut at this many derived records,
@@ -158,7 +157,7 @@ struct Driver {
     /// In place of the engine.
     samples: Option<Samples>,
     engine: Engine,
-    store: BTreeMap<String, Vec<u8>>,
+    store: InMemory,
     outcome: Outcome,
     /// Since the last transaction.
     rows: u64,
@@ -169,7 +168,7 @@ struct Driver {
 
 impl Driver {
     fn new(config: &detect::Config, samples: Option<Samples>) -> Self {
-        let store = BTreeMap::new();
+        let store = InMemory::default();
         let never = EventTime(i64::MIN);
         Self {
             samples,
@@ -223,13 +222,8 @@ impl Driver {
         self.rows = 0;
         let (counts, _) = self.engine.take_counts();
         self.outcome.counts.add(counts);
-        let Some(Changes { derived, state, .. }) = self.engine.changes() else { return };
-        for (key, value) in state {
-            match value {
-                Some(value) => drop(self.store.insert(key, value)),
-                None => drop(self.store.remove(&key)),
-            }
-        }
+        let Some(Changes { derived, state, past, .. }) = self.engine.changes() else { return };
+        self.store.commit(state, past);
         derived.into_iter().for_each(|record| self.outcome.take(record, reach));
     }
 }

@@ -225,9 +225,13 @@ impl WindowDetector {
             return false;
         }
         let trusted = newest_trusted(&history.rows(), self.horizon.history);
+        self.memory.refit_at = WindowIndex(window.0 + 1 + self.horizon.refit);
+        if trusted.len() < self.horizon.learn / 2 {
+            // Rows were lost: what was learned from all of them is better than what these few teach.
+            return false;
+        }
         let model = Model::fit(&trusted, &self.horizon.calendar, Care::Thorough);
         self.learned = Some(Learned { model, tail: Tail::fit(trusted.iter().map(|r| &r.scores)) });
-        self.memory.refit_at = WindowIndex(window.0 + 1 + self.horizon.refit);
         true
     }
 }

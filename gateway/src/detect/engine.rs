@@ -4,7 +4,7 @@
 //! - A transaction holds the derived records, the cursor and all state that belongs to the same set of records.
 //! - The cursor waits at the oldest record that still feeds an open window. After a restart the records from there to
 //!   [`Engine::processed`] only fill open windows again: nothing of them is counted, judged or written twice.
-//! - The caller makes a transaction durable before it asks for the next.
+//! - The caller makes a transaction durable before it asks for the next, and before it what goes into the past.
 //!
 //! # Flow
 //! ```text
@@ -20,14 +20,15 @@ use std::collections::BTreeSet;
 
 use tracing::warn;
 
-use firmware_protocol::derived::Derived;
+use firmware_protocol::derived::{Derived, Incident};
 use firmware_protocol::measurement::{EventTime, Measurement, Received};
 
 use super::Config;
 use super::calendar::Calendar;
 use super::judge::Judge;
+use super::past::{ChunkName, PastChanges};
 use super::state::{
-    Named, Pending, ROOT_KEY, Root, channel_key, channel_name_key, device_key, device_name_key, encode, load,
+    Named, Pending, ROOT_KEY, Root, channel_key, channel_name_key, device_key, device_name_key, encode, load, rows_key,
 };
 use super::windows::{
     Archive, ChannelPlace, DeviceIndex, Event, Operator, Output, Pass, Place, SavedChannel, Taken, Unsaved,
@@ -47,6 +48,18 @@ pub struct Changes {
     pub cursor: Cursor,
     /// `None` deletes.
     pub state: Vec<(String, Option<Vec<u8>>)>,
+    /// To be durable before all else here.
+    pub past: PastChanges,
+}
+
+impl Changes {
+    /// For a caller who cannot write the past: what was to be sealed stays in named state, until the channel gives it up.
+    pub fn unseal(&mut self) {
+        for (name, bytes) in std::mem::take(&mut self.past.sealed) {
+            let ChunkName { device, channel, chunk } = name;
+            self.state.push((rows_key(DeviceIndex(device), ChannelPlace(channel), chunk), Some(bytes)));
+        }
+    }
 }
 
 /// Whether all that is due has been done.
@@ -90,7 +103,7 @@ impl Engine {
             committed: cursor,
             counts: Counts::default(),
             derived: Vec::new(),
-            pending: Pending::new(),
+            pending: Pending::default(),
             heard: BTreeSet::new(),
             out: Output::default(),
             listening_since: EventTime(i64::MIN),
@@ -133,6 +146,12 @@ impl Engine {
 
     pub fn channels(&self) -> usize {
         self.operator.channels()
+    }
+
+    /// Incidents that were told of and that later windows may still join or amend: the open ones, and the newest of those
+    /// that are over.
+    pub fn incidents(&self) -> impl Iterator<Item = Incident> {
+        self.operator.devices().flat_map(|device| self.judge.incidents(self.operator.device(device)))
     }
 
     /// Derived records that wait for the next transaction.
@@ -238,11 +257,9 @@ impl Engine {
         };
         self.pending.insert(ROOT_KEY.to_owned(), Some(encode(&root)));
         self.committed = cursor;
-        Some(Changes {
-            derived: std::mem::take(&mut self.derived),
-            cursor,
-            state: std::mem::take(&mut self.pending).into_iter().collect(),
-        })
+        let Pending { state, past } = std::mem::take(&mut self.pending);
+        let derived = std::mem::take(&mut self.derived);
+        Some(Changes { derived, cursor, state: state.into_iter().collect(), past })
     }
 
     /// Records between the last one and `seq` are gone from the store, by damage or policy; the queue books them.
@@ -301,6 +318,7 @@ impl Engine {
 
     /// Deletes what earlier settings or versions left behind.
     fn forget_all(&mut self, source: &dyn StateSource) {
+        self.pending.past.is_cleared = true;
         let named = &mut Named { pending: &mut self.pending, source };
         for device in devices(source) {
             for channel in channels_of(device, source) {

@@ -167,6 +167,11 @@ impl Incidents {
         records
     }
 
+    /// Those that were told of, as they were last, in the order in which they were opened.
+    pub(super) fn told(&self, device: &str) -> impl Iterator<Item = Incident> {
+        self.kept.iter().filter_map(move |kept| kept.told(device))
+    }
+
     fn join(&mut self, at: Place<'_>, finding: &Finding, stage: Stage, joining: Joining) -> &mut Kept {
         let near = |k: &Kept| k.takes(at, finding, joining.gap_ns);
         // The newest first: an old one takes only what revisions find next to it.

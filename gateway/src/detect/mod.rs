@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - Pure but for `task`: no tokio, no network, no clock. The same records give the same windows, live or in batch.
-//! - State, detect's cursor and the derived records commit in one transaction.
+//! - State, detect's cursor and the derived records commit in one transaction; rows of the past are durable before it.
 //! - Memory is bounded by `channels_max`: rows of the past live in the store, not here.
 //!
 //! # Flow
@@ -45,6 +45,7 @@ mod finding;
 mod incident;
 mod rules;
 
+mod past;
 mod rows;
 mod state;
 mod stored;
@@ -53,11 +54,17 @@ mod window_id;
 
 pub use engine::{Changes, Counts, Due, Engine, StateSource};
 pub(crate) use novel::{Novel, Spacing, Threshold as NovelThreshold, View as NovelView};
-pub use stored::{ModelView, StateChanges, Stored, StoredChannel, StoredFault, StoredHead, check, import};
-pub(crate) use task::derived_record;
+pub use past::{ChunkName, ChunkRange, InMemory, Past, PastChanges};
+pub use stored::{
+    ModelView, StateChanges, Stored, StoredChanges, StoredChannel, StoredFault, StoredHead, check, import,
+};
 pub use task::{Error, Task, run};
+pub(crate) use task::{chunk_key, derived_record};
 pub use window_id::WindowId;
 pub(crate) use windows::REVISE_AFTER;
+
+/// Name of the store beside the queue's generations where rows of the past lie.
+pub const PAST: &str = "detect-rows";
 
 /// The `[detect]` table, resolved.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,7 +17,9 @@
 //! | `detect/{device}/{channel}/novel` | `Novel` | when a window of a sparse channel closed |
 //! | `detect/{device}/watch` | `judge`'s memory of the device: incidents, rhythm, limits | when the device was heard |
 //! | `detect/{device}/relation` | `DeviceModel` | when it was learned |
-//! | `detect/{device}/{channel}/rows/{chunk}` | rows one after the other, see `rows` | when a window of it closed |
+//! | `detect/{device}/relation/names` | CRC-32 of the channels' names when that was last tried | then |
+//! | `detect/{device}/{channel}/rows/{chunk}` | rows one after the other, see `rows` | when a window of it closed, until it is sealed |
+//! | `detect/{device}/{channel}/sealed` | `Sealed`: which chunks lie in the past | when one was sealed or given up |
 
 use std::collections::BTreeMap;
 
@@ -25,25 +27,36 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::past::{ChunkName, Past, PastChanges};
 use super::windows::{Archive, Archived, ChannelPlace, DeviceIndex, Place};
 
 /// Written into every value; other versions are learned anew.
 pub(super) const VERSION: u8 = 2;
 const CRC_BYTES: usize = 4;
 
-/// Where named state is read from, as of the last commit.
-pub trait StateSource {
+/// Where named state is read from, as of the last commit; beside it lies the past.
+pub trait StateSource: Past {
     fn state(&self, key: &str) -> Option<Vec<u8>>;
 }
 
-impl StateSource for BTreeMap<String, Vec<u8>> {
-    fn state(&self, key: &str) -> Option<Vec<u8>> {
-        self.get(key).cloned()
-    }
+/// Changes that wait for the next transaction.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// `None` deletes.
+    pub(super) state: BTreeMap<String, Option<Vec<u8>>>,
+    pub(super) past: PastChanges,
 }
 
-/// Changes of named state that wait for the next transaction; `None` deletes.
-pub(super) type Pending = BTreeMap<String, Option<Vec<u8>>>;
+impl Pending {
+    pub(super) fn insert(&mut self, key: String, value: Option<Vec<u8>>) {
+        self.state.insert(key, value);
+    }
+
+    /// Whether nothing asks for a transaction. To clear the past does not: until there is one, nothing is read from it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state.is_empty() && self.past.dropped.is_empty() && self.past.sealed.is_empty()
+    }
+}
 
 /// Why a value cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,12 +118,20 @@ pub(super) fn relation_key(device: DeviceIndex) -> String {
     format!("detect/{}/relation", device.0)
 }
 
+pub(super) fn relation_names_key(device: DeviceIndex) -> String {
+    format!("detect/{}/relation/names", device.0)
+}
+
 fn archive_key(Place { device, channel, window }: Place) -> String {
     format!("detect/{}/{}/closed/{}", device.0, channel.0, window.0)
 }
 
 pub(super) fn rows_key(device: DeviceIndex, channel: ChannelPlace, chunk: u32) -> String {
     format!("detect/{}/{}/rows/{chunk}", device.0, channel.0)
+}
+
+pub(super) fn sealed_key(device: DeviceIndex, channel: ChannelPlace) -> String {
+    format!("detect/{}/{}/sealed", device.0, channel.0)
 }
 
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
@@ -186,7 +207,7 @@ pub(super) struct Named<'a> {
 
 impl Named<'_> {
     pub(super) fn get(&self, key: &str) -> Option<Vec<u8>> {
-        match self.pending.get(key) {
+        match self.pending.state.get(key) {
             Some(changed) => changed.clone(),
             None => self.source.state(key),
         }
@@ -198,6 +219,20 @@ impl Named<'_> {
 
     pub(super) fn remove(&mut self, key: String) {
         self.pending.insert(key, None);
+    }
+
+    /// A sealed chunk, from the past as it will be then.
+    pub(super) fn chunk(&self, name: ChunkName) -> Option<Vec<u8>> {
+        let PastChanges { is_cleared, sealed, .. } = &self.pending.past;
+        match sealed.get(&name) {
+            Some(bytes) => Some(bytes.clone()),
+            None if *is_cleared => None,
+            None => self.source.chunk(name),
+        }
+    }
+
+    pub(super) fn seal(&mut self, name: ChunkName, bytes: Vec<u8>) {
+        self.pending.past.sealed.insert(name, bytes);
     }
 }
 

@@ -15,20 +15,31 @@ use firmware_protocol::measurement::EventTime;
 use super::calendar::WindowIndex;
 use super::finding::ModelId;
 use super::history::Row;
-use super::judge::windows_to_learn;
+use super::judge::{stored_past, stored_rows, windows_to_learn};
+use super::past::ChunkRange;
 use super::state::{
     ROOT_KEY, Root, StateError, StateSource, VERSION, channel_key, channel_name_key, decode, device_name_key, encode,
-    model_key, parts, relation_key,
+    model_key, parts, relation_key, relation_names_key,
 };
 use super::windows::{ChannelPlace, DeviceIndex, NAME_BYTES_MAX};
 
 /// Named state to be changed; `None` deletes.
 pub type StateChanges = Vec<(String, Option<Vec<u8>>)>;
 
+/// What makes a store know something else.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoredChanges {
+    pub state: StateChanges,
+    /// Nobody needs these any more once the state is durable.
+    pub dropped: Vec<ChunkRange>,
+}
+
 /// A key below a channel's, such as `rows/12`.
 const SUFFIX_BYTES_MAX: usize = 64;
 /// Parts of a channel's state that are not learned.
 const NOT_LEARNED: [&str; 2] = ["name", "closed/"];
+/// Tells what lies in the past of this store, and nothing to another one: that gets all rows as named state.
+const SEALED: &str = "sealed";
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum StoredFault {
@@ -115,8 +126,13 @@ impl<'a> Stored<'a> {
     /// There is no such channel.
     pub fn channel(&self, device: &str, channel: &str) -> Result<StoredChannel, StoredFault> {
         let (at, place) = self.find(device, channel)?;
-        let keys = self.learned_keys(at, place);
-        let states = keys.into_iter().filter_map(|(key, suffix)| Some((suffix, self.source.state(&key)?))).collect();
+        let keys = self.learned_keys(at, place).into_iter().filter(|(_, suffix)| suffix != SEALED);
+        let stored = keys.filter_map(|(key, suffix)| Some((suffix, self.source.state(&key)?)));
+        let mut states: BTreeMap<String, Vec<u8>> = stored.collect();
+        let prefix = channel_key(at, place) + "/";
+        for (key, bytes) in stored_rows(at, place, self.source) {
+            states.extend(key.strip_prefix(&prefix).map(|suffix| (suffix.to_owned(), bytes)));
+        }
         Ok(StoredChannel { device: device.to_owned(), channel: channel.to_owned(), states })
     }
 
@@ -150,21 +166,26 @@ impl<'a> Stored<'a> {
     ///
     /// # Errors
     /// There is no such device or channel.
-    pub fn reset(&self, device: &str, channel: Option<&str>) -> Result<StateChanges, StoredFault> {
+    pub fn reset(&self, device: &str, channel: Option<&str>) -> Result<StoredChanges, StoredFault> {
         let places = self.places();
         let of_device: Vec<_> = places.iter().filter(|(_, _, name, _)| name == device).collect();
         let Some((at, ..)) = of_device.first() else { return Err(StoredFault::Unknown(device.to_owned())) };
-        let mut changes = StateChanges::new();
+        let mut changes = StoredChanges::default();
         for (at, place, _, name) in &of_device {
             if channel.is_none_or(|wanted| wanted == name) {
-                changes.extend(self.learned_keys(*at, *place).into_iter().map(|(key, _)| (key, None)));
+                self.forget(*at, *place, &mut changes);
             }
         }
         match channel {
-            None => changes.push((relation_key(*at), None)),
+            None => changes.state.extend([relation_key(*at), relation_names_key(*at)].map(|key| (key, None))),
             Some(channel) => drop(self.find(device, channel)?),
         }
         Ok(changes)
+    }
+
+    fn forget(&self, device: DeviceIndex, channel: ChannelPlace, changes: &mut StoredChanges) {
+        changes.state.extend(self.learned_keys(device, channel).into_iter().map(|(key, _)| (key, None)));
+        changes.dropped.extend(stored_past(device, channel, self.source));
     }
 
     fn find(&self, device: &str, channel: &str) -> Result<(DeviceIndex, ChannelPlace), StoredFault> {
@@ -199,9 +220,9 @@ pub fn import(
     channel: &StoredChannel,
     source: &dyn StateSource,
     names: &[String],
-) -> Result<StateChanges, StoredFault> {
+) -> Result<StoredChanges, StoredFault> {
     check(head, channel)?;
-    let mut changes = StateChanges::new();
+    let mut changes = StoredChanges::default();
     match Stored::new(source, names) {
         Ok(stored) => {
             let ours = stored.head();
@@ -213,24 +234,24 @@ pub fn import(
         }
         Err(StoredFault::Empty) => {
             let root = Root { processed: 0, window_ns: head.window_ns, hop_ns: head.hop_ns };
-            changes.push((ROOT_KEY.to_owned(), Some(encode(&root))));
+            changes.state.push((ROOT_KEY.to_owned(), Some(encode(&root))));
         }
         Err(fault) => return Err(fault),
     }
     let known = devices(source).find(|(_, name)| *name == channel.device).map(|(at, _)| at);
     let at = known.unwrap_or_else(|| DeviceIndex(devices(source).count() as u32));
     if known.is_none() {
-        changes.push((device_name_key(at), Some(encode(&channel.device))));
+        changes.state.push((device_name_key(at), Some(encode(&channel.device))));
     }
     let known = channels(source, at).find(|(_, name)| *name == channel.channel).map(|(place, _)| place);
     let place = known.unwrap_or_else(|| ChannelPlace(channels(source, at).count() as u32));
     if known.is_none() {
-        changes.push((channel_name_key(at, place), Some(encode(&channel.channel))));
+        changes.state.push((channel_name_key(at, place), Some(encode(&channel.channel))));
     } else if let Ok(stored) = Stored::new(source, names) {
-        changes.extend(stored.learned_keys(at, place).into_iter().map(|(key, _)| (key, None)));
+        stored.forget(at, place, &mut changes);
     }
     let prefix = channel_key(at, place) + "/";
-    changes.extend(channel.states.iter().map(|(suffix, bytes)| (prefix.clone() + suffix, Some(bytes.clone()))));
+    changes.state.extend(channel.states.iter().map(|(suffix, bytes)| (prefix.clone() + suffix, Some(bytes.clone()))));
     Ok(changes)
 }
 
@@ -250,7 +271,7 @@ pub fn check(head: StoredHead, channel: &StoredChannel) -> Result<(), StoredFaul
     for (suffix, bytes) in states {
         let is_key = suffix.len() <= SUFFIX_BYTES_MAX
             && suffix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'/');
-        if !is_key || NOT_LEARNED.iter().any(|not| suffix.starts_with(not)) {
+        if !is_key || suffix == SEALED || NOT_LEARNED.iter().any(|not| suffix.starts_with(not)) {
             return Err(of_version(StateError::Malformed, device, channel, suffix));
         }
         super::state::sound(bytes).map_err(|error| of_version(error, device, channel, suffix))?;

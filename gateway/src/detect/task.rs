@@ -10,6 +10,7 @@
 //!   records that wait for the clock to be set.
 
 mod news;
+mod past;
 mod points;
 
 #[cfg(test)]
@@ -28,12 +29,14 @@ use firmware_protocol::derived::Derived;
 use firmware_protocol::measurement::{EventTime, Measurement};
 
 use self::news::News;
+pub(crate) use self::past::key as chunk_key;
+use self::past::{DurablePast, Source};
 use self::points::Points;
 use super::Config;
-use super::engine::{Changes, DERIVED_MAX, Due, Engine, StateSource};
+use super::engine::{Changes, DERIVED_MAX, Due, Engine};
 use crate::clock::{Clock, SharedClockMap, Stamp};
 use crate::metrics::{self, ReasonLabel};
-use crate::queue::{self, Appender, Door, Flags, Log, QueueSeq, Reader, Record, Transaction};
+use crate::queue::{self, Annex, Appender, Door, Flags, Log, QueueSeq, Reader, Record, Transaction};
 use crate::shutdown::Stop;
 use crate::view::View;
 
@@ -59,21 +62,14 @@ pub enum Error {
     Panicked,
 }
 
-impl StateSource for Reader {
-    fn state(&self, key: &str) -> Option<Vec<u8>> {
-        Self::state(self, key).unwrap_or_else(|reason| {
-            tracing::error!(key, %reason, "A detector's state cannot be read; what it had learned is learned again.");
-            None
-        })
-    }
-}
-
 /// What detection works with, all made by the pipeline.
 pub struct Task {
     pub config: Config,
     pub decoder: Decoder,
     pub reader: Reader,
     pub appender: Appender,
+    /// The queue's, of the name [`super::PAST`].
+    pub past: Annex,
     pub clock: Clock,
     pub clock_map: SharedClockMap,
     pub view: Arc<View>,
@@ -102,6 +98,7 @@ struct Running {
     stop: Stop,
     runtime: Handle,
     engine: Engine,
+    past: DurablePast,
     measurement: Measurement,
     points: Points,
     news: News,
@@ -114,13 +111,28 @@ struct Running {
 
 impl Running {
     fn new(task: Task, stop: Stop, runtime: Handle) -> Self {
-        let engine = Engine::restore(&task.config, &task.reader, task.reader.cursor(Log::Raw));
+        let past = DurablePast::new(task.past.clone(), task.metrics.clone());
+        let source = Source { reader: &task.reader, past: &past };
+        let engine = Engine::restore(&task.config, &source, task.reader.cursor(Log::Raw));
         info!(channels = engine.channels(), from = engine.next().0, "Detection starts.");
         let points = Points::new(task.config.window);
-        let news = News::new(task.view.clone(), task.metrics.clone());
+        let mut news = News::new(task.view.clone(), task.metrics.clone());
+        news.remember(engine.incidents());
         let measurement = Measurement::default();
         let now = Instant::now();
-        Self { task, stop, runtime, engine, measurement, points, news, records: 0, committed_at: now, shown_at: now }
+        Self {
+            task,
+            stop,
+            runtime,
+            engine,
+            past,
+            measurement,
+            points,
+            news,
+            records: 0,
+            committed_at: now,
+            shown_at: now,
+        }
     }
 
     fn run(mut self) -> Result<(), Error> {
@@ -143,7 +155,7 @@ impl Running {
             if !is_held {
                 let now = self.task.clock_map.resolve(self.task.clock.stamp()).at;
                 let now = EventTime(now.0.saturating_sub(SETTLE.as_nanos() as i64));
-                while self.engine.on_idle(now, &self.task.reader) == Due::More {
+                while self.look(now) == Due::More {
                     self.commit()?;
                 }
                 self.report();
@@ -153,6 +165,10 @@ impl Running {
         }
         self.show_points();
         self.commit()
+    }
+
+    fn look(&mut self, now: EventTime) -> Due {
+        self.engine.on_idle(now, &Source { reader: &self.task.reader, past: &self.past })
     }
 
     fn take(&mut self, seq: QueueSeq, record: &Record) {
@@ -179,7 +195,8 @@ impl Running {
                     self.task.metrics.refused.get_or_create(&ReasonLabel { reason }).inc_by(u64::from(readings));
                 }
                 self.points.add(&self.measurement, latest_believable(received, self.task.config.future_max));
-                self.engine.on_measurement(seq, &self.measurement, received, &self.task.reader);
+                let source = Source { reader: &self.task.reader, past: &self.past };
+                self.engine.on_measurement(seq, &self.measurement, received, &source);
             }
             Err(error) => {
                 self.task.metrics.undecodable.get_or_create(&ReasonLabel { reason: error.reason() }).inc();
@@ -212,8 +229,9 @@ impl Running {
     fn commit(&mut self) -> Result<(), Error> {
         self.records = 0;
         self.committed_at = Instant::now();
-        let Some(changes) = self.engine.changes() else { return Ok(()) };
-        let Changes { derived, cursor, state } = changes;
+        let Some(mut changes) = self.engine.changes() else { return Ok(()) };
+        self.past.keep(&mut changes);
+        let Changes { derived, cursor, state, .. } = changes;
         let received = self.task.clock.stamp();
         let transaction = Transaction {
             raw: Vec::new(),

@@ -131,13 +131,16 @@ impl Metrics {
         r.register("windows", "Windows closed, by status", m.windows.clone());
         r.register("anomalies", "Anomalies found in open or closed windows, or taken back", m.anomalies.clone());
         r.register("incidents", "Incidents opened, by their severity at the opening", m.incidents.clone());
-        r.register(
-            "open_incidents",
-            "Incidents that may go on, of those seen since the start",
-            m.open_incidents.clone(),
-        );
+        r.register("open_incidents", "Incidents that may go on", m.open_incidents.clone());
         r.register("channels", "Channels watched", m.channels.clone());
         r.register("models_fitted", "Models learned or relearned", m.models_fitted.clone());
+        r.register_with_unit(
+            "past",
+            "Windows remembered to learn from, beside the queue's generations, measured on disk",
+            Unit::Bytes,
+            m.past_bytes.clone(),
+        );
+        r.register("past_missed", "Chunks of 24 remembered windows that could not be read", m.past_missed.clone());
 
         let r = root.sub_registry_with_prefix("forward");
         let m = &self.forward;

@@ -24,6 +24,7 @@
 //! Decoding of payloads, networks, wall-clock time.
 
 mod admission;
+mod annex;
 mod ballast;
 mod block;
 mod books;
@@ -61,6 +62,7 @@ use tokio::sync::oneshot;
 use crate::metrics;
 
 pub use admission::{Admission, Aside};
+pub use annex::{Annex, AnnexChange};
 pub use block::Block;
 pub use config::{Config, EngineKind, WhenFull};
 pub use cursor::{Cursor, Fate, LedgerRow};
@@ -216,6 +218,12 @@ impl Queue {
     /// started again before its cursor has passed them, those records are booked as dropped for it.
     pub fn stage_reader(&self, name: &str, log: Log) -> Reader {
         self.reader_of(name, &[log]).of_a_stage()
+    }
+
+    /// The store of that name beside the generations, for one owner.
+    pub fn annex(&self, name: &str) -> Annex {
+        let Config { dir, quarantine_max_bytes, .. } = &self.shared.config;
+        Annex::new(dir, name, engine(annex::ENGINE), *quarantine_max_bytes)
     }
 
     /// To hold raw records back from their readers.

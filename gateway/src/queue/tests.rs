@@ -13,6 +13,7 @@ macro_rules! on_each_engine {
 }
 
 mod admission;
+mod annex;
 mod budget;
 mod damage;
 mod every_fault;

@@ -8,7 +8,7 @@ use firmware_protocol::ids::{BootId, DeviceSeq};
 use firmware_protocol::measurement::{EventTime, FrameIdentity, Measurement, Reading, Received};
 
 use crate::detect::synthetic::{Stream, Tick, WINDOW_S};
-use crate::detect::{Changes, Config, Engine};
+use crate::detect::{Changes, Config, Engine, InMemory};
 use crate::queue::{Cursor, QueueSeq};
 
 /// Monday, 2023-11-13 00:00 UTC.
@@ -56,7 +56,7 @@ pub(super) enum Delivery {
 pub(super) struct Device {
     config: Config,
     engine: Engine,
-    store: BTreeMap<String, Vec<u8>>,
+    store: InMemory,
     cursor: Cursor,
     stream: Stream,
     delivery: Delivery,
@@ -74,7 +74,7 @@ pub(super) struct Device {
 impl Device {
     pub(super) fn new(stream: Stream, learn: Duration, knob: f64, delivery: Delivery) -> Self {
         let config = Config { learn, false_alarms_per_month: knob, ..Config::default() };
-        let store = BTreeMap::new();
+        let store = InMemory::default();
         let engine = Engine::restore(&config, &store, Cursor::default());
         Self {
             config,
@@ -183,14 +183,9 @@ impl Device {
     }
 
     fn commit(&mut self) {
-        let Some(Changes { derived, cursor, state }) = self.engine.changes() else { return };
+        let Some(Changes { derived, cursor, state, past }) = self.engine.changes() else { return };
         self.cursor = cursor;
-        for (key, value) in state {
-            match value {
-                Some(value) => self.store.insert(key, value),
-                None => self.store.remove(&key),
-            };
-        }
+        self.store.commit(state, past);
         for record in derived {
             match record {
                 Derived::Anomaly(a) if a.state == AnomalyState::Confirmed => {

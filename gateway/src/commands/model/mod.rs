@@ -15,9 +15,11 @@ use firmware_protocol::measurement::EventTime;
 use super::queue::{Place, hush_engines};
 use super::unless_closed;
 use crate::cli::{ChannelArgs, ModelExportArgs, ModelImportArgs, ModelResetArgs, ModelShowArgs, ModelVerb};
-use crate::detect::{self, ModelView, StateChanges, StateSource, Stored, StoredFault};
+use crate::detect::{
+    self, ChunkName, ChunkRange, ModelView, Past, StateChanges, StateSource, Stored, StoredChanges, StoredFault,
+};
 use crate::metrics;
-use crate::queue::offline::Offline;
+use crate::queue::offline::{Offline, OfflineAnnex};
 use crate::queue::{Queue, Transaction};
 use crate::text::{columns, counted, grouped, size};
 
@@ -35,6 +37,8 @@ pub async fn run(verb: ModelVerb) -> anyhow::Result<()> {
 
 /// The state of a stopped gateway's detection.
 struct State {
+    /// `None`: there is none, or it cannot be read.
+    past: Option<OfflineAnnex>,
     queue: Offline,
     /// Below `detect/`.
     names: Vec<String>,
@@ -44,7 +48,20 @@ impl State {
     fn of(place: &Place) -> anyhow::Result<Self> {
         let queue = place.open()?;
         let names = queue.state_names()?.into_iter().filter(|name| name.starts_with(Stored::PREFIX)).collect();
-        Ok(Self { queue, names })
+        let past = queue.annex(detect::PAST).unwrap_or_else(|error| {
+            tracing::warn!(%error, "Windows remembered to learn from cannot be read.");
+            None
+        });
+        Ok(Self { past, queue, names })
+    }
+}
+
+impl Past for State {
+    fn chunk(&self, name: ChunkName) -> Option<Vec<u8>> {
+        self.past.as_ref()?.get(&detect::chunk_key(name)).unwrap_or_else(|error| {
+            tracing::warn!(?name, %error, "Remembered windows cannot be read.");
+            None
+        })
     }
 }
 
@@ -132,9 +149,12 @@ async fn import(args: &ModelImportArgs) -> anyhow::Result<()> {
         channels += 1;
         Ok(())
     })?;
+    let mut dropped = Vec::new();
     for changes in changed {
-        commit(&queue, changes).await?;
+        commit(&queue, changes.state).await?;
+        dropped.extend(changes.dropped);
     }
+    drop_past(&queue, dropped)?;
     queue.close()?;
     say(&format!("{} taken over; relations between channels are learned anew\n", counted(channels, "channel")))
 }
@@ -146,7 +166,8 @@ async fn reset(args: &ModelResetArgs) -> anyhow::Result<()> {
         Stored::new(&state, &state.names)?.reset(&args.device, args.channel.as_deref())?
     };
     let queue = open(&place)?;
-    commit(&queue, changes).await?;
+    commit(&queue, changes.state).await?;
+    drop_past(&queue, changes.dropped)?;
     queue.close()?;
     let what = args.channel.as_ref().map_or_else(|| "all channels".to_owned(), |channel| format!("channel {channel}"));
     say(&format!("{}: {what} learn anew when the gateway starts\n", args.device))
@@ -172,14 +193,21 @@ impl Live {
 }
 
 impl Live {
-    fn apply(&mut self, changes: &StateChanges) {
-        for (key, value) in changes {
+    fn apply(&mut self, changes: &StoredChanges) {
+        for (key, value) in &changes.state {
             match value {
                 Some(value) => drop(self.states.insert(key.clone(), value.clone())),
                 None => drop(self.states.remove(key)),
             }
         }
         self.names = self.states.keys().cloned().collect();
+    }
+}
+
+impl Past for Live {
+    /// Nothing that is changed depends on it.
+    fn chunk(&self, _name: ChunkName) -> Option<Vec<u8>> {
+        None
     }
 }
 
@@ -196,6 +224,12 @@ async fn commit(queue: &Queue, state: StateChanges) -> anyhow::Result<()> {
         Ok(Err(error)) => Err(anyhow::anyhow!("models cannot be written: {error}")),
         Err(_) => anyhow::bail!("models cannot be written: the queue was closed"),
     }
+}
+
+fn drop_past(queue: &Queue, dropped: Vec<ChunkRange>) -> anyhow::Result<()> {
+    let names = dropped.into_iter().flat_map(ChunkRange::names);
+    let gone = names.map(|name| (detect::chunk_key(name), None)).collect();
+    queue.annex(detect::PAST).commit(gone).context("remembered windows cannot be deleted")
 }
 
 fn say(text: &str) -> anyhow::Result<()> {

@@ -82,6 +82,9 @@ impl Seen {
         self.losses(&mut text);
         text += &heading("State of stages");
         text += &self.states();
+        for annex in &i.annexes {
+            text += &format!("{}  {} on disk, beside the generations\n", annex.name, size(annex.disk_bytes));
+        }
         if !i.quarantine.is_empty() {
             text += &heading("Set aside, because it could not be read");
             for set_aside in &i.quarantine {
@@ -212,6 +215,7 @@ impl Seen {
             "generations": i.generations.iter().map(generation).collect::<Vec<_>>(),
             "ledger": i.ledger.iter().map(ledger_row).collect::<Vec<_>>(),
             "states": i.states.iter().map(|s| json!({"name": s.name, "bytes": s.bytes})).collect::<Vec<_>>(),
+            "annexes": i.annexes.iter().map(|a| json!({"name": a.name, "disk_bytes": a.disk_bytes})).collect::<Vec<_>>(),
             "quarantine": i.quarantine.iter().map(|q| {
                 json!({"path": relative(&q.path, &i.dir), "disk_bytes": q.disk_bytes})
             }).collect::<Vec<_>>(),

@@ -91,7 +91,11 @@ fn killed(config: &Config, steps: &[Step], may_kill: bool) -> (Records, Counts) 
                 engine.changes();
                 engine = durable.restore();
             }
-            Kill::NoCommit | Kill::LostCommit => {}
+            Kill::BetweenStores if may_kill => {
+                durable.store.keep(engine.changes().unwrap_or_default().past);
+                engine = durable.restore();
+            }
+            Kill::NoCommit | Kill::LostCommit | Kill::BetweenStores => {}
             Kill::AfterCommit => {
                 if let Some(changes) = engine.changes() {
                     durable.commit(changes);

@@ -1,13 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use firmware_protocol::derived::{Anomaly, AnomalyState, Status, Window};
+use firmware_protocol::derived::{Anomaly, AnomalyState, IncidentState, Status, Window};
 use firmware_protocol::measurement::{FrameIdentity, Reading};
 use firmware_protocol::{BootId, DeviceSeq};
 
+use super::super::past::InMemory as Store;
 use super::*;
-
-type Store = BTreeMap<String, Vec<u8>>;
 
 /// A day of 48 windows: all stages of learning happen within some thousand records.
 fn config() -> Config {
@@ -75,18 +74,13 @@ impl Default for Durable {
 
 impl Durable {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, store: Store::new(), cursor: Cursor::default(), derived: Vec::new() }
+        Self { config, store: Store::default(), cursor: Cursor::default(), derived: Vec::new() }
     }
 
     pub(super) fn commit(&mut self, changes: Changes) {
         self.cursor = changes.cursor;
         self.derived.extend(changes.derived.iter().map(Derived::to_json));
-        for (key, value) in changes.state {
-            match value {
-                Some(value) => self.store.insert(key, value),
-                None => self.store.remove(&key),
-            };
-        }
+        self.store.commit(changes.state, changes.past);
     }
 
     pub(super) fn restore(&self) -> Engine {
@@ -96,12 +90,21 @@ impl Durable {
 
 const RECORDS: u64 = 11_000;
 
-/// Runs all records; `restarts` says after which commits the process is killed.
-fn run(mut restarts: impl FnMut(usize) -> bool) -> (Durable, Counts) {
+/// What befalls the process at a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    LivesOn,
+    /// Once the past has what belongs to it; it is made again.
+    DiesBefore,
+    DiesAfter,
+}
+
+/// Runs all records with that fate at each transaction.
+fn run(fate: Fate) -> (Durable, Counts) {
     let mut durable = Durable::default();
     let mut engine = durable.restore();
     let mut counts = Counts::default();
-    let mut commits = 0;
+    let mut died_at = None;
     while engine.next().0 < RECORDS {
         let seq = engine.next().0;
         feed(&mut engine, seq, &durable.store);
@@ -109,10 +112,15 @@ fn run(mut restarts: impl FnMut(usize) -> bool) -> (Durable, Counts) {
             continue;
         }
         if let Some(changes) = engine.changes() {
+            if fate == Fate::DiesBefore && died_at != Some(seq) {
+                died_at = Some(seq);
+                durable.store.keep(changes.past);
+                engine = durable.restore();
+                continue;
+            }
             counts.add(engine.take_counts().0);
             durable.commit(changes);
-            commits += 1;
-            if restarts(commits) {
+            if fate == Fate::DiesAfter {
                 engine = durable.restore();
             }
         }
@@ -121,22 +129,69 @@ fn run(mut restarts: impl FnMut(usize) -> bool) -> (Durable, Counts) {
 }
 
 #[test]
-fn a_restart_at_every_transaction_gives_the_same_bytes_as_none() {
-    let (straight, counted) = run(|_| false);
-    let (restarted, recounted) = run(|_| true);
+fn a_death_before_or_after_every_transaction_gives_the_same_bytes_as_none() {
+    let (straight, counted) = run(Fate::LivesOn);
     assert!(straight.derived.len() > 400);
-    let first_other = straight.derived.iter().zip(&restarted.derived).find(|(a, b)| a != b);
-    assert_eq!(first_other.map(|(a, b)| (String::from_utf8_lossy(a), String::from_utf8_lossy(b))), None);
-    assert_eq!(straight.derived.len(), restarted.derived.len());
-    assert_eq!(straight.store, restarted.store);
-    assert_eq!(straight.cursor.next, restarted.cursor.next);
-    assert_eq!(counted, recounted, "nothing is counted twice");
+    assert!(straight.store.past.len() > 10, "{} sealed chunks", straight.store.past.len());
     assert!(counted.late > 0 && counted.duplicate > 0);
+    for fate in [Fate::DiesBefore, Fate::DiesAfter] {
+        let (killed, recounted) = run(fate);
+        let first_other = straight.derived.iter().zip(&killed.derived).find(|(a, b)| a != b);
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        assert_eq!(first_other.map(|(a, b)| (text(a), text(b))), None, "{fate:?}");
+        assert_eq!(straight.derived.len(), killed.derived.len());
+        assert_eq!(straight.store, killed.store, "{fate:?}");
+        assert_eq!(straight.cursor.next, killed.cursor.next);
+        assert_eq!(counted, recounted, "nothing is counted twice");
+    }
+}
+
+#[test]
+fn rows_that_a_caller_cannot_seal_stay_in_named_state_with_the_same_results() {
+    let (straight, _) = run(Fate::LivesOn);
+    let mut durable = Durable::default();
+    let mut engine = durable.restore();
+    while engine.next().0 < RECORDS {
+        let seq = engine.next().0;
+        feed(&mut engine, seq, &durable.store);
+        let is_due = (seq + 1) % 16 == 0 || seq + 1 == RECORDS;
+        if let Some(mut changes) = is_due.then(|| engine.changes()).flatten() {
+            changes.unseal();
+            durable.commit(changes);
+            if seq % 64 == 31 {
+                engine = durable.restore();
+            }
+        }
+    }
+    assert_eq!(straight.derived, durable.derived);
+    assert!(durable.store.past.is_empty());
+}
+
+#[test]
+fn a_lost_past_changes_no_window_and_crashes_nothing() {
+    let (straight, _) = run(Fate::LivesOn);
+    let mut durable = Durable::default();
+    let mut engine = durable.restore();
+    while engine.next().0 < RECORDS {
+        let seq = engine.next().0;
+        feed(&mut engine, seq, &durable.store);
+        let is_due = (seq + 1) % 16 == 0 || seq + 1 == RECORDS;
+        if let Some(changes) = is_due.then(|| engine.changes()).flatten() {
+            durable.commit(changes);
+            durable.store.past.clear();
+        }
+    }
+    let windows = |durable: &Durable| {
+        let records = durable.derived.iter().map(|b| Derived::from_json(b).unwrap());
+        records.filter_map(|d| if let Derived::Window(w) = d { Some((w.id, w.count, w.stats)) } else { None }).collect()
+    };
+    let (expected, actual): (Vec<_>, Vec<_>) = (windows(&straight), windows(&durable));
+    assert_eq!(expected, actual);
 }
 
 #[test]
 fn work_that_was_not_committed_is_done_again_with_the_same_result() {
-    let (straight, _) = run(|_| false);
+    let (straight, _) = run(Fate::LivesOn);
     let mut durable = Durable::default();
     // Killed 200 records after each restart: mostly between two transactions.
     loop {
@@ -161,7 +216,7 @@ fn work_that_was_not_committed_is_done_again_with_the_same_result() {
 
 #[test]
 fn the_story_has_learning_normal_and_anomalous_windows_with_their_explanations() {
-    let (durable, _) = run(|_| false);
+    let (durable, _) = run(Fate::LivesOn);
     let derived: Vec<Derived> = durable.derived.iter().map(|b| Derived::from_json(b).unwrap()).collect();
     let windows: Vec<&Window> =
         derived.iter().filter_map(|d| if let Derived::Window(w) = d { Some(w) } else { None }).collect();
@@ -215,34 +270,111 @@ fn records_lost_from_the_store_are_passed_and_left_to_its_books() {
 }
 
 #[test]
-fn damage_to_any_value_of_the_state_relearns_and_does_not_crash() {
-    let (whole, _) = run(|_| false);
-    for key in whole.store.keys() {
-        let mut damaged = whole.clone();
-        let value = damaged.store.get_mut(key).unwrap();
-        let middle = value.len() / 2;
-        value[middle] ^= 0x10;
+fn damage_to_any_value_of_the_state_or_the_past_relearns_and_does_not_crash() {
+    let (whole, _) = run(Fate::LivesOn);
+    let goes_on = |damaged: &Durable, what: &dyn std::fmt::Debug| {
         let mut engine = damaged.restore();
         for seq in engine.next().0..RECORDS + 200 {
             feed(&mut engine, seq, &damaged.store);
         }
-        assert!(engine.changes().is_some(), "{key}");
+        assert!(engine.changes().is_some(), "{what:?}");
+    };
+    let damage = |value: &mut Vec<u8>| {
+        let middle = value.len() / 2;
+        value[middle] ^= 0x10;
+    };
+    for key in whole.store.state.keys() {
+        let mut damaged = whole.clone();
+        damage(damaged.store.state.get_mut(key).unwrap());
+        goes_on(&damaged, key);
     }
+    let mut damaged = whole.clone();
+    damaged.store.past.values_mut().for_each(damage);
+    goes_on(&damaged, &"past");
 }
 
 #[test]
 fn another_length_of_windows_forgets_everything() {
-    let (mut durable, _) = run(|_| false);
+    let (mut durable, _) = run(Fate::LivesOn);
     let changed = Config { window: Duration::from_secs(3_600), ..config() };
     let mut engine = Engine::restore(&changed, &durable.store, durable.cursor);
     assert_eq!(engine.channels(), 0);
     durable.commit(engine.changes().unwrap());
-    assert_eq!(durable.store.keys().collect::<Vec<_>>(), [ROOT_KEY]);
+    assert_eq!(durable.store.state.keys().collect::<Vec<_>>(), [ROOT_KEY]);
+    assert!(durable.store.past.is_empty());
 }
 
 #[test]
 fn values_of_the_state_stay_small_enough_to_lie_inline() {
-    let (durable, _) = run(|_| false);
-    let largest = durable.store.iter().max_by_key(|(_, v)| v.len()).unwrap();
+    let (durable, _) = run(Fate::LivesOn);
+    let largest = durable.store.state.iter().max_by_key(|(_, v)| v.len()).unwrap();
     assert!(largest.1.len() < 16 * 1024, "{}: {} bytes", largest.0, largest.1.len());
+}
+
+#[test]
+fn incidents_are_known_after_a_restart_as_they_were_told_last() {
+    let mut durable = Durable::default();
+    let mut engine = durable.restore();
+    let mut told = BTreeMap::new();
+    let mut open = 0;
+    while engine.next().0 < RECORDS {
+        let seq = engine.next().0;
+        feed(&mut engine, seq, &durable.store);
+        let is_due = (seq + 1) % 16 == 0 || seq + 1 == RECORDS;
+        let Some(changes) = is_due.then(|| engine.changes()).flatten() else { continue };
+        for record in &changes.derived {
+            if let Derived::Incident(incident) = record {
+                told.insert(incident.id.clone(), incident.clone());
+            }
+        }
+        durable.commit(changes);
+        for known in durable.restore().incidents() {
+            let last = &told[&known.id];
+            assert_eq!((known.revision, known.state, known.severity), (last.revision, last.state, last.severity));
+            assert_eq!((&known.title, known.start_at_ms), (&last.title, last.start_at_ms));
+            open += usize::from(known.state == IncidentState::Open);
+        }
+        let known: BTreeSet<String> = durable.restore().incidents().map(|incident| incident.id).collect();
+        let is_open = |incident: &&Incident| incident.state == IncidentState::Open;
+        assert!(told.values().filter(is_open).all(|incident| known.contains(&incident.id)));
+    }
+    assert!(open > 0 && told.len() > 1, "{open} looks at open ones of {} incidents", told.len());
+}
+
+/// Channels of one device that move together, six messages a window; from `new_from` on there is one more.
+fn related(windows: i64, new_from: i64) -> Durable {
+    let mut durable = Durable::default();
+    let mut engine = durable.restore();
+    for seq in 0..windows * 6 {
+        let at = EventTime::from_millis(START_MS + seq * 300_000);
+        let mut m = Measurement::default();
+        m.set_device("pump");
+        let common = (seq * 7_919 % 1_009) as f64;
+        let names = ["flow", "heat", "speed"].into_iter().chain((seq / 6 >= new_from).then_some("amps"));
+        for (i, name) in (0..).zip(names) {
+            let channel = m.push_channel(name);
+            let own = ((seq + i) * 104_729 % 1_013) as f64;
+            m.readings.push(Reading { channel, at, value: common + 0.1 * own });
+        }
+        engine.on_measurement(QueueSeq(seq as u64), &m, Received::known(at), &durable.store);
+        if let Some(changes) = engine.changes() {
+            durable.commit(changes);
+        }
+    }
+    durable
+}
+
+#[test]
+fn the_relation_of_channels_is_learned_again_when_there_is_one_of_a_new_name() {
+    let relation = |windows, new_from| {
+        let durable = related(windows, new_from);
+        ["detect/0/relation", "detect/0/relation/names"].map(|key| durable.store.state.get(key).cloned())
+    };
+    // Four days are learned from; by the next half day nothing is due of itself.
+    let [model, names] = relation(200, i64::MAX);
+    assert!(model.is_some() && names.is_some());
+    assert_eq!(relation(220, i64::MAX), [model.clone(), names.clone()]);
+    let [other_model, other_names] = relation(220, 205);
+    assert!(other_model != model && other_names != names);
+    assert_eq!(relation(230, 205), [other_model, other_names], "once, not with each window");
 }

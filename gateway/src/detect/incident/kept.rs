@@ -278,6 +278,11 @@ impl Kept {
         self.tell_as(device, self.state(reached, gap_ns))
     }
 
+    /// The newest record of it once more, with what has joined it since; `None` if nobody was told of it.
+    pub(super) fn told(&self, device: &str) -> Option<Incident> {
+        self.told.as_ref().map(|told| self.record(device, told))
+    }
+
     /// The last record of one that is given up.
     pub(super) fn tell_closed(&mut self, device: &str) -> Option<Incident> {
         self.tell_as(device, IncidentState::Closed)

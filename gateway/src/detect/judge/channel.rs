@@ -16,7 +16,8 @@ use super::super::features::slice::extremes;
 use super::super::features::{Feature, Features, Nature, Sample, Series, Summary, summarise};
 use super::super::finding::{DetectorName, Finding, ModelId};
 use super::super::history::{History, Row};
-use super::super::rows::{RowsOf, StoredRows};
+use super::super::past::{ChunkName, ChunkRange};
+use super::super::rows::{Chunks, RowsOf, StoredRows};
 use super::super::rules::{Limits, Part, Seen};
 use super::super::state::{Named, Pending, StateSource, encode, judge_key, load, model_key, novel_key};
 use super::super::windows::{ChannelPlace, Closed, DeviceIndex, Slice};
@@ -29,7 +30,7 @@ pub(super) struct ChannelJudge {
     pub(super) place: ChannelPlace,
     device: DeviceIndex,
     detector: WindowDetector,
-    rows: StoredRows,
+    chunks: Chunks,
     sparse: Sparse,
     naturalist: Naturalist,
     model: ModelId,
@@ -52,6 +53,32 @@ pub(in crate::detect) fn windows_to_learn(
     source: &dyn StateSource,
 ) -> Option<u32> {
     load(source, &judge_key(device, place)).map(|saved: SavedChannelJudge| saved.memory.to_learn())
+}
+
+/// Where the rows of a stored channel are; `None` if nothing usable is stored.
+fn stored_chunks(device: DeviceIndex, place: ChannelPlace, source: &dyn StateSource) -> Option<Chunks> {
+    let saved: SavedChannelJudge = load(source, &judge_key(device, place))?;
+    Some(Chunks::restore(saved.rows, device, place, source))
+}
+
+/// The rows of a stored channel as they are stored, those of the past as well, by their keys in named state.
+pub(in crate::detect) fn stored_rows(
+    device: DeviceIndex,
+    place: ChannelPlace,
+    source: &dyn StateSource,
+) -> Vec<(String, Vec<u8>)> {
+    let Some(chunks) = stored_chunks(device, place, source) else { return Vec::new() };
+    let stored = |(name, key): (ChunkName, String)| chunks.stored(name, &key, source).map(|bytes| (key, bytes));
+    chunks.keys(device, place).filter_map(stored).collect()
+}
+
+/// All that may lie in the past of a stored channel.
+pub(in crate::detect) fn stored_past(
+    device: DeviceIndex,
+    place: ChannelPlace,
+    source: &dyn StateSource,
+) -> Option<ChunkRange> {
+    stored_chunks(device, place, source).map(|chunks| chunks.in_the_past(device, place))
 }
 
 /// Of whom a window is.
@@ -79,7 +106,7 @@ impl ChannelJudge {
             place,
             device,
             detector: WindowDetector::new(settings.horizon),
-            rows: StoredRows::default(),
+            chunks: Chunks::default(),
             sparse: Sparse::default(),
             naturalist: Naturalist::default(),
             model: ModelId::NONE,
@@ -101,7 +128,8 @@ impl ChannelJudge {
         let novel = load(source, &novel_key(device, place)).map(Box::new);
         let SavedChannelJudge { rows, sparse_windows, naturalist, .. } = saved;
         let sparse = Sparse { windows: sparse_windows, novel };
-        Some(Self { place, device, detector, rows, sparse, naturalist, model, is_touched: false })
+        let chunks = Chunks::restore(rows, device, place, source);
+        Some(Self { place, device, detector, chunks, sparse, naturalist, model, is_touched: false })
     }
 
     pub(super) fn model(&self) -> ModelId {
@@ -112,9 +140,10 @@ impl ChannelJudge {
         if !std::mem::take(&mut self.is_touched) {
             return;
         }
+        self.chunks.save(self.device, self.place, pending);
         let saved = SavedChannelJudge {
             memory: self.detector.memory.clone(),
-            rows: self.rows,
+            rows: self.chunks.rows,
             sparse_windows: self.sparse.windows,
             naturalist: self.naturalist,
         };
@@ -126,8 +155,8 @@ impl ChannelJudge {
 
     /// Deletes all that is stored of the channel.
     pub(super) fn forget(device: DeviceIndex, place: ChannelPlace, named: &mut Named<'_>) {
-        if let Some(SavedChannelJudge { rows, .. }) = load(named.source, &judge_key(device, place)) {
-            rows.forget(device, place, named);
+        if let Some(chunks) = stored_chunks(device, place, named.source) {
+            chunks.forget(device, place, named);
         }
         named.remove(judge_key(device, place));
         named.remove(model_key(device, place));
@@ -136,8 +165,19 @@ impl ChannelJudge {
 
     /// The rows of the past, for the relation of channels.
     pub(super) fn past(&mut self, settings: &Settings, named: &mut Named<'_>) -> Vec<Row> {
-        let rows_max = settings.horizon.rows();
-        RowsOf { rows: &mut self.rows, rows_max, device: self.device, channel: self.place, named }.rows()
+        self.rows(settings, named).rows()
+    }
+
+    fn rows<'a, 'b>(&'a mut self, settings: &Settings, named: &'a mut Named<'b>) -> RowsOf<'a, 'b> {
+        let (rows_max, revisable_windows) = (settings.horizon.rows(), settings.revisable_windows);
+        RowsOf {
+            chunks: &mut self.chunks,
+            rows_max,
+            revisable_windows,
+            device: self.device,
+            channel: self.place,
+            named,
+        }
     }
 
     /// Judges a closed window; `limits` are what the device promised of it.
@@ -163,9 +203,10 @@ impl ChannelJudge {
         }
 
         let mut verdict = {
-            let Self { detector, rows, .. } = self;
-            let rows_max = settings.horizon.rows();
-            let history = &mut RowsOf { rows, rows_max, device: self.device, channel: self.place, named };
+            let Self { detector, chunks, device, place: channel, .. } = self;
+            let (rows_max, revisable_windows) = (settings.horizon.rows(), settings.revisable_windows);
+            let history =
+                &mut RowsOf { chunks, rows_max, revisable_windows, device: *device, channel: *channel, named };
             if is_other {
                 // What was learned was of another figure.
                 history.replace(Vec::new());

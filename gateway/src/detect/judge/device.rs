@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use firmware_protocol::derived::Derived;
+use firmware_protocol::derived::{Derived, Incident};
 use firmware_protocol::measurement::{EventTime, Measurement};
 
 use super::super::finding::{DetectorName, Finding};
 use super::super::incident::{Incidents, Place};
 use super::super::rules::{self, Limits, Rhythm};
-use super::super::state::{Named, Pending, StateSource, encode, load, relation_key, watch_key};
+use super::super::state::{Named, Pending, StateSource, encode, load, relation_key, relation_names_key, watch_key};
 use super::super::windows::{ChannelPlace, Closed, Device, DeviceIndex, Slice};
 use super::channel::{ChannelJudge, Judged, Whose};
 use super::relation::{Relation, SavedRelation};
@@ -72,6 +72,7 @@ impl DeviceJudge {
             ChannelJudge::forget(index, *place, named);
         }
         named.remove(relation_key(index));
+        named.remove(relation_names_key(index));
         named.remove(watch_key(index));
     }
 
@@ -180,6 +181,11 @@ impl DeviceJudge {
         let mut records = vec![Derived::Anomaly(anomaly)];
         records.extend(self.settle(device, settings));
         records
+    }
+
+    /// Incidents that were told of and are still known.
+    pub(super) fn incidents(&self, device: &str) -> impl Iterator<Item = Incident> {
+        self.watch.incidents.told(device)
     }
 
     fn settle(&mut self, device: &Device, settings: &Settings) -> impl Iterator<Item = Derived> + use<> {

@@ -24,17 +24,18 @@ mod sparse;
 
 use std::collections::BTreeMap;
 
-use firmware_protocol::derived::Derived;
+use firmware_protocol::derived::{Derived, Incident};
 use firmware_protocol::measurement::{EventTime, Measurement};
 
 use super::Config;
+use super::calendar::Calendar;
 use super::detector::Horizon;
 use super::features::{Sample, Scratch};
 use super::incident::Joining;
 use super::novel;
 use super::state::{Named, Pending, StateSource};
 use super::windows::{ChannelPlace, Closed, Device, DeviceIndex, Slice};
-pub(super) use channel::windows_to_learn;
+pub(super) use channel::{stored_past, stored_rows, windows_to_learn};
 use device::DeviceJudge;
 
 /// All that follows from the configuration.
@@ -46,6 +47,8 @@ struct Settings {
     false_alarms_per_month: f64,
     /// Windows of a device before its channels' relation is judged.
     learn_windows: u32,
+    /// Late readings may change windows as far back as this.
+    revisable_windows: i64,
     /// Least silence that is a finding, nanoseconds.
     silence_ns: i64,
 }
@@ -55,6 +58,12 @@ struct Settings {
 struct Work {
     samples: Vec<Sample>,
     scratch: Scratch,
+}
+
+/// The allowed lateness, rounded up.
+fn revisable_windows(config: &Config) -> i64 {
+    let hop_ns = Calendar::hopping(config.window, config.hop).hop_ns().unsigned_abs();
+    i64::try_from(config.allowed_lateness.as_nanos().div_ceil(hop_ns.into())).unwrap_or(i64::MAX)
 }
 
 /// The detectors of all devices.
@@ -75,6 +84,7 @@ impl Judge {
             novel: novel::Threshold::new(config.false_alarms_per_month),
             false_alarms_per_month: config.false_alarms_per_month,
             learn_windows: (config.learn.as_secs_f64() / window_s) as u32,
+            revisable_windows: revisable_windows(config),
             silence_ns: i64::try_from(config.idle_timeout.as_nanos()).unwrap_or(i64::MAX),
         };
         Self { settings, devices: BTreeMap::new(), models_fitted: 0, work: Work::default() }
@@ -123,6 +133,11 @@ impl Judge {
     /// When the device's silence becomes a finding, unless something comes.
     pub(super) fn silence_due_at(&self, device: DeviceIndex, listening_since: EventTime) -> Option<EventTime> {
         self.devices.get(&device)?.silence_due_at(listening_since, &self.settings)
+    }
+
+    /// Incidents of the device that were told of and are still known.
+    pub(super) fn incidents(&self, device: &Device) -> impl Iterator<Item = Incident> {
+        self.devices.get(&device.index()).into_iter().flat_map(|judge| judge.incidents(&device.name))
     }
 
     /// Puts what changed since the last call among the changes of the next transaction.

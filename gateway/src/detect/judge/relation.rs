@@ -3,6 +3,7 @@
 //! # Invariants
 //! - It is learned from the rows that the channels keep: those of windows that each channel trusts.
 //! - Windows in which the relation was broken are not learned, unless it stays broken for a day.
+//! - It is learned again when the device has a channel of a new name.
 //! - The first [`CHANNELS_MAX`] channels by name that have rows take part; a device with more is judged by these.
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use super::super::features::Features;
 use super::super::finding::{DetectorName, Finding, ModelId};
 use super::super::history::{Row, Standing};
 use super::super::maha::{CHANNELS_MAX, CHANNELS_MIN, DeviceMemory, DeviceModel, DeviceRow, DeviceScore, LEVEL};
-use super::super::state::{Named, StateSource, encode, load, relation_key};
+use super::super::state::{Named, StateSource, encode, load, relation_key, relation_names_key};
 use super::super::windows::{ChannelPlace, Device, DeviceIndex};
 use super::Settings;
 use super::channel::ChannelJudge;
@@ -30,6 +31,8 @@ const NAMED_MAX: usize = 4;
 pub(super) struct Relation {
     model: Option<DeviceModel>,
     id: ModelId,
+    /// [`names_of`] the channels when it was last learned, or tried to be; `None`: an earlier version did not say.
+    names: Option<u32>,
     pub(super) saved: SavedRelation,
 }
 
@@ -50,7 +53,7 @@ impl Relation {
     pub(super) fn restore(device: DeviceIndex, saved: SavedRelation, source: &dyn StateSource) -> Self {
         let model: Option<DeviceModel> = load(source, &relation_key(device));
         let id = model.as_ref().map_or(ModelId::NONE, |model| ModelId::of(&encode(model)));
-        Self { model, id, saved }
+        Self { model, id, names: load(source, &relation_names_key(device)), saved }
     }
 
     /// Judges a window by the figures of the channels that were there, in order of names.
@@ -70,7 +73,8 @@ impl Relation {
         self.saved.windows = self.saved.windows.saturating_add(1);
         let is_due = match self.model {
             None if self.saved.windows < settings.learn_windows => false,
-            None | Some(_) => window >= self.saved.refit_at,
+            None => window >= self.saved.refit_at,
+            Some(_) => window >= self.saved.refit_at || self.names.is_some_and(|names| names != names_of(device)),
         };
         if is_due {
             self.learn(device, window, channels, settings, named);
@@ -115,6 +119,11 @@ impl Relation {
     ) {
         let day = settings.horizon.calendar().day;
         self.saved.refit_at = WindowIndex(window.0 + REFIT_DAYS * day);
+        let names = names_of(device);
+        if self.names != Some(names) {
+            self.names = Some(names);
+            named.put(relation_names_key(device.index()), encode(&names));
+        }
         let mut by_window: BTreeMap<WindowIndex, Vec<Option<Features>>> = BTreeMap::new();
         let mut places = Vec::new();
         for place in device.in_order() {
@@ -151,6 +160,16 @@ impl Relation {
         let is_in = |(first, last): &&(WindowIndex, WindowIndex)| *first <= window && window <= *last;
         self.saved.alarms.iter().find(is_in).is_some_and(|(first, last)| last.0 - first.0 < day)
     }
+}
+
+/// CRC-32 of the names of the device's channels in order, each with a byte behind it that no name has.
+fn names_of(device: &Device) -> u32 {
+    let mut hash = crc32fast::Hasher::new();
+    for place in device.in_order() {
+        hash.update(device.channels[place.0 as usize].name.as_bytes());
+        hash.update(&[0xff]);
+    }
+    hash.finalize()
 }
 
 fn finding(score: &DeviceScore, decades: f64, names: &[&str], model: ModelId) -> Finding {

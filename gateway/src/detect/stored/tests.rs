@@ -1,15 +1,13 @@
 use firmware_protocol::measurement::{Measurement, Reading, Received};
 
-use super::super::{Config, Engine};
+use super::super::{Config, Engine, InMemory as Store, PastChanges};
 use super::*;
 use crate::queue::{Cursor, QueueSeq};
-
-type Store = BTreeMap<String, Vec<u8>>;
 
 /// What a gateway has stored after `hours` of two devices with a reading a minute.
 fn store(devices: &[&str], hours: i64) -> Store {
     let config = Config { learn: std::time::Duration::from_secs(86_400), ..Config::default() };
-    let mut store = Store::new();
+    let mut store = Store::default();
     let mut engine = Engine::restore(&config, &store, Cursor::default());
     let mut measurement = Measurement::default();
     for minute in 0..hours * 60 {
@@ -26,23 +24,18 @@ fn store(devices: &[&str], hours: i64) -> Store {
             engine.on_measurement(seq, &measurement, Received::known(at), &store);
         }
         if let Some(changes) = engine.changes() {
-            apply(&mut store, changes.state);
+            store.commit(changes.state, changes.past);
         }
     }
     store
 }
 
-fn apply(store: &mut Store, changes: StateChanges) {
-    for (key, value) in changes {
-        match value {
-            Some(value) => store.insert(key, value),
-            None => store.remove(&key),
-        };
-    }
+fn apply(store: &mut Store, changes: StoredChanges) {
+    store.commit(changes.state, PastChanges { dropped: changes.dropped, ..PastChanges::default() });
 }
 
 fn names(store: &Store) -> Vec<String> {
-    store.keys().cloned().collect()
+    store.state.keys().cloned().collect()
 }
 
 fn view(store: &Store, device: &str, channel: &str) -> ModelView {
@@ -71,7 +64,7 @@ fn a_channel_that_is_taken_to_another_store_is_known_there() {
     let stored = Stored::new(&from, &from_names).unwrap();
     let channel = stored.channel("pump", "level").unwrap();
     let learned = view(&from, "pump", "level");
-    for mut to in [Store::new(), store(&["fan", "pump"], 3)] {
+    for mut to in [Store::default(), store(&["fan", "pump"], 3)] {
         let changes = import(stored.head(), &channel, &to, &names(&to)).unwrap();
         apply(&mut to, changes);
         assert_eq!(view(&to, "pump", "level"), learned);
@@ -100,7 +93,7 @@ fn what_cannot_be_used_is_refused() {
     assert!(matches!(refused(head, &foreign), StoredFault::Damaged { .. }));
     let long = StoredChannel { device: "x".repeat(NAME_BYTES_MAX + 1), ..channel };
     assert!(matches!(refused(head, &long), StoredFault::LongName { .. }));
-    assert_eq!(Stored::new(&Store::new(), &[]).err(), Some(StoredFault::Empty));
+    assert_eq!(Stored::new(&Store::default(), &[]).err(), Some(StoredFault::Empty));
 }
 
 #[test]
@@ -111,10 +104,12 @@ fn a_channel_that_is_reset_learns_anew_and_the_others_go_on() {
     apply(&mut store, changes);
     let reset = view(&store, "pump", "level");
     assert_eq!((reset.model, reset.windows, reset.bytes), (None, 0, 0));
+    assert!(store.past.keys().all(|name| (name.device, name.channel) != (0, 0)), "nothing is left in the past");
     assert!(view(&store, "pump", "flow").model.is_some());
     let all = names(&store);
     let stored = Stored::new(&store, &all).unwrap();
     assert!(stored.reset("pump", Some("x")).is_err() && stored.reset("x", None).is_err());
+    assert!(store.past.keys().any(|name| (name.device, name.channel) == (0, 1)));
     let changes = stored.reset("fan", None).unwrap();
     apply(&mut store, changes);
     assert_eq!(view(&store, "fan", "flow").model, None);

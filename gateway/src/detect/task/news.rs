@@ -26,6 +26,14 @@ impl News {
         Self { view, metrics, open: BTreeSet::new() }
     }
 
+    /// Takes up incidents that an earlier run told of: they are shown, and not told again.
+    pub(super) fn remember(&mut self, incidents: impl Iterator<Item = Incident>) {
+        for incident in incidents {
+            self.note(&incident);
+            self.view.remember_incident(incident);
+        }
+    }
+
     pub(super) fn tell(&mut self, record: Derived) {
         match record {
             Derived::Window(window) => {
@@ -49,7 +57,8 @@ impl News {
                     self.metrics.incidents.get_or_create(&SeverityLabel { severity }).inc();
                 }
                 self.log(&incident);
-                self.keep(incident);
+                self.note(&incident);
+                self.view.add_incident(incident);
             }
             // Gaps are found elsewhere; detection makes none.
             Derived::Gap(_) => {}
@@ -68,14 +77,13 @@ impl News {
         }
     }
 
-    fn keep(&mut self, incident: Incident) {
+    fn note(&mut self, incident: &Incident) {
         let key = (incident.device.clone(), incident.opened_at_ms);
         match incident.state {
             IncidentState::Open => self.open.insert(key),
             IncidentState::Closed | IncidentState::Adopted | IncidentState::Withdrawn => self.open.remove(&key),
         };
         self.metrics.open_incidents.set(self.open.len() as i64);
-        self.view.add_incident(incident);
     }
 }
 
@@ -99,5 +107,20 @@ mod tests {
         assert_eq!((counted("low"), counted("high"), metrics.open_incidents.get()), (1, 0, 1));
         tell(&mut news, 2, IncidentState::Closed, Severity::High);
         assert_eq!((counted("low"), counted("high"), metrics.open_incidents.get()), (1, 0, 0));
+    }
+
+    #[test]
+    fn incidents_of_an_earlier_run_are_shown_and_open_and_not_told_again() {
+        let (metrics, view) = (metrics::Detect::default(), Arc::new(View::default()));
+        let mut followed = view.follow();
+        let mut news = News::new(view.clone(), metrics.clone());
+        let over = Incident { state: IncidentState::Closed, revision: 1, ..incident("fan", 1_200_000) };
+        news.remember([incident("pump-7", 600_000), over.clone()].into_iter());
+        view.with(|state| assert_eq!(state.incidents.len(), 2));
+        assert_eq!(metrics.open_incidents.get(), 1);
+        assert!(followed.try_recv().is_err());
+        assert_eq!(metrics.incidents.get_or_create(&SeverityLabel { severity: "high" }).get(), 0);
+        news.tell(Derived::Incident(Incident { state: IncidentState::Closed, ..incident("pump-7", 600_000) }));
+        assert_eq!(metrics.open_incidents.get(), 0);
     }
 }

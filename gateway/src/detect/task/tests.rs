@@ -18,6 +18,7 @@ async fn undecodable_records_are_counted_and_passed_over() {
         decoder: Decoder::new(vec![Route { topic: "nobody/sends/here".into(), ..Route::default() }]).unwrap(),
         reader: queue.reader("detect"),
         appender: queue.appender(),
+        past: queue.annex(crate::detect::PAST),
         clock,
         clock_map: SharedClockMap::default(),
         view: Arc::new(View::new(Limits::default())),

@@ -7,6 +7,8 @@
 //! - A new generation counts only once it has taken over what the one before knew, together with the commit that it was
 //!   begun for. After a failed commit the next one goes into a new generation: what the old file holds of the failed
 //!   one does not count.
+//! - What is copied into a new generation is a quarter of what it takes at most, as long as it is less than
+//!   [`ROOM_BYTES_MAX`] / 3: a stage with much state makes generations larger, not their beginnings more frequent.
 //! - At most [`SEALED_OPEN_MAX`] older ones are open at a time: an engine's memory grows with what is open.
 //!
 //! # Flow
@@ -46,6 +48,12 @@ pub(in crate::queue) use view::{Sealed, Seen, View, state};
 const SEALED_OPEN_MAX: usize = 2;
 /// A new generation is filled in steps of this, so that a large state does not have to fit into memory twice.
 const COPY_BYTES_MAX: usize = 1 << 20;
+/// A generation takes this many times as much as was copied into it, and that, …
+const ROOM_PER_COPIED: u64 = 3;
+/// …but no more than this: an engine's memory grows with what is open, and so does the time to open it.
+const ROOM_BYTES_MAX: u64 = 64 << 20;
+/// State takes up to this many times its bytes on disk.
+const STATE_OVERHEAD: u64 = 2;
 
 pub(in crate::queue) struct Generations {
     generation_max_bytes: u64,
@@ -54,6 +62,8 @@ pub(in crate::queue) struct Generations {
     newest_number: u32,
     /// Its size when it was last measured.
     newest_bytes: u64,
+    /// What of that was copied from the one before, about.
+    copied_bytes: u64,
     /// The next commit begins a generation: the newest cannot be trusted, or is to be given up.
     roll_due: bool,
     /// Entries about generations that are gone; they leave with the next commit.
@@ -65,6 +75,8 @@ pub(in crate::queue) struct Generations {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::queue) struct Newest {
     pub(in crate::queue) bytes: u64,
+    /// Of these copied from the one before.
+    pub(in crate::queue) copied_bytes: u64,
     pub(in crate::queue) records: u64,
     pub(in crate::queue) has_raw: bool,
     pub(in crate::queue) begun_at: Instant,
@@ -86,6 +98,7 @@ impl Generations {
             end,
             newest_number: newest,
             newest_bytes: 0,
+            copied_bytes: 0,
             roll_due: false,
             forget: Entries::default(),
             shared,
@@ -111,6 +124,11 @@ impl Generations {
         let open::Loaded { generations, contents, forget } = open::load(&self.shared, self.end, newest, if_damaged)?;
         self.forget = forget;
         self.newest_number = generations.last().map_or(newest, |g| g.number());
+        self.copied_bytes = match generations.last() {
+            // State that cannot be read is found by whoever needs it.
+            Some(newest) => on_disk(state_bytes(newest).unwrap_or_default(), newest)?,
+            None => 0,
+        };
         self.shared.replace(generations);
         Ok(contents)
     }
@@ -148,13 +166,19 @@ impl Generations {
 
     pub(in crate::queue) fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let newest = self.shared.newest()?;
-        if self.roll_due || self.newest_bytes >= self.generation_max_bytes {
+        if self.roll_due || self.newest_bytes >= self.limit_bytes() {
             return self.roll(&newest, batch);
         }
         let entries = self.entries(&newest, batch)?;
         newest.commit(&entries)?;
         self.committed(&newest, batch);
         Ok(())
+    }
+
+    /// Size on disk at which the newest one is full.
+    fn limit_bytes(&self) -> u64 {
+        let room = (ROOM_PER_COPIED * self.copied_bytes).min(ROOM_BYTES_MAX);
+        self.generation_max_bytes.max(self.copied_bytes + room)
     }
 
     /// The next commit begins a generation.
@@ -170,13 +194,14 @@ impl Generations {
         for log in Log::ALL {
             step.set(keys::begin(log), self.end[log as usize].0.to_be_bytes());
         }
-        self.take_over(before, &next, &mut step)?;
+        let state_bytes = self.take_over(before, &next, &mut step)?;
         let sealed = trimmed(before, self.end);
         note_older(&mut step, before.number(), &sealed);
         next.commit(&step)?;
         let entries = self.entries(&next, batch)?;
         next.commit(&entries)?;
         next.complete()?;
+        self.copied_bytes = on_disk(state_bytes, &next)?;
         let next = Arc::new(next);
         self.committed(&next, batch);
         self.roll_due = false;
@@ -192,8 +217,8 @@ impl Generations {
         Ok(())
     }
 
-    /// Copies what is not a block, without what is about generations and losses of the past.
-    fn take_over(&self, before: &Generation, next: &Generation, step: &mut Entries) -> Result<(), StoreError> {
+    /// Copies what is not a block, without what is about generations and losses of the past; says how much of it is state.
+    fn take_over(&self, before: &Generation, next: &Generation, step: &mut Entries) -> Result<u64, StoreError> {
         let present = self.shared.numbers();
         let oldest = self.shared.oldest();
         let is_past = |key: &[u8], value: &[u8]| match key[0] {
@@ -203,8 +228,12 @@ impl Generations {
                 .is_none_or(|(log, run)| run.end <= oldest[log as usize].unwrap_or(self.end[log as usize])),
             _ => false,
         };
+        let mut state_bytes = 0;
         for tag in [keys::ACCOUNT, keys::OLDER_RUN, keys::OLDER_META, keys::LOST, keys::STATE] {
             before.each(&[tag], &mut |key, value| {
+                if tag == keys::STATE {
+                    state_bytes += (key.len() + value.len()) as u64;
+                }
                 if !is_past(key, value) {
                     step.set(key, value);
                 }
@@ -214,7 +243,7 @@ impl Generations {
                 Ok(())
             })?;
         }
-        Ok(())
+        Ok(state_bytes)
     }
 
     /// The batch as entries of this generation.
@@ -272,7 +301,8 @@ impl Generations {
         self.newest_bytes = files::disk_bytes(newest.dir())?;
         let has_raw = newest.end(Log::Raw).is_some();
         let records = newest.held().iter().map(|held| held.runs.count_from(QueueSeq(0))).sum();
-        Ok(Newest { bytes: self.newest_bytes, records, has_raw, begun_at: newest.opened_at() })
+        let (bytes, copied_bytes) = (self.newest_bytes, self.copied_bytes);
+        Ok(Newest { bytes, copied_bytes, records, has_raw, begun_at: newest.opened_at() })
     }
 
     /// The oldest sequences that are still there once `count` of the oldest generations are not.
@@ -347,6 +377,20 @@ impl Drop for Generations {
     fn drop(&mut self) {
         self.shared.close();
     }
+}
+
+fn state_bytes(generation: &Generation) -> Result<u64, StoreError> {
+    let mut bytes = 0;
+    generation.each(&[keys::STATE], &mut |key, value| {
+        bytes += (key.len() + value.len()) as u64;
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+/// What so much state takes on disk, in a generation that holds hardly anything else.
+fn on_disk(state_bytes: u64, generation: &Generation) -> Result<u64, StoreError> {
+    Ok(files::disk_bytes(generation.dir())?.min(STATE_OVERHEAD * state_bytes))
 }
 
 /// What of a generation counts once the next one begins at `end`.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{Error, Listed, Offline, Standing, damage_apart};
 use crate::clock::Stamp;
+use crate::queue::annex;
 use crate::queue::cursor::LedgerRow;
 use crate::queue::files;
 use crate::queue::generations::quarantine;
@@ -23,6 +24,8 @@ pub struct Inspection {
     /// As a gateway that is started now would keep it: what is missing is booked as lost.
     pub ledger: Vec<LedgerRow>,
     pub states: Vec<StateView>,
+    /// What stages keep beside the generations.
+    pub annexes: Vec<AnnexView>,
     /// What was set aside longest ago comes first.
     pub quarantine: Vec<QuarantinedView>,
 }
@@ -76,6 +79,12 @@ pub struct StateView {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnexView {
+    pub name: String,
+    pub disk_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuarantinedView {
     pub path: PathBuf,
     pub disk_bytes: u64,
@@ -96,6 +105,12 @@ impl Offline {
         for path in quarantine::list(&self.dir)? {
             quarantine.push(QuarantinedView { disk_bytes: files::disk_bytes(&path)?, path });
         }
+        let mut annexes = Vec::new();
+        for path in annex::list(&self.dir)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = name.trim_start_matches(annex::PREFIX).to_owned();
+            annexes.push(AnnexView { name, disk_bytes: files::disk_bytes(&path)? });
+        }
         Ok(Inspection {
             dir: self.dir.clone(),
             disk_bytes: files::disk_bytes(&self.dir)?,
@@ -104,6 +119,7 @@ impl Offline {
             generations: self.listed.iter().map(generation_view).collect::<Result<_, _>>()?,
             ledger: self.books().ledger(),
             states,
+            annexes,
             quarantine,
         })
     }

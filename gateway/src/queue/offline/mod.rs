@@ -21,12 +21,13 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::annex;
 use super::books::Books;
 use super::files::{self, DirLock, Share};
 use super::generations::{self, Known, known_by};
 use super::record::{Log, QueueSeq};
 use super::runs::{Run, Runs};
-use super::store::StoreError;
+use super::store::{Store, StoreError};
 use super::watermark::{Found, Mark, Watermark};
 use crate::queue::generations::contents::{Contents, Quarantined};
 use crate::queue::generations::generation::{self, Generation, Held};
@@ -35,7 +36,9 @@ use crate::queue::generations::quarantine;
 
 pub use blocks::Flaw;
 pub use export::{Exported, Item, Selection};
-pub use inspect::{GenerationView, HeldView, Inspection, LogView, QuarantinedView, StateView, WatermarkView};
+pub use inspect::{
+    AnnexView, GenerationView, HeldView, Inspection, LogView, QuarantinedView, StateView, WatermarkView,
+};
 pub use repair::Repaired;
 pub use verify::{Checked, Verdict};
 
@@ -130,6 +133,17 @@ pub struct Offline {
     scratch: Scratch,
     /// Nobody begins to work on it meanwhile.
     _lock: Option<DirLock>,
+}
+
+/// A copy of an annex; goes with the [`Offline`] that it is of.
+pub struct OfflineAnnex(Box<dyn Store>);
+
+impl OfflineAnnex {
+    /// # Errors
+    /// It cannot be read.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        Ok(annex::get(self.0.as_ref(), key)?)
+    }
 }
 
 /// How a walk through a generation ended.
@@ -303,6 +317,18 @@ impl Offline {
     pub fn state(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let Some(newest) = &self.newest else { return Ok(None) };
         Ok(generations::state(newest, name)?)
+    }
+
+    /// What a stage keeps beside the queue; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// It is damaged, or cannot be read.
+    pub fn annex(&self, name: &str) -> Result<Option<OfflineAnnex>, Error> {
+        let dir = annex::dir_of(&self.dir, name);
+        if !dir.exists() {
+            return Ok(None);
+        }
+        Ok(Some(OfflineAnnex(self.scratch.open_copy(&dir)?)))
     }
 
     /// Names of all state there is, in order.

@@ -10,8 +10,10 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::scratch::copy_dir;
 use super::{Error, Offline, OnProgress, Progress, Walked, damage_apart};
 use crate::queue::EngineKind;
+use crate::queue::annex;
 use crate::queue::books::Books;
 use crate::queue::cursor::{Account, Fate, LedgerRow};
 use crate::queue::files::{self, DirLock};
@@ -128,6 +130,7 @@ impl Offline {
             repaired.salvaged[log] = repaired.records[log] - have_opened[log].count_from(all);
         }
         self.take_over_states(&mut copy.store, &mut repaired)?;
+        self.take_over_annexes(dir)?;
         self.take_over_books(copy, &mut repaired, dir)?;
         Ok(repaired)
     }
@@ -197,6 +200,17 @@ impl Offline {
             }
         }
         Ok(store.commit(&step)?)
+    }
+
+    /// As they are: a gateway that cannot open one begins it anew.
+    fn take_over_annexes(&self, dir: &Path) -> Result<(), Error> {
+        for from in annex::list(&self.dir)? {
+            let to = dir.join(from.file_name().unwrap_or_default());
+            fs::create_dir(&to).map_err(StoreError::io(&to))?;
+            copy_dir(&from, &to)?;
+            files::sync_tree(&to)?;
+        }
+        Ok(())
     }
 
     /// Accounts, findings of losses and the watermark: the last commit, in a generation that knows where the logs end.

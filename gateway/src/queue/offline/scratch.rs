@@ -11,7 +11,7 @@ use super::Error;
 use crate::queue::EngineKind;
 use crate::queue::files;
 use crate::queue::generations::generation::Generation;
-use crate::queue::store::{Engine, StoreError};
+use crate::queue::store::{Engine, Store, StoreError};
 
 /// Payloads are nobody else's business.
 const MODE: u32 = 0o700;
@@ -54,6 +54,14 @@ impl Scratch {
         copy_dir(original, &dir)?;
         Ok(copy)
     }
+
+    /// Copies and opens a store that is no generation.
+    pub(super) fn open_copy(&self, original: &Path) -> Result<Box<dyn Store>, Error> {
+        let dir = self.dir.join(self.copies.fetch_add(1, Ordering::Relaxed).to_string());
+        fs::create_dir(&dir).map_err(StoreError::io(&dir))?;
+        copy_dir(original, &dir)?;
+        Ok(self.engine.open(&dir)?)
+    }
 }
 
 impl Drop for Scratch {
@@ -83,7 +91,7 @@ impl Drop for Copy {
     }
 }
 
-fn copy_dir(from: &Path, to: &Path) -> Result<(), StoreError> {
+pub(super) fn copy_dir(from: &Path, to: &Path) -> Result<(), StoreError> {
     for path in files::entries(from)? {
         let target = to.join(path.file_name().unwrap_or_default());
         if path.is_dir() {

@@ -232,3 +232,26 @@ fn a_disk_that_others_have_filled_is_not_helped_by_dropping_what_is_not_there() 
     }
     assert_eq!(generations(dir.path()), ["gen-00000001"], "no generation after the other is begun for nothing");
 }
+
+#[test]
+fn much_state_makes_generations_larger_and_not_more_frequent() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { generation_max_bytes: MIB, ..budget(dir.path(), WhenFull::Block) };
+    let queue = open(&config);
+    let state = (0..800).map(|n| (format!("stage/{n}"), Some(vec![n as u8; 5_000]))).collect();
+    commit(&queue, Transaction { state, ..Transaction::default() }).unwrap();
+    let mut queue = Some(queue);
+    for round in 0..60 {
+        commit(queue.as_ref().unwrap(), large(round)).unwrap();
+        if round % 20 == 19 {
+            // What was copied is known after a restart, too.
+            drop(queue.take());
+            queue = Some(open(&config));
+        }
+    }
+    // 24 MB of records in steps of some 12 MB, not of one.
+    let newest: u32 = generations(dir.path()).iter().max().unwrap()["gen-".len()..].parse().unwrap();
+    assert!((2..=8).contains(&newest), "{newest} generations");
+    let queue = queue.unwrap();
+    assert_eq!(queue.monitor().states("stage/").unwrap().len(), 800);
+}

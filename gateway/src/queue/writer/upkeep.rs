@@ -14,7 +14,7 @@ use crate::queue::runs::Run;
 use crate::queue::store::StoreError;
 use crate::queue::{Error, Pressure};
 
-/// A drained newest generation of at least this is given up…
+/// A drained newest generation is given up that has grown by at least this, and by what has to be copied for it…
 const IDLE_BYTES_MIN: u64 = 4 << 20;
 /// …once nothing was appended for this long.
 const IDLE_TIME: Duration = Duration::from_secs(5);
@@ -103,8 +103,9 @@ impl Writer {
         let ages = self.config.ttl.into_iter().chain([self.config.keep_delivered]).flatten();
         let age_max = ages.min().map(|age| age / AGE_PARTS);
         let is_old = age_max.is_some_and(|max| newest.records > 0 && newest.begun_at.elapsed() >= max);
-        let is_drained =
-            newest.bytes >= IDLE_BYTES_MIN && newest.records > 0 && self.keep_from(false) == Some(self.next);
+        let grown_bytes = newest.bytes.saturating_sub(newest.copied_bytes);
+        let is_worth_it = grown_bytes >= IDLE_BYTES_MIN.max(newest.copied_bytes);
+        let is_drained = is_worth_it && newest.records > 0 && self.keep_from(false) == Some(self.next);
         let idle_at = self.usage.appended_at + IDLE_TIME;
         if is_drained && Instant::now() < idle_at {
             self.shared.inbox.books_due_at(idle_at);

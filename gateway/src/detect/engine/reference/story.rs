@@ -43,6 +43,8 @@ pub(super) enum Kill {
     Never,
     NoCommit,
     LostCommit,
+    /// The past has what belongs to the transaction, which is lost.
+    BetweenStores,
     AfterCommit,
 }
 
@@ -69,7 +71,8 @@ pub(super) fn story() -> impl Strategy<Value = Vec<Step>> {
     let repeat = (any::<usize>(), any::<bool>()).prop_map(|(of, is_known)| What::Repeat { of, is_known });
     let what = prop_oneof![12 => frame, 3 => repeat, 1 => Just(What::Poison)];
     let gap_ms = prop_oneof![12 => 0..15_000_i64, 1 => 60_000..250_000_i64];
-    let kill = prop_oneof![8 => Just(Kill::Never), 1 => Just(Kill::NoCommit), 1 => Just(Kill::LostCommit), 3 => Just(Kill::AfterCommit)];
+    let kill = prop_oneof![8 => Just(Kill::Never), 1 => Just(Kill::NoCommit), 1 => Just(Kill::LostCommit),
+        1 => Just(Kill::BetweenStores), 3 => Just(Kill::AfterCommit)];
     let step = (gap_ms, what, proptest::bool::weighted(0.2), kill);
     proptest::collection::vec(step, 20..120).prop_map(|steps| {
         let mut at_ms = START_S * 1_000;
