@@ -19,6 +19,9 @@ use super::windows::{ChannelPlace, DeviceIndex};
 pub(super) const CHUNK_ROWS: u32 = 24;
 /// The one that is filled, and one of slack.
 const UNSEALED_CHUNKS: u32 = 2;
+/// With each chunk that is begun, so many are sealed at most: those of an earlier version, or of a longer lateness, pass
+/// through memory, and all channels may begin one at once.
+const SEALED_AT_ONCE_MAX: usize = 8;
 
 /// Which rows there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -132,8 +135,8 @@ impl RowsOf<'_, '_> {
 
     /// Seals what no reading can touch any more, now that `closed` has closed.
     fn seal(&mut self, closed: &Row) {
-        while self.chunks.sealed.until + UNSEALED_CHUNKS <= self.chunks.rows.newest_chunk {
-            let chunk = self.chunks.sealed.until;
+        let full = self.chunks.sealed.until..(self.chunks.rows.newest_chunk + 1).saturating_sub(UNSEALED_CHUNKS);
+        for chunk in full.take(SEALED_AT_ONCE_MAX) {
             let key = self.key(chunk);
             if let Some(bytes) = self.named.get(&key) {
                 let is_over = |row: &Row| row.window.0.saturating_add(self.revisable_windows) < closed.window.0;
@@ -144,7 +147,7 @@ impl RowsOf<'_, '_> {
                 self.named.seal(self.name(chunk), bytes);
                 self.named.remove(key);
             }
-            self.chunks.sealed.until += 1;
+            self.chunks.sealed.until = chunk + 1;
         }
     }
 }

@@ -388,8 +388,11 @@ fn state_bytes(generation: &Generation) -> Result<u64, StoreError> {
     Ok(bytes)
 }
 
-/// What so much state takes on disk, in a generation that holds hardly anything else.
+/// What so much state takes on disk, in a generation that holds hardly anything else; nothing if it is copied in one step.
 fn on_disk(state_bytes: u64, generation: &Generation) -> Result<u64, StoreError> {
+    if state_bytes < COPY_BYTES_MAX as u64 {
+        return Ok(0);
+    }
     Ok(files::disk_bytes(generation.dir())?.min(STATE_OVERHEAD * state_bytes))
 }
 

@@ -236,7 +236,7 @@ fn a_disk_that_others_have_filled_is_not_helped_by_dropping_what_is_not_there() 
 #[test]
 fn much_state_makes_generations_larger_and_not_more_frequent() {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config { generation_max_bytes: MIB, ..budget(dir.path(), WhenFull::Block) };
+    let config = Config { generation_max_bytes: MIB, ..config(dir.path()) };
     let queue = open(&config);
     let state = (0..800).map(|n| (format!("stage/{n}"), Some(vec![n as u8; 5_000]))).collect();
     commit(&queue, Transaction { state, ..Transaction::default() }).unwrap();
