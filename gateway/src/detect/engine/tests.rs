@@ -7,6 +7,8 @@ use firmware_protocol::{BootId, DeviceSeq};
 
 use super::*;
 
+mod fast;
+
 type Store = BTreeMap<String, Vec<u8>>;
 
 /// A day of 48 windows: all stages of learning happen within some thousand records.
