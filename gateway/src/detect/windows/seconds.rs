@@ -15,6 +15,9 @@ use super::content::{key, thin_out};
 use super::room::Room;
 use super::samples::Packed;
 
+/// Room is made for a minute of seconds at a time, 3 KB.
+const GROWTH_SECONDS: usize = 60;
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Seconds {
     /// In order of time, each once.
@@ -68,6 +71,8 @@ impl Seconds {
         while let Some(oldest) = self.waiting.keys().next().copied() {
             self.fold(oldest, room.of_second);
         }
+        self.newest = None;
+        self.folded.shrink_to_fit();
     }
 
     /// All seconds, if none waits.
@@ -85,7 +90,13 @@ impl Seconds {
     pub(super) fn add(&mut self, second: Second) {
         match self.folded.binary_search_by_key(&second.at, |s| s.at) {
             Ok(place) => self.folded[place] = self.folded[place].merge(second),
-            Err(place) => self.folded.insert(place, second),
+            Err(place) => {
+                if self.folded.len() == self.folded.capacity() {
+                    // Twice as many, as vectors grow by themselves, would be 20 KB of nothing.
+                    self.folded.reserve_exact(GROWTH_SECONDS);
+                }
+                self.folded.insert(place, second);
+            }
         }
     }
 

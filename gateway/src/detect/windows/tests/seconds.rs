@@ -33,7 +33,9 @@ fn a_channel_with_too_many_readings_is_one_of_seconds_from_that_window_on() {
     let mut run = Run::new(Config::default());
     let rates = |second: i64| [1, 20, 1, 0, 1][(second / 600) as usize];
     for second in 0..3_000 {
-        run.take(&second_of(second, rates(second), |i| wave(second, i)));
+        if rates(second) > 0 {
+            run.take(&second_of(second, rates(second), |i| wave(second, i)));
+        }
         run.take(&message("d", second as f64, "slow", 1.0));
     }
     run.take(&message("d", 3_030.0, "slow", 1.0));
@@ -152,7 +154,7 @@ fn most_bytes(rate: i64, out_of_order: Duration, value: impl Fn(i64) -> f64) -> 
     let room = Room { out_of_order_ns: out_of_order.as_nanos() as i64, ..room() };
     let (mut content, mut most) = (Content::of_seconds(), 0);
     for i in 0..600 * rate {
-        content.push(Sample { at: at(i as f64 / rate as f64), value: value(i) }, &room);
+        content.push(Sample { at: EventTime(at(0.0).0 + i * 1_000_000_000 / rate), value: value(i) }, &room);
         if i % 97 == 0 {
             most = most.max(content.bytes());
         }
@@ -167,16 +169,19 @@ fn converted(i: i64) -> f64 {
 
 #[test]
 fn an_open_window_of_a_fast_channel_takes_bounded_memory() {
-    let ten = Duration::from_secs(10);
-    let sizes = [
-        most_bytes(1_000, ten, converted),
-        most_bytes(1_000, 3 * ten, converted),
-        most_bytes(1_000, 3 * ten, |i| f64::from(wave(0, i) as f32)),
-        most_bytes(1_000, 3 * ten, |i| wave(0, i)),
-        most_bytes(5_000, 100 * ten, |i| wave(0, i)),
-        most_bytes(100, 3 * ten, |i| wave(0, i)),
-    ];
-    panic!("{sizes:?}");
+    let (ten, thirty) = (Duration::from_secs(10), Duration::from_secs(30));
+    let plain = |i: i64| wave(0, i * i % 10_007);
+    for (rate, out_of_order, value, most_kb) in [
+        (100, thirty, &plain as &dyn Fn(i64) -> f64, 64),
+        (1_000, ten, &converted, 64),
+        (1_000, thirty, &converted, 96),
+        (1_000, thirty, &plain, 320),
+        // More wait than there is room for.
+        (5_000, Duration::from_secs(600), &plain, 400),
+    ] {
+        let bytes = most_bytes(rate, out_of_order, value);
+        assert!(bytes <= most_kb * 1_024, "{rate} Hz, {out_of_order:?} of disorder: {bytes} bytes");
+    }
 }
 
 #[test]
