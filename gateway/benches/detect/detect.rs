@@ -8,5 +8,13 @@ mod order;
 #[path = "../../src/detect/features/mod.rs"]
 mod features;
 
+#[allow(dead_code, reason = "the gateway uses more of it than is measured here")]
+#[path = "../../src/detect/appended.rs"]
+mod appended;
+
+#[allow(dead_code, reason = "the gateway uses more of it than is measured here")]
+#[path = "windows.rs"]
+mod windows;
+
 #[path = "speed.rs"]
 pub(crate) mod speed;

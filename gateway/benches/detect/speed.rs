@@ -6,6 +6,7 @@ use firmware_protocol::measurement::EventTime;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::features::{Nature, Sample, Scratch, Second, Series, summarise};
+use super::windows::Filled;
 
 const SECOND_NS: i64 = 1_000_000_000;
 const SPAN: (EventTime, EventTime) = (EventTime(0), EventTime(600 * SECOND_NS));
@@ -42,6 +43,26 @@ pub(crate) fn run() {
             black_box(mean_and_variance(samples));
         });
         println!("{case:<10} {:>12.0} {features:>14.1} {plain:>14.1} {:>6.1}", 1e9 / features, features / plain);
+    }
+    through_windows();
+}
+
+/// From readings as they come to features, and what the open window takes.
+fn through_windows() {
+    for (case, rate) in [("100 Hz, windows", 100), ("1 kHz, windows", 1_000)] {
+        let windows = [samples(0, 600 * rate, Nature::Level)];
+        let (mut scratch, mut most) = (Scratch::default(), 0);
+        let nanos = nanos_a_reading(&windows, |samples| {
+            let mut filled = Filled::new(SPAN.1.0);
+            for (i, sample) in samples.iter().enumerate() {
+                filled.push(*sample);
+                if i % 4_096 == 0 {
+                    most = most.max(filled.bytes());
+                }
+            }
+            black_box(filled.close(SPAN, &mut scratch));
+        });
+        println!("{case:<16} {:>12.0} readings/s {nanos:>8.1} ns a reading, at most {most} bytes open", 1e9 / nanos);
     }
 }
 

@@ -61,6 +61,7 @@ impl Finding {
         let (feature, value) = match group {
             Group::Spike => (Feature::Impulse, impulse),
             Group::Step => (Feature::Step, step),
+            Group::Vibration => (Feature::Burst, extremes.within.unwrap_or_default().burst),
             Group::Dropout
             | Group::Stuck
             | Group::Noise
@@ -69,8 +70,7 @@ impl Finding {
             | Group::Spectrum
             | Group::Joint
             | Group::Novel
-            | Group::Lasting
-            | Group::Vibration => (if above(Feature::High) { Feature::High } else { Feature::Low }, median),
+            | Group::Lasting => (if above(Feature::High) { Feature::High } else { Feature::Low }, median),
         };
         let (expected_low, expected_high) = model.band(feature, window, calendar);
         Self { group, feature, value, expected_low, expected_high, share: 1.0 }

@@ -23,7 +23,6 @@ mod task;
 mod watermark;
 mod windows;
 
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "windows do not hand out seconds yet"))]
 mod features;
 
 mod baseline;
@@ -45,6 +44,7 @@ mod finding;
 mod incident;
 mod rules;
 
+mod appended;
 mod past;
 mod rows;
 mod state;
@@ -87,6 +87,9 @@ pub struct Config {
     pub false_alarms_per_month: f64,
     /// Devices × channels watched; more are counted and not watched.
     pub channels_max: usize,
+    /// Readings kept of a window; of a channel with more its seconds are looked at. Not in the file: what is learned at
+    /// one value means nothing at another.
+    pub samples_max: usize,
     /// A reading further ahead of the received time than this is refused as `future`: that of `clock::Config`.
     pub future_max: Duration,
 }
@@ -103,6 +106,7 @@ impl Default for Config {
             learn: Duration::from_secs(7 * 86_400),
             false_alarms_per_month: 1.0,
             channels_max: 4_000,
+            samples_max: windows::SAMPLES_MAX,
             future_max: Duration::from_secs(3_600),
         }
     }

@@ -158,14 +158,20 @@ impl Model {
     }
 
     /// Scores of the groups that part of a window can tell of. Those of impulse and step are never more than the window's.
-    pub(super) fn early_scores(&self, extremes: &Extremes) -> [(Group, f64); 3] {
+    pub(super) fn early_scores(&self, extremes: &Extremes) -> [(Group, f64); 4] {
         let level = self.level.as_ref();
         let outside = level.map_or(0.0, |l| (l.low - extremes.median).max(extremes.median - l.high) / l.span);
         let shape = level.and_then(|l| l.shape.as_ref());
         let spike =
             shape.map_or(0.0, |s| libm::log(f64::from(extremes.impulse as f32) + s.impulse_epsilon) - s.impulse);
         let step = shape.map_or(0.0, |s| s.logarithm_of(Feature::Step, f64::from(extremes.step as f32)) - s.step);
-        [(Group::Range, outside.max(0.0)), (Group::Spike, spike.max(0.0)), (Group::Step, step.max(0.0))]
+        let vibration = level.and_then(|l| l.vibration.as_ref()).zip(extremes.within.as_ref());
+        [
+            (Group::Range, outside.max(0.0)),
+            (Group::Spike, spike.max(0.0)),
+            (Group::Step, step.max(0.0)),
+            (Group::Vibration, vibration.map_or(0.0, |(vibration, within)| vibration.early(within))),
+        ]
     }
 
     /// Usual range of a feature in this window.

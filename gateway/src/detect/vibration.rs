@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::features::slice::Within;
 use super::features::{Feature, Features};
 use super::mixture::{Care, Mixture};
 use super::order;
@@ -49,6 +50,17 @@ impl Vibration {
     pub(super) fn distance(&self, features: &Features) -> Option<f64> {
         let vector = features.high_rate_logarithms(&self.epsilons)?;
         Some(self.mixture.distance(&self.standard(&vector, JUDGED_UNITS_MAX)))
+    }
+
+    /// Of part of a window: how far its strongest second lies above what is usual. Never below 0.
+    pub(super) fn early(&self, within: &Within) -> f64 {
+        let above = |feature: Feature, value: f64| {
+            let i = feature as usize - Feature::Rms as usize;
+            let units = (libm::log(value + self.epsilons[i]) - self.centre[i]) / self.unit[i];
+            units.clamp(0.0, JUDGED_UNITS_MAX)
+        };
+        let (burst, range) = (above(Feature::Burst, within.burst), above(Feature::PeakToPeak, within.peak_to_peak));
+        ((burst * burst + range * range) / DIMS as f64).sqrt()
     }
 
     fn standard(&self, vector: &[f64; DIMS], units_max: f64) -> [f64; DIMS] {

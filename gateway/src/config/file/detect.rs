@@ -34,6 +34,7 @@ pub(super) fn read(reader: &mut Reader<'_>, clock: &clock::Config) -> Option<det
         learn: s.within("learn", default.learn, LEARN_MIN..=90 * DAY),
         false_alarms_per_month: s.within("false_alarms_per_month", default.false_alarms_per_month, 0.001..=1_000.0),
         channels_max: s.within("channels_max", default.channels_max as u64, 1..=CHANNELS_MAX) as usize,
+        samples_max: default.samples_max,
         future_max: clock.future_max,
     };
     check_lateness(&mut s, &config);

@@ -3,7 +3,8 @@
 //! # Invariants
 //! - Impulses and steps alarm at the threshold of closed windows: a window's are never less than those of its parts, so
 //!   that it confirms them.
-//! - A level must be further off: the window that holds it may be less so as a whole, and takes back what it does not show.
+//! - A level, or the strongest second of a fast channel, must be further off: the window that holds it may be less so as a
+//!   whole, and takes back what it does not show.
 
 use super::WindowDetector;
 use crate::detect::calendar::WindowIndex;
@@ -11,8 +12,8 @@ use crate::detect::explain::Finding;
 use crate::detect::features::slice::Extremes;
 use crate::detect::groups::Group;
 
-/// Added to the threshold for a level that not all of the window has, decades.
-const LEVEL_MARGIN: f64 = 2.0;
+/// Added to the threshold for what not all of the window has, decades.
+const PART_MARGIN: f64 = 2.0;
 
 impl WindowDetector {
     /// Decades above the threshold, and what was found; `None` for what can wait.
@@ -20,7 +21,7 @@ impl WindowDetector {
         let learned = self.learned.as_ref()?;
         let mut gravest: Option<(f64, Group)> = None;
         for (group, score) in learned.model.early_scores(extremes) {
-            let margin = if group == Group::Range { LEVEL_MARGIN } else { 0.0 };
+            let margin = if matches!(group, Group::Range | Group::Vibration) { PART_MARGIN } else { 0.0 };
             let above = learned.tail.decades(group, score) - self.threshold(window) - margin;
             if above >= 0.0 && gravest.is_none_or(|(known, _)| above > known) {
                 gravest = Some((above, group));

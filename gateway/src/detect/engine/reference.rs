@@ -1,6 +1,7 @@
 //! The engine against a plain reference that keeps all readings in maps and computes each window anew: over shuffled,
 //! delayed, repeated records, with kills at every step of the transaction.
 
+mod pane;
 mod plain;
 mod story;
 
@@ -138,6 +139,25 @@ proptest! {
     #[test]
     fn hopping_windows_are_those_of_the_reference_through_all_kills(steps in story()) {
         agree(&story::config(20), &steps)?;
+    }
+}
+
+/// Windows of few samples: most channels become ones of seconds, at some time or other.
+fn of_seconds(hop_s: u64) -> Config {
+    Config { samples_max: 8, ..story::config(hop_s) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn windows_of_seconds_are_those_of_the_reference_through_all_kills(steps in story()) {
+        agree(&of_seconds(0), &steps)?;
+    }
+
+    #[test]
+    fn hopping_windows_of_seconds_are_those_of_the_reference_through_all_kills(steps in story()) {
+        agree(&of_seconds(20), &steps)?;
     }
 }
 

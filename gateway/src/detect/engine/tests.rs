@@ -8,6 +8,8 @@ use firmware_protocol::{BootId, DeviceSeq};
 use super::super::past::InMemory as Store;
 use super::*;
 
+mod fast;
+
 /// A day of 48 windows: all stages of learning happen within some thousand records.
 fn config() -> Config {
     Config {

@@ -65,9 +65,9 @@ pub(in crate::detect) enum Feature {
 }
 
 impl Feature {
-    pub(in crate::detect) const COUNT: usize = 32;
+    pub(in crate::detect) const COUNT: usize = Self::ALL.len();
     /// By place.
-    pub(in crate::detect) const ALL: [Self; Self::COUNT] = [
+    pub(in crate::detect) const ALL: [Self; 32] = [
         Self::Count,
         Self::Gap,
         Self::Run,

@@ -41,8 +41,8 @@ pub(super) fn stats(of_means: Stats, seconds: &[Second]) -> Stats {
         let n = f64::from(second.count);
         count += n;
         off += n * (second.mean - of_means.mean);
-        min = min.min(second.mean - f64::from(second.below));
-        max = max.max(second.mean + f64::from(second.above));
+        min = min.min(second.min());
+        max = max.max(second.max());
     }
     if count == 0.0 {
         return of_means;

@@ -27,6 +27,8 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
+
 use firmware_protocol::derived::Stats;
 use firmware_protocol::measurement::EventTime;
 
@@ -56,7 +58,22 @@ pub(super) enum Series<'a> {
     Seconds(&'a [Second]),
 }
 
+/// Which of the two a series is; figures of one mean nothing beside those of the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Form {
+    #[default]
+    Samples,
+    Seconds,
+}
+
 impl Series<'_> {
+    pub(super) fn form(self) -> Form {
+        match self {
+            Self::Samples(_) => Form::Samples,
+            Self::Seconds(_) => Form::Seconds,
+        }
+    }
+
     fn add_values(self, values: &mut Vec<f64>) {
         match self {
             Self::Samples(samples) => values.extend(samples.iter().map(|s| s.value)),

@@ -114,6 +114,16 @@ impl Second {
         self.count.cmp(&other.count).then_with(|| self.mean.total_cmp(&other.mean)).then_with(by_figures)
     }
 
+    /// The smallest reading.
+    pub(in crate::detect) fn min(&self) -> f64 {
+        self.mean - f64::from(self.below)
+    }
+
+    /// The largest reading.
+    pub(in crate::detect) fn max(&self) -> f64 {
+        self.mean + f64::from(self.above)
+    }
+
     pub(super) fn deviation(&self) -> f64 {
         f64::from(self.deviation)
     }

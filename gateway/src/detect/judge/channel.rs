@@ -5,6 +5,7 @@
 //! - Rows of the past lie in the store.
 
 use serde::{Deserialize, Serialize};
+use tracing::info;
 
 use firmware_protocol::derived::{Status, Window};
 use firmware_protocol::measurement::EventTime;
@@ -13,7 +14,7 @@ use super::super::WindowId;
 use super::super::detector::{Detector, Memory, Verdict, WindowDetector};
 use super::super::features::peak::{Side, peak};
 use super::super::features::slice::extremes;
-use super::super::features::{Feature, Features, Nature, Sample, Series, Summary, summarise};
+use super::super::features::{Feature, Features, Form, Nature, Sample, Second, Series, Summary, summarise};
 use super::super::finding::{DetectorName, Finding, ModelId};
 use super::super::history::{History, Row};
 use super::super::past::{ChunkName, ChunkRange};
@@ -33,6 +34,7 @@ pub(super) struct ChannelJudge {
     chunks: Chunks,
     sparse: Sparse,
     naturalist: Naturalist,
+    form: Form,
     model: ModelId,
     is_touched: bool,
 }
@@ -44,6 +46,8 @@ struct SavedChannelJudge {
     rows: StoredRows,
     sparse_windows: u8,
     naturalist: Naturalist,
+    #[serde(deserialize_with = "crate::detect::appended::or_default")]
+    form: Form,
 }
 
 /// Windows that a stored channel has still to learn; `None` if nothing usable is stored.
@@ -109,6 +113,7 @@ impl ChannelJudge {
             chunks: Chunks::default(),
             sparse: Sparse::default(),
             naturalist: Naturalist::default(),
+            form: Form::default(),
             model: ModelId::NONE,
             is_touched: false,
         }
@@ -126,10 +131,10 @@ impl ChannelJudge {
         let model = learned.as_ref().map_or(ModelId::NONE, |learned| ModelId::of(&encode(learned)));
         let detector = WindowDetector::restore(settings.horizon, saved.memory, learned);
         let novel = load(source, &novel_key(device, place)).map(Box::new);
-        let SavedChannelJudge { rows, sparse_windows, naturalist, .. } = saved;
+        let SavedChannelJudge { rows, sparse_windows, naturalist, form, .. } = saved;
         let sparse = Sparse { windows: sparse_windows, novel };
         let chunks = Chunks::restore(rows, device, place, source);
-        Some(Self { place, device, detector, chunks, sparse, naturalist, model, is_touched: false })
+        Some(Self { place, device, detector, chunks, sparse, naturalist, form, model, is_touched: false })
     }
 
     pub(super) fn model(&self) -> ModelId {
@@ -146,6 +151,7 @@ impl ChannelJudge {
             rows: self.chunks.rows,
             sparse_windows: self.sparse.windows,
             naturalist: self.naturalist,
+            form: self.form,
         };
         pending.insert(judge_key(self.device, self.place), Some(encode(&saved)));
         if let Some(novel) = &self.sparse.novel {
@@ -193,14 +199,15 @@ impl ChannelJudge {
         self.is_touched = true;
         let Work { samples, scratch } = work;
         let span = settings.horizon.calendar().span_of(closed.window);
-        closed.read(samples);
-        let mut summarised = |nature| summarise(Series::Samples(samples), closed.count(), span, nature, scratch);
+        let series = closed.series(samples);
+        let mut summarised = |nature| summarise(series, closed.count(), span, nature, scratch);
         let mut summary = summarised(self.naturalist.nature());
         let is_first = closed.revision == 0;
-        let is_other = is_first && self.naturalist.observe(summary.movement);
-        if is_other {
+        let has_other_nature = is_first && self.naturalist.observe(summary.movement);
+        if has_other_nature {
             summary = summarised(self.naturalist.nature());
         }
+        let is_other = self.takes_form(series.form(), whose) || has_other_nature;
 
         let mut verdict = {
             let Self { detector, chunks, device, place: channel, .. } = self;
@@ -229,12 +236,12 @@ impl ChannelJudge {
             // A few readings have no level that the day before could tell: NOVEL alone judges it.
             verdict.leave_level();
         }
-        findings.extend(self.window_finding(whose.channel, &verdict, samples, span));
+        findings.extend(self.window_finding(whose.channel, &verdict, series, span));
         if let Some((_, Some(finding))) = &novel {
             findings.push(finding.clone());
         }
         if let Some((limits, since)) = limits {
-            findings.extend(rule_finding(whose.channel, limits, since, closed.count(), &summary, samples, span));
+            findings.extend(rule_finding(whose.channel, limits, since, closed.count(), &summary, series, span));
         }
         let window = window_record(
             (whose.device, whose.channel),
@@ -258,9 +265,12 @@ impl ChannelJudge {
         work: &mut Work,
     ) -> Option<Finding> {
         self.detector.set_channels(channels);
-        let (context, samples) = slice.samples.split_at(slice.context);
-        let nature = self.naturalist.nature();
-        let extremes = extremes(Series::Samples(context), Series::Samples(samples), nature, &mut work.scratch);
+        let (context, own) = slice.series();
+        if own.form() != self.form {
+            // What was learned is of other figures.
+            return None;
+        }
+        let extremes = extremes(context, own, self.naturalist.nature(), &mut work.scratch);
         let (score, explained) = self.detector.early(slice.window, &extremes)?;
         let span = (slice.from, slice.to);
         let summary = explained.sentence(channel, span);
@@ -278,6 +288,22 @@ impl ChannelJudge {
             channels: Vec::new(),
             summary,
         })
+    }
+
+    /// True if windows of another form were learned before.
+    fn takes_form(&mut self, form: Form, whose: Whose<'_>) -> bool {
+        if form == self.form {
+            return false;
+        }
+        self.form = form;
+        let Whose { device, channel, .. } = whose;
+        match form {
+            Form::Seconds => {
+                info!(device, channel, "Channel gives more readings than are kept: its seconds are learned anew.");
+            }
+            Form::Samples => info!(device, channel, "Channel gives readings that are kept: they are learned anew."),
+        }
+        true
     }
 
     fn keep_model(&mut self, named: &mut Named<'_>) {
@@ -299,7 +325,7 @@ impl ChannelJudge {
         &self,
         channel: &str,
         verdict: &Verdict,
-        samples: &[Sample],
+        series: Series<'_>,
         span: (EventTime, EventTime),
     ) -> Option<Finding> {
         let explained = verdict.finding.as_ref()?;
@@ -314,7 +340,7 @@ impl ChannelJudge {
             share: explained.share,
             score: verdict.score.unwrap_or_default(),
             model: self.model,
-            peak: peak(explained.feature, side, Series::Samples(samples), span, self.naturalist.nature()),
+            peak: peak(explained.feature, side, series, span, self.naturalist.nature()),
             channels: Vec::new(),
             summary: explained.sentence(channel, span),
         })
@@ -348,13 +374,24 @@ fn rule_finding(
     since: EventTime,
     count: u32,
     summary: &Summary,
-    samples: &[Sample],
+    series: Series<'_>,
     (start_at, end_at): (EventTime, EventTime),
 ) -> Option<Finding> {
     let seen = Seen { channel, from: start_at.max(since.min(end_at)), to: end_at, count };
     let extremes = summary.stats.as_ref().map(|s| (s.min, s.max));
-    let parts = samples.iter().map(|s| Part { from: s.at, to: s.at, min: s.value, max: s.value, count: 1 });
-    limits.check(seen, extremes, parts)
+    match series {
+        Series::Samples(samples) => {
+            let part = |s: &Sample| Part { from: s.at, to: s.at, min: s.value, max: s.value, count: 1 };
+            limits.check(seen, extremes, samples.iter().map(part))
+        }
+        Series::Seconds(seconds) => {
+            let part = |s: &Second| {
+                let (from, to) = (s.at.start(), s.at.end());
+                Part { from, to, min: s.min(), max: s.max(), count: s.count }
+            };
+            limits.check(seen, extremes, seconds.iter().map(part))
+        }
+    }
 }
 
 fn window_record(

@@ -5,6 +5,7 @@ use std::cmp;
 use super::super::calendar::WindowIndex;
 use super::super::features::Sample;
 use super::content::Content;
+use super::room::Room;
 use super::runs::Runs;
 use crate::queue::Cursor;
 
@@ -26,10 +27,13 @@ pub(in crate::detect) struct SavedChannel {
     pub(super) progress: Progress,
     /// Closed windows that are kept for late readings.
     pub(super) kept: Runs,
+    /// The channel gives more readings than are kept: from this pane on they are taken as seconds from the first on.
+    #[serde(deserialize_with = "crate::detect::appended::or_default")]
+    pub(super) seconds_from: Option<WindowIndex>,
 }
 
 impl SavedChannel {
-    pub(in crate::detect) const NEW: Self = Self { progress: Progress::Asleep, kept: Runs::NONE };
+    pub(in crate::detect) const NEW: Self = Self { progress: Progress::Asleep, kept: Runs::NONE, seconds_from: None };
 
     /// All windows that may be in the archive.
     pub(in crate::detect) fn archived(&self) -> impl Iterator<Item = WindowIndex> {
@@ -89,16 +93,40 @@ impl Channel {
     }
 
     /// Takes a reading into its pane; `first` is the oldest open window that contains it.
-    pub(super) fn take(&mut self, pane: WindowIndex, first: WindowIndex, sample: Sample, mark: Cursor) {
+    pub(super) fn take(&mut self, pane: WindowIndex, first: WindowIndex, sample: Sample, mark: Cursor, room: &Room) {
         let place = match self.panes.iter().rposition(|p| p.index == pane) {
             Some(place) => place,
             None => {
                 self.awake(first);
-                self.panes.push(Pane { index: pane, mark, content: Content::default() });
+                let is_of_seconds = self.saved.seconds_from.is_some_and(|from| pane >= from);
+                let content = if is_of_seconds { Content::of_seconds() } else { Content::default() };
+                self.panes.push(Pane { index: pane, mark, content });
                 self.panes.len() - 1
             }
         };
-        self.panes[place].content.push(sample);
+        let content = &mut self.panes[place].content;
+        content.push(sample, room);
+        if content.has_seconds() {
+            self.note_seconds(pane);
+        }
+    }
+
+    /// A pane of the channel is one of seconds: so are all that no reading has come for, so that filled again after a
+    /// restart each begins as it did.
+    pub(super) fn note_seconds(&mut self, pane: WindowIndex) {
+        if self.saved.seconds_from.is_none() {
+            let newest = self.panes.iter().map(|p| p.index).fold(pane, WindowIndex::max);
+            self.saved.seconds_from = Some(WindowIndex(newest.0 + 1));
+            self.is_changed = true;
+        }
+    }
+
+    /// The content of a window as it is judged: all windows of a channel are of one form.
+    pub(super) fn finished(&self, mut content: Content, room: &Room) -> Content {
+        if self.saved.seconds_from.is_some() {
+            content.become_seconds(room);
+        }
+        content.finished(room)
     }
 
     fn awake(&mut self, first: WindowIndex) {
@@ -111,7 +139,7 @@ impl Channel {
     }
 
     /// Closes the window and moves on; `None` if the channel falls asleep instead.
-    pub(super) fn close(&mut self, window: WindowIndex, hops: i64) -> Option<Finished> {
+    pub(super) fn close(&mut self, window: WindowIndex, hops: i64, room: &Room) -> Option<Finished> {
         self.is_changed = true;
         let following = WindowIndex(window.0 + 1);
         if !self.panes.iter().any(|p| (window.0..window.0 + hops).contains(&p.index.0)) {
@@ -130,23 +158,23 @@ impl Channel {
                 return None;
             }
             self.saved.progress = Progress::Awake { next: following, empty: empty + 1 };
-            return Some(Finished { content: Content::default(), pane: Content::default() });
+            return Some(Finished { content: self.finished(Content::default(), room), pane: Content::default() });
         }
         self.saved.progress = Progress::Awake { next: following, empty: 0 };
         let place = self.panes.iter().position(|p| p.index == window);
-        let pane = place.map(|place| self.panes.swap_remove(place).content.packed()).unwrap_or_default();
+        let pane = place.map(|place| self.panes.swap_remove(place).content.finished(room)).unwrap_or_default();
         let mut content = pane.clone();
         for index in (window.0 + 1..window.0 + hops).map(WindowIndex) {
             if let Some(pane) = self.pane(index) {
-                content.append(pane);
+                content.append(pane, room);
             }
         }
-        Some(Finished { content, pane })
+        Some(Finished { content: self.finished(content, room), pane })
     }
 
     /// Takes a reading for a pane whose windows are all closed.
-    pub(super) fn take_late(&mut self, pane: WindowIndex, sample: Sample) {
-        self.late_mut(pane).push(sample);
+    pub(super) fn take_late(&mut self, pane: WindowIndex, sample: Sample, room: &Room) {
+        self.late_mut(pane).push(sample, room);
     }
 
     /// Notes that closed windows share an open pane that has changed.

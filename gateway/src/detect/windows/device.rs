@@ -190,7 +190,7 @@ impl Device {
             if channel.next() != Some(window) {
                 continue;
             }
-            let Some(finished) = channel.close(window, timing.calendar.hops) else { continue };
+            let Some(finished) = channel.close(window, timing.calendar.hops, &timing.room) else { continue };
             if window >= expired {
                 channel.saved.kept.insert(window);
                 if !finished.content.is_empty() {

@@ -21,6 +21,7 @@ use super::archive::{Archive, Archived};
 use super::channel::Channel;
 
 use super::device::Device;
+use super::room::Room;
 use super::timing::Timing;
 use super::{ChannelPlace, Closed, Event, Output};
 use crate::queue::{Cursor, QueueSeq};
@@ -84,7 +85,7 @@ pub(super) struct LateReading {
 
 impl Device {
     /// Takes a late reading for the first time; true if it also went into an open window.
-    pub(super) fn take_late(&mut self, reading: LateReading) -> bool {
+    pub(super) fn take_late(&mut self, reading: LateReading, room: &Room) -> bool {
         let LateReading { pane, first, channel, sample, received_at, mark } = reading;
         let late = self.late.entry(pane).or_insert(LatePane {
             due_at: EventTime(received_at.0.saturating_add(REVISE_AFTER_NS)),
@@ -95,30 +96,30 @@ impl Device {
         let open_from = self.watermark.closed_until();
         if pane < open_from {
             late.set_aside_since.get_or_insert(mark.next);
-            self.channel_mut(channel).take_late(pane, sample);
+            self.channel_mut(channel).take_late(pane, sample, room);
             return false;
         }
         let channel = self.channel_mut(channel);
         channel.touch(pane);
-        channel.take(pane, first, sample, mark);
+        channel.take(pane, first, sample, mark, room);
         true
     }
 
     /// Takes a reading again after a restart, into open windows and if it belongs to a revision that is not made yet; true
     /// if it went into an open window.
-    pub(super) fn retake_late(&mut self, reading: LateReading) -> bool {
+    pub(super) fn retake_late(&mut self, reading: LateReading, room: &Room) -> bool {
         let LateReading { pane, first, channel, sample, mark, .. } = reading;
         let open_from = self.watermark.closed_until();
         let is_open = pane >= open_from;
         if is_open {
-            self.channel_mut(channel).take(pane, first, sample, mark);
+            self.channel_mut(channel).take(pane, first, sample, mark, room);
         }
         let Some(late) = self.late.get_mut(&pane).filter(|late| late.since <= mark.next) else { return is_open };
         late.mark.get_or_insert(mark);
         let is_set_aside = !is_open && late.set_aside_since.is_some_and(|since| since <= mark.next);
         let channel = self.channel_mut(channel);
         if is_set_aside {
-            channel.take_late(pane, sample);
+            channel.take_late(pane, sample, room);
         } else {
             channel.touch(pane);
         }
@@ -145,10 +146,10 @@ impl Device {
             }
             let archived = late.filter(|late| !late.is_empty()).and_then(|late| {
                 let mut archived = archive.load(self.place(channel, pane)).unwrap_or_default();
-                let (added, repeated) = archived.pane.merge(&late);
+                let (added, repeated) = archived.pane.merge(&late, &timing.room);
                 out.counts.revised += u64::from(added);
                 out.counts.duplicate += u64::from(repeated);
-                archived.pane = archived.pane.packed();
+                archived.pane = archived.pane.finished(&timing.room);
                 (added > 0).then_some(archived)
             });
             changed.push((channel, archived));
@@ -187,8 +188,8 @@ impl Device {
         let of_channel: &Channel = &self.channels[channel.0 as usize];
         for pane in (window.0 + 1..window.0 + timing.calendar.hops).map(WindowIndex) {
             match of_channel.pane(pane) {
-                Some(open) => content.append(open),
-                None => content.append(&archived(archive, pane).pane),
+                Some(open) => content.append(open, &timing.room),
+                None => content.append(&archived(archive, pane).pane, &timing.room),
             }
         }
         let was_given = of_channel.saved.kept.contains(window);
@@ -200,9 +201,13 @@ impl Device {
         own.revision = if was_given { own.revision + 1 } else { 0 };
         own.digest = content.digest;
         archive.store(place, &own);
-        let channel_of = self.channel_mut(channel);
-        channel_of.saved.kept.insert(window);
-        channel_of.is_changed = true;
+        let of_channel = self.channel_mut(channel);
+        of_channel.saved.kept.insert(window);
+        of_channel.is_changed = true;
+        if content.has_seconds() {
+            of_channel.note_seconds(WindowIndex(window.0 + timing.calendar.hops - 1));
+        }
+        let content = of_channel.finished(content, &timing.room);
         Some(Closed { device: place.device, channel, window, revision: own.revision, content })
     }
 }

@@ -9,11 +9,15 @@
 //!
 //! # Invariants
 //! - The same readings in any order within `out_of_order` give the same windows: samples are sorted by time and bits, a
-//!   full window keeps the samples with the least hashes, and windows close by start, then by the channel's name.
-//! - In any order within the allowed lateness the newest revisions are the same.
+//!   windows close by start, then by the channel's name.
+//! - In any order within the allowed lateness the newest revisions are the same. Not quite those of a channel that gives
+//!   more than `SAMPLES_MAX` readings a window, whose seconds are folded: what comes later for one is merged with it, so
+//!   that a repeat without a frame's identity counts twice, and movement within it is that of its larger part.
+//! - A channel is one of samples, or, from the first window with too many on, one of seconds.
 //! - What happens when depends on the records and on when they were received, not on when anybody looked.
 //! - Each reading is counted once, with one reason.
-//! - Memory: at most `channels_max` channels; of each open hop a plain tail and packed samples, `SAMPLES_MAX` at most.
+//! - Memory: at most `channels_max` channels; of each open hop a plain tail and packed samples, `SAMPLES_MAX` at most, or
+//!   48 bytes a second and the samples of the seconds that may still get some.
 //!
 //! # Flow
 //! ```text
@@ -33,11 +37,15 @@ mod chunk;
 mod content;
 mod counts;
 mod device;
+#[cfg(test)]
+mod golden;
 mod late;
 mod operator;
 mod repeats;
+mod room;
 mod runs;
 mod samples;
+mod seconds;
 mod slices;
 mod timing;
 
@@ -47,7 +55,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::WindowIndex;
-use super::features::Sample;
+use super::features::{Sample, Series};
 use content::Content;
 
 pub(super) use archive::{Archive, Archived, Place};
@@ -56,7 +64,13 @@ pub use counts::Counts;
 pub(super) use device::Device;
 pub(crate) use late::REVISE_AFTER;
 pub(super) use operator::{NAME_BYTES_MAX, Operator, Pass, Taken, Unsaved};
+pub(super) use room::SAMPLES_MAX;
 pub(super) use slices::Slice;
+#[cfg(test)]
+pub(super) use {
+    content::thin_out,
+    room::{Beyond, Room},
+};
 
 /// Place of a device or channel in the order of appearance; channels count per device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,9 +103,9 @@ impl Closed {
         self.content.count
     }
 
-    /// Puts its samples into `into`, in order of time.
-    pub(super) fn read(&self, into: &mut Vec<Sample>) {
-        self.content.read_sorted(into);
+    /// Its readings in order of time, or the seconds of a channel that gives too many; readings are put into `work`.
+    pub(super) fn series<'a>(&'a self, work: &'a mut Vec<Sample>) -> Series<'a> {
+        self.content.series(work)
     }
 }
 

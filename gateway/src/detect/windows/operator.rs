@@ -270,13 +270,13 @@ impl Operator {
             let first = oldest.max(open_from);
             device.watermark.reached(reading.at, received.at);
             let is_used = if oldest.max(late_from) >= open_from {
-                device.channel_mut(channel).take(pane, first, sample, mark);
+                device.channel_mut(channel).take(pane, first, sample, mark, &timing.room);
                 true
             } else {
                 let late = LateReading { pane, first, channel, sample, received_at: received.at, mark };
                 match pass {
-                    Pass::First => device.take_late(late),
-                    Pass::Rebuild => device.retake_late(late),
+                    Pass::First => device.take_late(late, &timing.room),
+                    Pass::Rebuild => device.retake_late(late, &timing.room),
                 }
             };
             counts.used += u64::from(is_used);

@@ -39,11 +39,13 @@ impl Packed {
         }
     }
 
-    /// As it can be stored: without a plain tail.
-    pub(super) fn packed(mut self) -> Self {
-        self.pack_tail();
-        self.tail = Vec::new();
-        self
+    /// Makes it as small as it can be stored: without a plain tail.
+    pub(super) fn pack(&mut self) {
+        if self.tail.capacity() > 0 {
+            self.pack_tail();
+            self.tail = Vec::new();
+            self.chunks.shrink_to_fit();
+        }
     }
 
     /// Adds all samples of `other`.
@@ -92,6 +94,13 @@ impl Packed {
 }
 
 #[cfg(test)]
+impl Packed {
+    pub(super) fn bytes(&self) -> usize {
+        self.chunks.capacity() + self.tail.capacity() * size_of::<Sample>()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -106,7 +115,8 @@ mod tests {
         (200..300).for_each(|i| more.push(sample(i)));
         packed.append(&more);
         let mut samples = Vec::new();
-        packed.clone().packed().read(&mut samples);
+        packed.pack();
+        packed.read(&mut samples);
         assert_eq!((samples.len(), packed.len()), (300, 300));
         samples.sort_by_key(|s| s.at);
         assert_eq!(samples, (0..300).map(sample).collect::<Vec<_>>());

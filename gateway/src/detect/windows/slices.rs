@@ -7,9 +7,9 @@
 use firmware_protocol::measurement::EventTime;
 
 use super::super::calendar::WindowIndex;
-use super::super::features::Sample;
+use super::super::features::Series;
 use super::super::features::slice::CONTEXT_SAMPLES;
-use super::content::Content;
+use super::content::{Content, Part};
 use super::device::Device;
 use super::timing::Timing;
 use super::{ChannelPlace, DeviceIndex};
@@ -24,9 +24,49 @@ pub(in crate::detect) struct Slice {
     pub(in crate::detect) window: WindowIndex,
     pub(in crate::detect) from: EventTime,
     pub(in crate::detect) to: EventTime,
-    /// In order of time. The first `context` ones lie before `from`, in the same hop; at most [`CONTEXT_SAMPLES`].
-    pub(in crate::detect) samples: Vec<Sample>,
-    pub(in crate::detect) context: usize,
+    /// The first `context` samples, or seconds, lie before `from`, in the same hop; at most [`CONTEXT_SAMPLES`].
+    pub(super) part: Part,
+    pub(super) context: usize,
+}
+
+impl Slice {
+    /// What lies before the slice, and its own, in order of time.
+    pub(in crate::detect) fn series(&self) -> (Series<'_>, Series<'_>) {
+        match &self.part {
+            Part::Samples(samples) => {
+                let (context, own) = samples.split_at(self.context);
+                (Series::Samples(context), Series::Samples(own))
+            }
+            Part::Seconds(seconds) => {
+                let (context, own) = seconds.split_at(self.context);
+                (Series::Seconds(context), Series::Seconds(own))
+            }
+        }
+    }
+}
+
+impl Part {
+    fn len(&self) -> usize {
+        match self {
+            Self::Samples(samples) => samples.len(),
+            Self::Seconds(seconds) => seconds.len(),
+        }
+    }
+
+    /// How many lie before `from`; a second that does not end by then is of what follows.
+    fn before(&self, from: EventTime) -> usize {
+        match self {
+            Self::Samples(samples) => samples.partition_point(|s| s.at < from),
+            Self::Seconds(seconds) => seconds.partition_point(|s| s.at.end() <= from),
+        }
+    }
+
+    fn leave_out(&mut self, first: usize) {
+        match self {
+            Self::Samples(samples) => drop(samples.drain(..first)),
+            Self::Seconds(seconds) => drop(seconds.drain(..first)),
+        }
+    }
 }
 
 impl Device {
@@ -53,27 +93,24 @@ impl Device {
         let window = timing.oldest_with(pane).max(self.watermark.closed_until());
         let start = timing.calendar.start_of(pane);
         let since = EventTime(from.0.saturating_sub(early_ns)).max(start);
-        let mut read = Vec::new();
-        let before_in = |content: &Content, since: EventTime, read: &mut Vec<Sample>| {
-            read.clear();
-            content.samples().read_since(since, read);
-            read.retain(|s| (since..to).contains(&s.at));
-            read.sort_unstable_by_key(|s| (s.at, s.value.to_bits()));
-            read.partition_point(|s| s.at < from)
+        let part_from = |content: &Content, since: EventTime| {
+            let part = content.part(since, to, &timing.room);
+            let before = part.before(from);
+            (part, before)
         };
         for channel in &self.in_order {
             let Some(content) = self.channels[channel.0 as usize].pane(pane) else { continue };
-            let mut before = before_in(content, since, &mut read);
-            if before < CONTEXT_SAMPLES && since > start && before < read.len() {
+            let (mut part, mut before) = part_from(content, since);
+            if before < CONTEXT_SAMPLES && since > start && before < part.len() {
                 // A slow channel: there are not many to read.
-                before = before_in(content, start, &mut read);
+                (part, before) = part_from(content, start);
             }
-            if before == read.len() {
+            if before == part.len() {
                 continue;
             }
             let context = before.min(CONTEXT_SAMPLES);
-            let samples = read[before - context..].to_vec();
-            let slice = Slice { device: self.index, channel: *channel, window, from, to, samples, context };
+            part.leave_out(before - context);
+            let slice = Slice { device: self.index, channel: *channel, window, from, to, part, context };
             out.events.push(Event::Slice(slice));
         }
     }

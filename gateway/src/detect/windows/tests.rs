@@ -7,7 +7,6 @@ use proptest::prelude::*;
 
 use super::super::Config;
 use super::channel::EMPTY_WINDOWS_MAX;
-use super::content::SAMPLES_MAX;
 use super::*;
 use crate::queue::{Cursor, QueueSeq};
 
@@ -100,10 +99,13 @@ fn closed_of(events: &[Event]) -> Vec<&Closed> {
     events.iter().filter_map(|e| if let Event::Closed(closed) = e { Some(closed) } else { None }).flatten().collect()
 }
 
+/// Those of a window of samples.
 fn samples_of(closed: &Closed) -> Vec<Sample> {
     let mut samples = Vec::new();
-    closed.read(&mut samples);
-    samples
+    match closed.series(&mut samples) {
+        Series::Samples(_) => samples,
+        Series::Seconds(seconds) => panic!("{} seconds", seconds.len()),
+    }
 }
 
 #[test]
@@ -253,12 +255,14 @@ fn the_mark_stays_at_the_record_that_opened_the_oldest_window() {
 }
 
 #[test]
-fn a_flooded_window_keeps_a_bounded_sample_that_no_order_changes() {
-    let times: Vec<f64> = (0..40_000).map(|i| f64::from(i) * 0.014).collect();
+fn a_flooded_window_of_hours_keeps_a_bounded_sample_that_no_order_changes() {
+    let window = Duration::from_secs(7_200);
+    let start = at(0.0).0.rem_euclid(window.as_nanos() as i64) as f64 / 1e9;
+    let times: Vec<f64> = (0..40_000).map(|i| f64::from(i) * 0.14 - start).collect();
     let run_in = |order: &mut dyn Iterator<Item = &f64>| {
-        let mut run = Run::new(Config { out_of_order: Duration::from_secs(600), ..Config::default() });
-        order.for_each(|t| run.take(&message("d", *t, "c", t.sin())));
-        run.take(&message("d", 1_300.0, "c", 0.0));
+        let mut run = Run::new(Config { window, out_of_order: window, ..Config::default() });
+        order.for_each(|t| run.take_at(&message("d", *t, "c", t.sin()), at(7_200.0)));
+        run.take(&message("d", 15_000.0, "c", 0.0));
         run.closed().iter().map(|c| (c.count(), samples_of(c))).collect::<Vec<_>>()
     };
     let forwards = run_in(&mut times.iter());
@@ -296,4 +300,5 @@ proptest! {
 
 mod hopping;
 mod revisions;
+mod seconds;
 mod slices;

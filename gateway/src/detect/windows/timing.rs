@@ -6,6 +6,7 @@ use firmware_protocol::measurement::EventTime;
 
 use super::super::Config;
 use super::super::calendar::{Calendar, WindowIndex};
+use super::room::Room;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Timing {
@@ -17,6 +18,8 @@ pub(super) struct Timing {
     lateness: i64,
     /// Length of a slice; `None`: no slices.
     pub(super) early_ns: Option<i64>,
+    /// What is kept of a pane.
+    pub(super) room: Room,
 }
 
 impl Timing {
@@ -31,6 +34,7 @@ impl Timing {
             idle_timeout: config.idle_timeout,
             future_max: config.future_max,
             lateness,
+            room: Room::new(config.samples_max, calendar.window_ns(), calendar.hops, config.out_of_order),
             early_ns: (!config.early_every.is_zero()).then(|| ns(config.early_every)),
         }
     }

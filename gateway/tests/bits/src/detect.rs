@@ -11,6 +11,12 @@ mod features;
 #[path = "../../../src/detect/features/golden.rs"]
 mod golden;
 
+#[path = "../../../src/detect/appended.rs"]
+mod appended;
+
+#[path = "windows.rs"]
+mod windows;
+
 pub(crate) fn lines() -> Vec<String> {
-    golden::lines()
+    [golden::lines(), windows::golden::lines()].concat()
 }

@@ -6,17 +6,16 @@ use firmware_protocol::derived::{Derived, Status, Window};
 use firmware_protocol::measurement::{EventTime, Measurement, Received};
 
 use super::super::super::calendar::{Calendar, WindowIndex};
-use super::super::super::features::{Nature, Sample, Scratch, Series, summarise};
+use super::super::super::features::{Nature, Scratch, Second, Series, summarise};
 use super::super::super::watermark::Watermark;
-use super::super::super::windows::Counts;
+use super::super::super::windows::{Counts, Room};
 use super::super::super::{Config, REVISE_AFTER, WindowId};
-
-/// Readings, and how many there are of each.
-type Readings = BTreeMap<(i64, u64), u32>;
+use super::pane::{Pane, Readings, add, plus, samples};
 
 pub(super) struct Plain {
     config: Config,
     calendar: Calendar,
+    room: Room,
     /// In order of appearance.
     devices: Vec<Device>,
     pub(super) derived: Vec<Derived>,
@@ -36,16 +35,20 @@ struct Device {
 struct Channel {
     /// The window to close next, if it is awake.
     next: Option<i64>,
-    panes: BTreeMap<i64, Readings>,
-    late: BTreeMap<i64, Readings>,
+    panes: BTreeMap<i64, Pane>,
+    late: BTreeMap<i64, Pane>,
+    /// From this pane on they are of seconds from the first reading on.
+    seconds_from: Option<i64>,
     results: BTreeMap<i64, (u32, Readings)>,
 }
 
 impl Plain {
     pub(super) fn new(config: &Config) -> Self {
+        let calendar = Calendar::hopping(config.window, config.hop);
         Self {
             config: config.clone(),
-            calendar: Calendar::hopping(config.window, config.hop),
+            calendar,
+            room: Room::new(config.samples_max, calendar.window_ns(), calendar.hops, config.out_of_order),
             devices: Vec::new(),
             derived: Vec::new(),
             counts: Counts::default(),
@@ -88,15 +91,15 @@ impl Plain {
                 let due_at = EventTime(received.at.0 + REVISE_AFTER.as_nanos() as i64);
                 device.due.entry(pane).or_insert(due_at);
             }
-            let readings = if pane < open_from.0 {
-                channel.late.entry(pane).or_default()
+            let bits = (reading.at.0, reading.value.to_bits());
+            if pane < open_from.0 {
+                channel.late.entry(pane).or_default().take(bits, &self.room);
             } else {
                 self.counts.used += 1;
                 let first = oldest.max(open_from.0);
                 channel.next = Some(channel.next.map_or(first, |next| next.min(first)));
-                channel.panes.entry(pane).or_default()
-            };
-            *readings.entry((reading.at.0, reading.value.to_bits())).or_default() += 1;
+                channel.take(pane, bits, &self.room);
+            }
         }
         if let Some(until) = device.watermark.complete_until(&self.calendar, self.config.out_of_order) {
             self.close_until(place, until);
@@ -144,9 +147,9 @@ impl Plain {
         while let Some(window) = device.channels.values().filter_map(|c| c.next).min().filter(|w| *w < until.0) {
             for (name, channel) in device.channels.iter_mut().filter(|(_, c)| c.next == Some(window)) {
                 channel.next = Some(window + 1);
-                let readings = channel.readings(window, self.calendar.hops);
-                self.derived.push(record(&device.name, name, &self.calendar, window, 0, &readings));
-                channel.results.insert(window, (0, readings));
+                self.derived.push(channel.record((&device.name, name), &self.calendar, &self.room, window, 0));
+                channel.panes.entry(window).or_default().close(&self.room);
+                channel.results.insert(window, (0, channel.readings(window, self.calendar.hops)));
             }
         }
     }
@@ -156,14 +159,10 @@ impl Plain {
         device.due.remove(&pane);
         let closed_until = device.watermark.closed_until();
         for channel in device.channels.values_mut() {
-            let ours = channel.panes.entry(pane).or_default();
-            for (reading, theirs) in channel.late.remove(&pane).unwrap_or_default() {
-                let held = ours.entry(reading).or_default();
-                let added = theirs.saturating_sub(*held);
-                *held += added;
-                self.counts.revised += u64::from(added);
-                self.counts.duplicate += u64::from(theirs - added);
-            }
+            let Some(late) = channel.late.remove(&pane) else { continue };
+            let (added, repeated) = channel.panes.entry(pane).or_default().merge(late, &self.room);
+            self.counts.revised += u64::from(added);
+            self.counts.duplicate += u64::from(repeated);
         }
         let first = (pane - (self.calendar.hops - 1)).max(expired(&self.config, &self.calendar, closed_until));
         for window in first..closed_until.0.min(pane + 1) {
@@ -175,7 +174,8 @@ impl Plain {
                     None if readings.is_empty() => continue,
                     None => 0,
                 };
-                self.derived.push(record(&device.name, name, &self.calendar, window, revision, &readings));
+                channel.note_seconds(window, self.calendar.hops);
+                self.derived.push(channel.record((&device.name, name), &self.calendar, &self.room, window, revision));
                 channel.results.insert(window, (revision, readings));
             }
         }
@@ -184,11 +184,57 @@ impl Plain {
 
 impl Channel {
     fn readings(&self, window: i64, hops: i64) -> Readings {
-        let mut all = Readings::new();
-        for (reading, n) in (window..window + hops).filter_map(|pane| self.panes.get(&pane)).flatten() {
-            *all.entry(*reading).or_default() += n;
+        self.panes.range(window..window + hops).fold(Readings::new(), |all, (_, pane)| plus(all, &pane.readings))
+    }
+
+    fn take(&mut self, pane: i64, reading: (i64, u64), room: &Room) {
+        let of = self.panes.entry(pane).or_default();
+        if of.readings.is_empty() && self.seconds_from.is_some_and(|from| pane >= from) {
+            of.seconds = Some(Default::default());
         }
-        all
+        of.take(reading, room);
+        self.note_seconds(pane, 1);
+    }
+
+    /// If one of the `n` panes from `first` on is of seconds, all that are still to come will be.
+    fn note_seconds(&mut self, first: i64, n: i64) {
+        let is_of_seconds = self.panes.range(first..first + n).any(|(_, pane)| pane.seconds.is_some());
+        if is_of_seconds && self.seconds_from.is_none() {
+            let newest = self.panes.keys().copied().fold(first + n - 1, i64::max);
+            self.seconds_from = Some(newest + 1);
+        }
+    }
+
+    fn record(
+        &self,
+        (device, channel): (&str, &str),
+        calendar: &Calendar,
+        room: &Room,
+        window: i64,
+        revision: u32,
+    ) -> Derived {
+        let readings = self.readings(window, calendar.hops);
+        let (samples, mut seconds) = (samples(&readings), BTreeMap::new());
+        for (_, pane) in self.panes.range(window..window + calendar.hops) {
+            pane.all_folded(room).into_values().for_each(|second| add(&mut seconds, second));
+        }
+        let seconds: Vec<Second> = seconds.into_values().collect();
+        let series = if self.seconds_from.is_some() { Series::Seconds(&seconds) } else { Series::Samples(&samples) };
+        let (count, span) = (samples.len() as u32, calendar.span_of(WindowIndex(window)));
+        let summary = summarise(series, count, span, Nature::Level, &mut Scratch::default());
+        Derived::Window(Window {
+            id: WindowId::new(device, channel, span.0, revision).to_string(),
+            device: device.to_owned(),
+            channel: channel.to_owned(),
+            start_at_ms: span.0.as_millis(),
+            end_at_ms: span.1.as_millis(),
+            revision,
+            count,
+            gap_s: summary.gap_s,
+            stats: summary.stats,
+            status: Status::Learning,
+            score: None,
+        })
     }
 }
 
@@ -196,32 +242,4 @@ impl Channel {
 fn expired(config: &Config, calendar: &Calendar, closed_until: WindowIndex) -> i64 {
     let lateness = config.allowed_lateness.as_nanos().div_ceil(calendar.hop_ns() as u128) as i64;
     closed_until.0.saturating_sub(lateness)
-}
-
-fn record(
-    device: &str,
-    channel: &str,
-    calendar: &Calendar,
-    window: i64,
-    revision: u32,
-    readings: &Readings,
-) -> Derived {
-    let span = calendar.span_of(WindowIndex(window));
-    let sample = |(at, bits): &(i64, u64)| Sample { at: EventTime(*at), value: f64::from_bits(*bits) };
-    let samples: Vec<Sample> = readings.iter().flat_map(|(r, n)| std::iter::repeat_n(sample(r), *n as usize)).collect();
-    let count = samples.len() as u32;
-    let summary = summarise(Series::Samples(&samples), count, span, Nature::Level, &mut Scratch::default());
-    Derived::Window(Window {
-        id: WindowId::new(device, channel, span.0, revision).to_string(),
-        device: device.to_owned(),
-        channel: channel.to_owned(),
-        start_at_ms: span.0.as_millis(),
-        end_at_ms: span.1.as_millis(),
-        revision,
-        count,
-        gap_s: summary.gap_s,
-        stats: summary.stats,
-        status: Status::Learning,
-        score: None,
-    })
 }

@@ -3,7 +3,14 @@ use super::*;
 fn spans(run: &Run) -> Vec<(f64, f64, usize, usize)> {
     let start = at(0.0).0;
     let seconds = |at: EventTime| (at.0 - start) as f64 / 1e9;
-    run.slices().iter().map(|s| (seconds(s.from), seconds(s.to), s.context, s.samples.len())).collect()
+    let of = |s: &&Slice| {
+        let length = match s.series() {
+            (Series::Samples(context), Series::Samples(own)) => context.len() + own.len(),
+            (context, own) => panic!("seconds: {context:?} {own:?}"),
+        };
+        (seconds(s.from), seconds(s.to), s.context, length)
+    };
+    run.slices().iter().map(of).collect()
 }
 
 #[test]
