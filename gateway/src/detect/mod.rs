@@ -53,7 +53,10 @@ mod window_id;
 
 pub use engine::{Changes, Counts, Due, Engine, StateSource};
 pub(crate) use novel::{Novel, Spacing, Threshold as NovelThreshold, View as NovelView};
-pub use stored::{ModelView, StateChanges, Stored, StoredChannel, StoredFault, StoredHead, check, import};
+pub use stored::{
+    Kind as ChannelKind, ModelView, Rate, StateChanges, Stored, StoredChannel, StoredFault, StoredHead, StoredRelation,
+    check, check_relation, import, import_relation,
+};
 pub(crate) use task::derived_record;
 pub use task::{Error, Task, run};
 pub use window_id::WindowId;
@@ -76,6 +79,9 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Windows of learning before the first verdict, as time.
     pub learn: Duration,
+    /// NOVEL, which needs no learning time but its warm-up, tells nothing for so long. No setting: backtests that are told
+    /// when verdicts begin set it.
+    pub novel_after: Duration,
     /// Wanted false alarms per device and month: the one knob of the thresholds.
     pub false_alarms_per_month: f64,
     /// Devices × channels watched; more are counted and not watched.
@@ -94,6 +100,7 @@ impl Default for Config {
             early_every: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(900),
             learn: Duration::from_secs(7 * 86_400),
+            novel_after: Duration::ZERO,
             false_alarms_per_month: 1.0,
             channels_max: 4_000,
             future_max: Duration::from_secs(3_600),

@@ -47,7 +47,7 @@ fn names(store: &Store) -> Vec<String> {
 
 fn view(store: &Store, device: &str, channel: &str) -> ModelView {
     let names = names(store);
-    Stored::new(store, &names).unwrap().view(device, channel).unwrap()
+    Stored::new(store, &names).unwrap().view(device, channel, 1.0).unwrap()
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_store_tells_what_was_learned_of_each_channel() {
     let stored = Stored::new(&store, &names).unwrap();
     let all = [("pump", "level"), ("pump", "flow"), ("fan", "level"), ("fan", "flow")];
     assert_eq!(stored.channels(), all.map(|(d, c)| (d.to_owned(), c.to_owned())));
-    let view = stored.view("fan", "flow").unwrap();
+    let view = stored.view("fan", "flow", 1.0).unwrap();
     assert!(view.model.is_some() && view.windows_to_learn == 0 && view.windows > 200, "{view:?}");
     assert_eq!(view.from_ms, Some(0));
     assert!(view.model_bytes > 100 && view.bytes > view.model_bytes);
