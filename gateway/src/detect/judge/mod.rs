@@ -22,6 +22,8 @@ mod device;
 mod nature;
 mod relation;
 mod sparse;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
