@@ -136,7 +136,8 @@ fn a_relation_that_is_taken_to_another_store_goes_on_there_under_the_places_of_t
         let changes = import(head, &channel, &to, &names(&to)).unwrap();
         apply(&mut to, changes);
     }
-    apply(&mut to, import_relation(head, &relation, &to).unwrap());
+    let changes = import_relation(head, &relation, &to).unwrap();
+    apply(&mut to, changes);
     assert_eq!(view(&to, "pump", "level"), view(&from, "pump", "level"));
     let to_names = names(&to);
     let again = Stored::new(&to, &to_names).unwrap().relation("pump").unwrap().unwrap();
