@@ -1,6 +1,7 @@
 //! What a run over one file gave.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use firmware_protocol::derived::{Anomaly, AnomalyState, Derived, Incident, Status, Window};
 use firmware_protocol::measurement::{EventTime, Measurement};
@@ -83,9 +84,29 @@ pub struct Outcome {
     pub incidents: BTreeMap<String, Incident>,
     /// By device and channel, if they are wanted; of the first [`TRACES_MAX`] channels.
     pub traces: BTreeMap<String, BTreeMap<String, Trace>>,
+    /// The same of scores, where samples are judged by themselves.
+    pub score_traces: BTreeMap<String, BTreeMap<String, Trace>>,
+    /// Where samples are judged by themselves though a device has several channels: windows with which those would be
+    /// judged against each other.
+    pub needs_windows: Option<Duration>,
 }
 
 impl Outcome {
+    /// Draws what a sample of a channel (device and name) scored, 0 to 1.
+    pub(super) fn draw_score(&mut self, (device, channel): (&str, &str), point: Point, spacing_ns: i64) {
+        let drawn: usize = self.score_traces.values().map(BTreeMap::len).sum();
+        let known = self.score_traces.get_mut(device).and_then(|channels| channels.get_mut(channel));
+        match known {
+            Some(trace) => trace.add(point),
+            None if drawn < TRACES_MAX => {
+                let mut trace = Trace::new(point.at, spacing_ns);
+                trace.add(point);
+                self.score_traces.entry(device.to_owned()).or_default().insert(channel.to_owned(), trace);
+            }
+            None => {}
+        }
+    }
+
     /// Draws the readings of a measurement; signals begin with spans as long as `spacing_ns`.
     pub(super) fn draw(&mut self, measurement: &Measurement, spacing_ns: i64) {
         let drawn: usize = self.traces.values().map(BTreeMap::len).sum();

@@ -104,12 +104,14 @@ pub fn run(path: &Path, formats: &Formats, settings: &Settings, read: Arc<Atomic
         let hop_ns = i64::try_from(settings.spans().hop.as_nanos()).unwrap_or(i64::MAX);
         let windows = survey.windows_in(rows, hop_ns);
         detect.learn = Duration::from_nanos(windows.saturating_mul(hop_ns).unsigned_abs());
+        detect.novel_after = detect.learn;
     } else if let Learn::For(span) = settings.learn {
         detect.learn = span;
     }
     let spacing_ns = survey.spacing_ns();
     let mut source = Source::open(path, formats, read)?;
-    let mut driver = Driver::new(&detect, (settings.by == By::Samples).then(|| Samples::new(&detect, settings.learn)));
+    let samples = || Samples::new(&detect, settings, spacing_ns);
+    let mut driver = Driver::new(&detect, (settings.by == By::Samples).then(samples));
     let mut measurement = Measurement::default();
     loop {
         match source.next(&mut measurement)? {

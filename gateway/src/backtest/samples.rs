@@ -1,18 +1,26 @@
 //! Each sample by itself: NOVEL per channel, without windows. A verdict rests on earlier samples alone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use firmware_protocol::derived::{Anomaly, AnomalyState};
 use firmware_protocol::measurement::{EventTime, Measurement};
 
 use super::outcome::{Outcome, Score};
-use super::run::Learn;
+use super::run::{Learn, Settings};
+use super::trace::Point;
 use crate::detect::{Config, Novel, NovelThreshold, NovelView, Spacing, WindowId};
+
+/// Windows that hold a sample each, for what needs windows.
+const WINDOWS_S: [u64; 12] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600];
 
 /// The channels of one file.
 pub(super) struct Samples {
     threshold: NovelThreshold,
     learn: Learn,
+    /// Whether scores are kept for a drawing.
+    draw: bool,
+    spacing_ns: i64,
     channels_max: usize,
     channels: usize,
     /// By device and channel.
@@ -22,10 +30,12 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    pub(super) fn new(config: &Config, learn: Learn) -> Self {
+    pub(super) fn new(config: &Config, settings: &Settings, spacing_ns: i64) -> Self {
         Self {
             threshold: NovelThreshold::new(config.false_alarms_per_month),
-            learn,
+            learn: settings.learn,
+            draw: settings.draw,
+            spacing_ns,
             channels_max: config.channels_max,
             channels: 0,
             novel: BTreeMap::new(),
@@ -53,6 +63,9 @@ impl Samples {
             if !channels.contains_key(name) && self.channels < self.channels_max {
                 self.channels += 1;
                 channels.insert(name.to_owned(), Novel::new(Spacing::Sample));
+                if channels.len() > 1 {
+                    outcome.needs_windows = Some(window_of(self.spacing_ns));
+                }
             }
             let Some(novel) = channels.get_mut(name) else {
                 outcome.counts.channels_max += 1;
@@ -67,7 +80,12 @@ impl Samples {
                 continue;
             }
             let (decades, is_alarm) = (self.threshold.decades_above(score.raw), self.threshold.is_alarm(score.raw));
-            row.raise(Score { decades: Some(decades), is_alarm });
+            let verdict = Score { decades: Some(decades), is_alarm };
+            row.raise(verdict);
+            if self.draw {
+                let point = Point { at: reading.at, value: verdict.value() };
+                outcome.draw_score((measurement.device(), name), point, self.spacing_ns);
+            }
             if is_alarm {
                 let (feature, what) = match score.view {
                     NovelView::Value => ("value", "it never had this value"),
@@ -105,5 +123,23 @@ impl Samples {
         }
         outcome.samples.push((at, row));
         outcome.scores.entry(at).or_default().raise(row);
+    }
+}
+
+/// The shortest window that holds a sample, if they come so far apart; an hour at most.
+fn window_of(spacing_ns: i64) -> Duration {
+    let fits = |window: &Duration| window.as_nanos() >= u128::from(spacing_ns.unsigned_abs());
+    WINDOWS_S.into_iter().map(Duration::from_secs).find(fits).unwrap_or(Duration::from_secs(3_600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_that_holds_one_sample_is_the_shortest_as_long_as_their_distance() {
+        let seconds = |ns| window_of(ns).as_secs();
+        assert_eq!([1_000_000, 1_000_000_000, 1_200_000_000].map(seconds), [1, 1, 2]);
+        assert_eq!([300_000_000_000, i64::MAX].map(seconds), [300, 3_600]);
     }
 }

@@ -15,9 +15,9 @@ pub struct ModelArgs {
 /// The gateway has to be stopped.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ModelVerb {
-    /// List devices and channels: learning progress, since when, model, bytes
+    /// List devices and channels: learning progress, since when, nature, rate, threshold, models, bytes
     Show(ModelShowArgs),
-    /// Write what was learned to a file, a line for each channel
+    /// Write what was learned to a file, a line for each channel, and for each device's relation of its channels
     Export(ModelExportArgs),
     /// Put channels of such a file into this gateway, in place of what it has learned of them
     Import(ModelImportArgs),

@@ -56,7 +56,8 @@ pub use engine::{Changes, Counts, Due, Engine, StateSource};
 pub(crate) use novel::{Novel, Spacing, Threshold as NovelThreshold, View as NovelView};
 pub use past::{ChunkName, ChunkRange, InMemory, Past, PastChanges};
 pub use stored::{
-    ModelView, StateChanges, Stored, StoredChanges, StoredChannel, StoredFault, StoredHead, check, import,
+    Kind as ChannelKind, ModelView, Rate, StateChanges, Stored, StoredChanges, StoredChannel, StoredFault, StoredHead,
+    StoredRelation, check, check_relation, import, import_relation,
 };
 pub use task::{Error, Task, run};
 pub(crate) use task::{chunk_key, derived_record};
@@ -83,6 +84,9 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Windows of learning before the first verdict, as time.
     pub learn: Duration,
+    /// NOVEL, which needs no learning time but its warm-up, tells nothing for so long. No setting: backtests that are told
+    /// when verdicts begin set it.
+    pub novel_after: Duration,
     /// Wanted false alarms per device and month: the one knob of the thresholds.
     pub false_alarms_per_month: f64,
     /// Devices × channels watched; more are counted and not watched.
@@ -104,6 +108,7 @@ impl Default for Config {
             early_every: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(900),
             learn: Duration::from_secs(7 * 86_400),
+            novel_after: Duration::ZERO,
             false_alarms_per_month: 1.0,
             channels_max: 4_000,
             samples_max: windows::SAMPLES_MAX,

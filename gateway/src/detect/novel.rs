@@ -87,6 +87,15 @@ pub(crate) enum View {
 
 impl View {
     const ALL: [Self; 3] = [Self::Value, Self::HourOfDay, Self::Trend];
+
+    /// The distance that is none where values come in ticks: the next one is the nearest that can be new, and a residual
+    /// is known to half of one. Without it a rare count is an alarm.
+    fn known_to(self, tick: f64) -> f64 {
+        match self {
+            Self::Value => tick,
+            Self::HourOfDay | Self::Trend => 0.5 * tick,
+        }
+    }
 }
 
 /// The verdict on one value.
@@ -140,6 +149,11 @@ impl Novel {
         self.distances.iter().chain([&self.scores]).all(Rank::is_warm)
     }
 
+    /// Values so far.
+    pub(crate) fn values(&self) -> u64 {
+        self.values
+    }
+
     /// Judges a value by the earlier ones, then remembers it.
     ///
     /// # Errors
@@ -152,10 +166,12 @@ impl Novel {
         let spread = self.seen[View::Value as usize].spread();
         let hour = self.hours.of(at).before(value, HOUR_MEMORY, spread);
         let trend = self.trend.before(value, self.spacing.trend_memory(), spread);
+        let tick = self.seen[View::Value as usize].tick();
         let bases = [0.0, hour, trend];
         let (mut sum, mut most) = (0.0, Novelty { amount: -1.0, view: View::Value, low: value, high: value });
         for view in View::ALL {
-            let novelty = self.novelty(view, value, bases[view as usize], spread);
+            let novelty = self.novelty(view, value - bases[view as usize], (spread, tick));
+            let novelty = novelty.around(bases[view as usize]);
             sum += novelty.amount;
             if novelty.amount > most.amount {
                 most = novelty;
@@ -173,17 +189,17 @@ impl Novel {
         })
     }
 
-    /// How novel the value is in one view; remembers it there.
-    fn novelty(&mut self, view: View, value: f64, base: f64, spread: f64) -> Novelty {
+    /// How novel a view of the value is; remembers it there.
+    fn novelty(&mut self, view: View, value: f64, (spread, tick): (f64, f64)) -> Novelty {
         let (seen, distances) = (&mut self.seen[view as usize], &mut self.distances[view as usize]);
-        let place = seen.place(value - base);
-        seen.insert(value - base);
+        let place = seen.place(value);
+        seen.insert(value);
         let is_settled = view == View::Value || self.values > SETTLED;
         match place {
             Some(place) if is_settled && spread > 0.0 => {
-                let share = place.distance / spread;
+                let share = (place.distance - view.known_to(tick)).max(0.0) / spread;
                 let amount = share * distances.observe(share);
-                Novelty { amount, view, low: base + place.low, high: base + place.high }
+                Novelty { amount, view, low: place.low, high: place.high }
             }
             Some(_) | None => Novelty { amount: 0.0, view, low: value, high: value },
         }
@@ -197,6 +213,13 @@ struct Novelty {
     /// Values that would not have been novel, on the side of the nearest one.
     low: f64,
     high: f64,
+}
+
+impl Novelty {
+    /// Of a view that is a distance from `base`, as values of the channel.
+    fn around(self, base: f64) -> Self {
+        Self { low: base + self.low, high: base + self.high, ..self }
+    }
 }
 
 #[cfg(test)]

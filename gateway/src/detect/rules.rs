@@ -30,6 +30,8 @@ const RATE_MIN: f64 = 0.5;
 const BROKEN: f64 = 1.0;
 const ALL_OUTSIDE: f64 = 10.0;
 const NO_READINGS: f64 = 5.0;
+/// Of a window that breaks no rule: as far below as the worst lies above. A rule is kept or not, there is no nearly.
+pub(super) const KEPT: f64 = -ALL_OUTSIDE;
 
 /// What a device's hello promises of a channel, as it is saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -3,24 +3,27 @@
 //! # Invariants
 //! - Nothing is decoded that need not be: a channel's learned state is all below its key but its name and the windows that
 //!   are kept for late readings. Each value carries its version and checksum.
+//! - The relation of a device's channels goes with them: its model, and what it remembers. Incidents stay where they are.
 //! - A channel is found by the names of device and channel; places are those of the store it comes to.
 //!
 //! # Not here
-//! The relation of a device's channels: it is learned again from the channels' rows. Files, the queue's lock.
+//! Files, the queue's lock.
 
 use std::collections::BTreeMap;
 
 use firmware_protocol::measurement::EventTime;
 
 use super::calendar::WindowIndex;
+use super::features::Nature;
 use super::finding::ModelId;
 use super::history::Row;
-use super::judge::{stored_past, stored_rows, windows_to_learn};
+use super::judge::{hash_of_names, import_relation as with_relation, stored_past, stored_relation, stored_rows, told};
 use super::past::ChunkRange;
 use super::state::{
     ROOT_KEY, Root, StateError, StateSource, VERSION, channel_key, channel_name_key, decode, device_name_key, encode,
-    model_key, parts, relation_key, relation_names_key,
+    model_key, parts, relation_key, relation_names_key, watch_key,
 };
+use super::tail::threshold;
 use super::windows::{ChannelPlace, DeviceIndex, NAME_BYTES_MAX};
 
 /// Named state to be changed; `None` deletes.
@@ -36,6 +39,7 @@ pub struct StoredChanges {
 
 /// A key below a channel's, such as `rows/12`.
 const SUFFIX_BYTES_MAX: usize = 64;
+const DAY_NS: i64 = 86_400_000_000_000;
 /// Parts of a channel's state that are not learned.
 const NOT_LEARNED: [&str; 2] = ["name", "closed/"];
 /// Tells what lies in the past of this store, and nothing to another one: that gets all rows as named state.
@@ -74,6 +78,35 @@ pub struct StoredChannel {
     pub states: BTreeMap<String, Vec<u8>>,
 }
 
+/// What was learned of a device's channels together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRelation {
+    pub device: String,
+    /// In the order of the model.
+    pub channels: Vec<String>,
+    pub model: Vec<u8>,
+    pub memory: Vec<u8>,
+}
+
+/// How a channel's readings move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Undecided,
+    Level,
+    /// Judged by its increments.
+    Counter,
+}
+
+/// How many readings its windows have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rate {
+    /// Too few for the shape of a window: levels are judged by all seen before.
+    Sparse,
+    Dense,
+}
+
 /// One channel for a person.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct ModelView {
@@ -81,6 +114,12 @@ pub struct ModelView {
     pub channel: String,
     /// CRC-32 of the model in hexadecimal, as in anomalies; `None`: it is still being learned.
     pub model: Option<String>,
+    /// Of the relation of the device's channels; `None`: there is none yet.
+    pub relation: Option<String>,
+    pub nature: Kind,
+    pub rate: Rate,
+    /// Decades of rarity above which a window alarms, by what the configuration accepts of false alarms.
+    pub threshold: f64,
     /// Windows until the first model.
     pub windows_to_learn: u32,
     /// Windows remembered to learn from, and the start of the first and the end of the last.
@@ -136,9 +175,25 @@ impl<'a> Stored<'a> {
         Ok(StoredChannel { device: device.to_owned(), channel: channel.to_owned(), states })
     }
 
+    /// What was learned of a device's channels together; `None` if nothing was.
+    ///
+    /// # Errors
+    /// There is no such device.
+    pub fn relation(&self, device: &str) -> Result<Option<StoredRelation>, StoredFault> {
+        let at = devices(self.source).find(|(_, name)| name == device).map(|(at, _)| at);
+        let at = at.ok_or_else(|| StoredFault::Unknown(device.to_owned()))?;
+        let Some((places, memory)) = stored_relation(at, self.source) else { return Ok(None) };
+        let names: BTreeMap<ChannelPlace, String> = channels(self.source, at).collect();
+        let channels = places.iter().filter_map(|place| names.get(place).cloned()).collect();
+        let model = self.source.state(&relation_key(at)).unwrap_or_default();
+        Ok(Some(StoredRelation { device: device.to_owned(), channels, model, memory }))
+    }
+
+    /// What a channel is, with the threshold that follows from the false alarms that a device may give in a month.
+    ///
     /// # Errors
     /// There is no such channel, or what is stored of it is damaged.
-    pub fn view(&self, device: &str, channel: &str) -> Result<ModelView, StoredFault> {
+    pub fn view(&self, device: &str, channel: &str, per_month: f64) -> Result<ModelView, StoredFault> {
         let (at, place) = self.find(device, channel)?;
         let states = self.channel(device, channel)?.states;
         let mut windows: Vec<WindowIndex> = Vec::new();
@@ -149,10 +204,21 @@ impl<'a> Stored<'a> {
         let ms = |ns: i64| EventTime(ns).as_millis();
         let start = |window: &WindowIndex| window.0.saturating_mul(self.root.hop_ns);
         let model = self.source.state(&model_key(at, place));
+        let told = told(at, place, self.source);
+        let per_day = DAY_NS / self.root.hop_ns.max(1);
+        let shared_by = libm::log10(channels(self.source, at).count().max(1) as f64);
         Ok(ModelView {
+            relation: self.source.state(&relation_key(at)).map(|bytes| ModelId::of(&bytes).to_string()),
+            nature: match told.as_ref().and_then(|told| told.nature) {
+                None => Kind::Undecided,
+                Some(Nature::Level) => Kind::Level,
+                Some(Nature::Counter) => Kind::Counter,
+            },
+            rate: if told.as_ref().is_some_and(|told| told.is_sparse) { Rate::Sparse } else { Rate::Dense },
+            threshold: threshold(per_month, per_day) + shared_by,
             device: device.to_owned(),
             channel: channel.to_owned(),
-            windows_to_learn: windows_to_learn(at, place, self.source).unwrap_or_default(),
+            windows_to_learn: told.map(|told| told.to_learn).unwrap_or_default(),
             windows: windows.len() as u64,
             from_ms: windows.iter().min().map(|window| ms(start(window))),
             to_ms: windows.iter().max().map(|window| ms(start(window).saturating_add(self.root.window_ns))),
@@ -253,6 +319,48 @@ pub fn import(
     let prefix = channel_key(at, place) + "/";
     changes.state.extend(channel.states.iter().map(|(suffix, bytes)| (prefix.clone() + suffix, Some(bytes.clone()))));
     Ok(changes)
+}
+
+/// What takes a relation into a store that has its channels already, in place of what that has learned of them together.
+///
+/// # Errors
+/// It is of another version or damaged, or a channel is missing.
+pub fn import_relation(
+    head: StoredHead,
+    relation: &StoredRelation,
+    source: &dyn StateSource,
+) -> Result<StoredChanges, StoredFault> {
+    check_relation(head, relation)?;
+    let unknown = |channel: &str| StoredFault::Unknown(format!("{} {channel}", relation.device));
+    let at = devices(source).find(|(_, name)| *name == relation.device).map(|(at, _)| at);
+    let at = at.ok_or_else(|| StoredFault::Unknown(relation.device.clone()))?;
+    let known: BTreeMap<String, ChannelPlace> = channels(source, at).map(|(place, name)| (name, place)).collect();
+    let place = |name: &String| known.get(name).copied().ok_or_else(|| unknown(name));
+    let places = relation.channels.iter().map(place).collect::<Result<_, _>>()?;
+    let watch = with_relation(at, places, &relation.memory, source)
+        .map_err(|error| of_version(error, &relation.device, "", "relation"))?;
+    // As it will be asked for: of all channels of the device, those without a part in the relation too.
+    let names = encode(&hash_of_names(known.keys().map(String::as_str)));
+    let state = vec![
+        (relation_key(at), Some(relation.model.clone())),
+        (relation_names_key(at), Some(names)),
+        (watch_key(at), Some(watch)),
+    ];
+    Ok(StoredChanges { state, dropped: Vec::new() })
+}
+
+/// Whether this gateway can use a relation.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_relation(head: StoredHead, relation: &StoredRelation) -> Result<(), StoredFault> {
+    if head.state_version != VERSION {
+        return Err(StoredFault::Version { found: head.state_version });
+    }
+    [&relation.model, &relation.memory]
+        .into_iter()
+        .try_for_each(|bytes| super::state::sound(bytes))
+        .map_err(|error| of_version(error, &relation.device, "", "relation"))
 }
 
 /// Whether this gateway can use a channel's state.

@@ -1,4 +1,4 @@
-//! One channel as SVG: signal, learning time, expected bands, alarms, labels, and a strip with the scores of windows.
+//! One channel as SVG: signal, learning time, expected bands, alarms, labels, and a strip with the scores of windows or samples.
 
 use firmware_protocol::derived::{Anomaly, Status, Window};
 use firmware_protocol::measurement::EventTime;
@@ -41,7 +41,7 @@ pub(super) const LEGEND: &str = concat!(
     "<span><svg viewBox=\"0 0 22 10\"><rect class=\"label\" width=\"22\" height=\"10\"/><rect class=\"mark\" width=\"22\" height=\"3\"/></svg>label</span>",
     "<span><svg viewBox=\"0 0 22 10\"><rect class=\"s1\" width=\"6\" height=\"10\"/><rect class=\"s2\" x=\"6\" width=\"5\" height=\"10\"/>",
     "<rect class=\"s3\" x=\"11\" width=\"5\" height=\"10\"/><rect class=\"s4\" x=\"16\" width=\"6\" height=\"10\"/></svg>",
-    "score of a window: below ¼, ½, ¾, above</span></p>\n"
+    "score of a window or sample: below ¼, ½, ¾, above</span></p>\n"
 );
 
 pub(super) struct Chart<'a> {
@@ -161,11 +161,21 @@ impl Chart<'_> {
     fn strip(&self, page: &mut String, scale: &Scale) {
         let mut cells = vec![0_u8; CELLS];
         let place = |x: f64| ((x - LEFT) / (RIGHT - LEFT) * CELLS as f64) as usize;
-        for (window, score) in self.windows().filter(|(_, score)| score.decades.is_some() || score.is_alarm) {
-            let class = 1 + (score.value() * 4.0).clamp(0.0, 3.0) as u8;
-            let begin = place(scale.x(EventTime::from_millis(window.start_at_ms)));
-            let end = place(scale.x(EventTime::from_millis(window.end_at_ms))).max(begin + 1);
+        let mut raise = |from: EventTime, to: EventTime, score: f64| {
+            let class = 1 + (score * 4.0).clamp(0.0, 3.0) as u8;
+            let begin = place(scale.x(from));
+            let end = place(scale.x(to)).max(begin + 1);
             cells.iter_mut().take(end).skip(begin).for_each(|cell| *cell = (*cell).max(class));
+        };
+        for (window, score) in self.windows().filter(|(_, score)| score.decades.is_some() || score.is_alarm) {
+            let (from, to) = (EventTime::from_millis(window.start_at_ms), EventTime::from_millis(window.end_at_ms));
+            raise(from, to, score.value());
+        }
+        // A sample counts until the next.
+        let samples = self.outcome.score_traces.get(self.device).and_then(|channels| channels.get(self.channel));
+        let samples: Vec<Point> = samples.into_iter().flat_map(Trace::points).flatten().collect();
+        for (i, sample) in samples.iter().enumerate() {
+            raise(sample.at, samples.get(i + 1).map_or(sample.at, |next| next.at), sample.value);
         }
         let width = (RIGHT - LEFT) / CELLS as f64;
         let (top, height) = STRIP;

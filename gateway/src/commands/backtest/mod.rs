@@ -91,6 +91,9 @@ fn settings(args: &BacktestArgs) -> anyhow::Result<(Settings, Formats)> {
     if let Some(knob) = args.false_alarms_per_month {
         detect.false_alarms_per_month = knob;
     }
+    if let Some(Learn::For(span)) = args.learn {
+        detect.novel_after = span;
+    }
     let learn = args.learn.unwrap_or(match by {
         By::Windows => Learn::For(detect.learn),
         By::Samples => Learn::For(Duration::ZERO),
@@ -209,6 +212,11 @@ fn summary(input: &Input, outcome: &Outcome) -> String {
         counted(outcome.rows, "row"),
         if learning { "all of them learning".to_owned() } else { counted(alarms, "alarm") }
     );
+    if let Some(window) = outcome.needs_windows {
+        let window = config::shown(window);
+        text +=
+            &format!("  channels are not compared with each other sample by sample: that takes --window {window}\n");
+    }
     for (reason, readings) in outcome.counts.refused().into_iter().filter(|(_, n)| *n > 0) {
         text += &format!("  {} not used: {reason}\n", counted(readings, "reading"));
     }

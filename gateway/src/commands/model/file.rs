@@ -1,4 +1,5 @@
-//! A file of models: a line that says what it is, and a JSON object for each channel, values in base64.
+//! A file of models: a line that says what it is, and a JSON object for each channel, then for each device's relation of
+//! its channels; values in base64.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,10 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::in_file;
-use crate::detect::{StoredChannel, StoredHead};
+use crate::detect::{StoredChannel, StoredHead, StoredRelation};
 
 const FORMAT: &str = "gateway-models";
-const VERSION: u32 = 1;
+/// 1 had no relations.
+const VERSION: u32 = 2;
 /// Longest line: a channel is some 300 KB, in base64 a third more.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 
@@ -27,11 +29,27 @@ struct Head {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
-    device: String,
-    channel: String,
-    /// In base64.
-    states: BTreeMap<String, String>,
+#[serde(untagged)]
+enum Line {
+    Channel {
+        device: String,
+        channel: String,
+        /// In base64.
+        states: BTreeMap<String, String>,
+    },
+    Relation {
+        device: String,
+        channels: Vec<String>,
+        /// In base64.
+        model: String,
+        memory: String,
+    },
+}
+
+/// What a line after the first holds.
+pub(super) enum Part {
+    Channel(StoredChannel),
+    Relation(StoredRelation),
 }
 
 pub(super) struct Writer(BufWriter<File>);
@@ -50,7 +68,13 @@ impl Writer {
 
     pub(super) fn put(&mut self, channel: &StoredChannel) -> std::io::Result<()> {
         let states = channel.states.iter().map(|(key, bytes)| (key.clone(), STANDARD.encode(bytes))).collect();
-        self.line(&Line { device: channel.device.clone(), channel: channel.channel.clone(), states })
+        self.line(&Line::Channel { device: channel.device.clone(), channel: channel.channel.clone(), states })
+    }
+
+    pub(super) fn put_relation(&mut self, relation: &StoredRelation) -> std::io::Result<()> {
+        let StoredRelation { device, channels, model, memory } = relation;
+        let (model, memory) = (STANDARD.encode(model), STANDARD.encode(memory));
+        self.line(&Line::Relation { device: device.clone(), channels: channels.clone(), model, memory })
     }
 
     pub(super) fn finish(mut self) -> std::io::Result<()> {
@@ -64,13 +88,13 @@ impl Writer {
     }
 }
 
-/// Gives each channel of a file, and returns its head.
+/// Gives each part of a file, and returns its head.
 ///
 /// # Errors
-/// The file cannot be read, is of another format or version, or `take` refuses a channel.
+/// The file cannot be read, is of another format or version, or `take` refuses a part.
 pub(super) fn each(
     path: &Path,
-    take: &mut dyn FnMut(StoredHead, StoredChannel) -> anyhow::Result<()>,
+    take: &mut dyn FnMut(StoredHead, Part) -> anyhow::Result<()>,
 ) -> anyhow::Result<StoredHead> {
     let mut from = BufReader::new(File::open(path).with_context(|| path.display().to_string())?);
     let (mut line, mut number, mut head) = (Vec::new(), 0_u64, None);
@@ -85,12 +109,23 @@ pub(super) fn each(
             (length, _) if length > LINE_BYTES_MAX => bail!("{} is longer than {LINE_BYTES_MAX} bytes", place()),
             (_, None) => head = Some(self::head(&line).with_context(place)?),
             (_, Some(head)) => {
-                let Line { device, channel, states } = serde_json::from_slice(&line).with_context(place)?;
-                let decoded = |(key, text): (String, String)| Ok((key, STANDARD.decode(text)?));
-                let states = states.into_iter().map(decoded).collect::<Result<_, base64::DecodeError>>();
-                let states = states.with_context(place)?;
-                take(head, StoredChannel { device, channel, states }).with_context(place)?;
+                let line: Line = serde_json::from_slice(&line).with_context(place)?;
+                take(head, decoded(line).with_context(place)?).with_context(place)?;
             }
+        }
+    }
+}
+
+fn decoded(line: Line) -> Result<Part, base64::DecodeError> {
+    match line {
+        Line::Channel { device, channel, states } => {
+            let decoded = |(key, text): (String, String)| Ok((key, STANDARD.decode(text)?));
+            let states = states.into_iter().map(decoded).collect::<Result<_, base64::DecodeError>>()?;
+            Ok(Part::Channel(StoredChannel { device, channel, states }))
+        }
+        Line::Relation { device, channels, model, memory } => {
+            let (model, memory) = (STANDARD.decode(model)?, STANDARD.decode(memory)?);
+            Ok(Part::Relation(StoredRelation { device, channels, model, memory }))
         }
     }
 }
@@ -101,8 +136,8 @@ fn head(line: &[u8]) -> anyhow::Result<StoredHead> {
     if format != FORMAT {
         bail!("{what}");
     }
-    if version != VERSION {
-        bail!("format of version {version}, this gateway reads {VERSION}\nhint: use the gateway that wrote it");
+    if !(1..=VERSION).contains(&version) {
+        bail!("format of version {version}, this gateway reads up to {VERSION}\nhint: use the gateway that wrote it");
     }
     Ok(stored)
 }

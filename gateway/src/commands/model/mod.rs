@@ -5,7 +5,7 @@
 
 mod file;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
@@ -15,8 +15,9 @@ use firmware_protocol::measurement::EventTime;
 use super::queue::{Place, hush_engines};
 use super::unless_closed;
 use crate::cli::{ChannelArgs, ModelExportArgs, ModelImportArgs, ModelResetArgs, ModelShowArgs, ModelVerb};
+use crate::config;
 use crate::detect::{
-    self, ChunkName, ChunkRange, ModelView, Past, StateChanges, StateSource, Stored, StoredChanges, StoredFault,
+    self, ChannelKind, ChunkName, ChunkRange, ModelView, Past, Rate, StateSource, Stored, StoredChanges, StoredFault,
 };
 use crate::metrics;
 use crate::queue::offline::{Offline, OfflineAnnex};
@@ -90,13 +91,31 @@ fn show(args: &ModelShowArgs) -> anyhow::Result<()> {
     let state = State::of(&Place::of(&args.queue)?)?;
     let stored = Stored::new(&state, &state.names)?;
     let channels = wanted(&stored, &args.of)?;
-    let views: Vec<ModelView> = channels.iter().map(|(d, c)| stored.view(d, c)).collect::<Result<_, _>>()?;
+    let knob = match &args.queue.config {
+        Some(path) => config::detection(path)?.1.false_alarms_per_month,
+        None => detect::Config::default().false_alarms_per_month,
+    };
+    let views: Vec<ModelView> = channels.iter().map(|(d, c)| stored.view(d, c, knob)).collect::<Result<_, _>>()?;
     let text = if args.json { format!("{}\n", serde_json::to_string_pretty(&views)?) } else { table(&views) };
     unless_closed(write!(std::io::stdout().lock(), "{text}"))
 }
 
 fn table(views: &[ModelView]) -> String {
-    let heading = ["device", "channel", "state", "windows", "from", "to", "model", "stored"].map(str::to_owned);
+    let heading = [
+        "device",
+        "channel",
+        "state",
+        "windows",
+        "from",
+        "to",
+        "nature",
+        "rate",
+        "threshold",
+        "model",
+        "relation",
+        "stored",
+    ]
+    .map(str::to_owned);
     let day = |ms: Option<i64>| {
         ms.map_or_else(String::new, |ms| crate::text::utc(EventTime::from_millis(ms)).chars().take(16).collect())
     };
@@ -114,7 +133,20 @@ fn table(views: &[ModelView]) -> String {
             grouped(view.windows),
             day(view.from_ms),
             day(view.to_ms),
+            match view.nature {
+                ChannelKind::Undecided => "undecided",
+                ChannelKind::Level => "level",
+                ChannelKind::Counter => "counter",
+            }
+            .to_owned(),
+            match view.rate {
+                Rate::Sparse => "sparse",
+                Rate::Dense => "dense",
+            }
+            .to_owned(),
+            format!("{:.1} decades", view.threshold),
             model,
+            view.relation.clone().unwrap_or_default(),
             size(view.bytes),
         ]
     };
@@ -129,6 +161,14 @@ fn export(args: &ModelExportArgs) -> anyhow::Result<()> {
     for (device, channel) in &channels {
         out.put(&stored.channel(device, channel)?).with_context(|| args.file.display().to_string())?;
     }
+    let devices: BTreeSet<&String> = channels.iter().map(|(device, _)| device).collect();
+    for device in devices {
+        // A relation is of all its channels together.
+        let relation = stored.relation(device)?.filter(|_| args.of.channel.is_none());
+        if let Some(relation) = relation {
+            out.put_relation(&relation).with_context(|| args.file.display().to_string())?;
+        }
+    }
     out.finish().with_context(|| args.file.display().to_string())?;
     say(&format!("{}: {}\n", args.file.display(), counted(channels.len() as u64, "channel")))
 }
@@ -136,17 +176,30 @@ fn export(args: &ModelExportArgs) -> anyhow::Result<()> {
 async fn import(args: &ModelImportArgs) -> anyhow::Result<()> {
     let place = Place::of(&args.queue)?;
     // All of the file is looked at before anything is changed.
-    let head = file::each(&args.file, &mut |head, channel| Ok(detect::check(head, &channel)?))?;
+    let head = file::each(&args.file, &mut |head, part| {
+        Ok(match part {
+            file::Part::Channel(channel) => detect::check(head, &channel)?,
+            file::Part::Relation(relation) => detect::check_relation(head, &relation)?,
+        })
+    })?;
     drop(place.open()?);
     let queue = open(&place)?;
-    let mut channels = 0;
+    let (mut channels, mut relations) = (0, 0);
     let mut states = Live::of(&queue)?;
     let mut changed = Vec::new();
-    file::each(&args.file, &mut |_, channel| {
-        let changes = detect::import(head, &channel, &states, &states.names)?;
+    file::each(&args.file, &mut |_, part| {
+        let changes = match part {
+            file::Part::Channel(channel) => {
+                channels += 1;
+                detect::import(head, &channel, &states, &states.names)?
+            }
+            file::Part::Relation(relation) => {
+                relations += 1;
+                detect::import_relation(head, &relation, &states)?
+            }
+        };
         states.apply(&changes);
         changed.push(changes);
-        channels += 1;
         Ok(())
     })?;
     let mut dropped = Vec::new();
@@ -156,7 +209,7 @@ async fn import(args: &ModelImportArgs) -> anyhow::Result<()> {
     }
     drop_past(&queue, dropped)?;
     queue.close()?;
-    say(&format!("{} taken over; relations between channels are learned anew\n", counted(channels, "channel")))
+    say(&format!("{} and {} taken over\n", counted(channels, "channel"), counted(relations, "relation")))
 }
 
 async fn reset(args: &ModelResetArgs) -> anyhow::Result<()> {

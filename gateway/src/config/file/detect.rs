@@ -32,6 +32,7 @@ pub(super) fn read(reader: &mut Reader<'_>, clock: &clock::Config) -> Option<det
         early_every: s.checked("early_every", default.early_every, is_none_or_a_second),
         idle_timeout: s.within("idle_timeout", default.idle_timeout, SECOND..=30 * DAY),
         learn: s.within("learn", default.learn, LEARN_MIN..=90 * DAY),
+        novel_after: default.novel_after,
         false_alarms_per_month: s.within("false_alarms_per_month", default.false_alarms_per_month, 0.001..=1_000.0),
         channels_max: s.within("channels_max", default.channels_max as u64, 1..=CHANNELS_MAX) as usize,
         samples_max: default.samples_max,

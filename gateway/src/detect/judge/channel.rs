@@ -1,7 +1,7 @@
 //! One channel: its detectors, and what they find in a window.
 //!
 //! # Invariants
-//! - WINDOW judges every window. NOVEL judges those of a channel with too few samples for shape, see `sparse`.
+//! - WINDOW judges every window, and so do the rules of a channel that promised something. NOVEL judges those of a channel with too few samples for shape, see `sparse`.
 //! - Rows of the past lie in the store.
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use firmware_protocol::derived::{Status, Window};
 use firmware_protocol::measurement::EventTime;
 
 use super::super::WindowId;
+use super::super::calendar::WindowIndex;
 use super::super::detector::{Detector, Memory, Verdict, WindowDetector};
 use super::super::features::peak::{Side, peak};
 use super::super::features::slice::extremes;
@@ -19,7 +20,7 @@ use super::super::finding::{DetectorName, Finding, ModelId};
 use super::super::history::{History, Row};
 use super::super::past::{ChunkName, ChunkRange};
 use super::super::rows::{Chunks, RowsOf, StoredRows};
-use super::super::rules::{Limits, Part, Seen};
+use super::super::rules::{self, Limits, Part, Seen};
 use super::super::state::{Named, Pending, StateSource, encode, judge_key, load, model_key, novel_key};
 use super::super::windows::{ChannelPlace, Closed, DeviceIndex, Slice};
 use super::nature::Naturalist;
@@ -50,13 +51,22 @@ struct SavedChannelJudge {
     form: Form,
 }
 
-/// Windows that a stored channel has still to learn; `None` if nothing usable is stored.
-pub(in crate::detect) fn windows_to_learn(
-    device: DeviceIndex,
-    place: ChannelPlace,
-    source: &dyn StateSource,
-) -> Option<u32> {
-    load(source, &judge_key(device, place)).map(|saved: SavedChannelJudge| saved.memory.to_learn())
+/// What a stored channel tells of itself.
+pub(in crate::detect) struct Told {
+    /// Windows that it has still to learn.
+    pub(in crate::detect) to_learn: u32,
+    /// `None` while it is not decided.
+    pub(in crate::detect) nature: Option<Nature>,
+    /// Its windows have too few readings for their shape: NOVEL judges it.
+    pub(in crate::detect) is_sparse: bool,
+}
+
+/// `None` if nothing usable is stored.
+pub(in crate::detect) fn told(device: DeviceIndex, place: ChannelPlace, source: &dyn StateSource) -> Option<Told> {
+    let saved: SavedChannelJudge = load(source, &judge_key(device, place))?;
+    let SavedChannelJudge { memory, sparse_windows, naturalist, .. } = saved;
+    let is_sparse = Sparse { windows: sparse_windows, novel: None }.is_sparse();
+    Some(Told { to_learn: memory.to_learn(), nature: naturalist.decided(), is_sparse })
 }
 
 /// Where the rows of a stored channel are; `None` if nothing usable is stored.
@@ -169,6 +179,11 @@ impl ChannelJudge {
         named.remove(novel_key(device, place));
     }
 
+    /// What was seen of a window that closed before.
+    pub(super) fn seen(&mut self, window: WindowIndex, settings: &Settings, named: &mut Named<'_>) -> Option<Features> {
+        self.past(settings, named).iter().rev().find(|row| row.window == window).map(Row::features)
+    }
+
     /// The rows of the past, for the relation of channels.
     pub(super) fn past(&mut self, settings: &Settings, named: &mut Named<'_>) -> Vec<Row> {
         self.rows(settings, named).rows()
@@ -231,7 +246,11 @@ impl ChannelJudge {
         }
         let mut findings: Vec<Finding> = Vec::new();
         let readings = (whose.channels, closed.count());
-        let novel = if is_first { self.observe_level(whose.channel, readings, &summary, span, settings) } else { None };
+        let novel = if is_first {
+            self.observe_level(whose.channel, readings, &summary, closed.window, settings)
+        } else {
+            self.sparse.first_verdict(closed.window).map(|decades| (decades, None))
+        };
         if novel.is_some() && closed.count() <= LONE_READINGS_MAX {
             // A few readings have no level that the day before could tell: NOVEL alone judges it.
             verdict.leave_level();
@@ -240,8 +259,11 @@ impl ChannelJudge {
         if let Some((_, Some(finding))) = &novel {
             findings.push(finding.clone());
         }
+        let mut rules = None;
         if let Some((limits, since)) = limits {
-            findings.extend(rule_finding(whose.channel, limits, since, closed.count(), &summary, series, span));
+            let finding = rule_finding(whose.channel, limits, since, closed.count(), &summary, series, span);
+            rules = Some(finding.as_ref().map_or(rules::KEPT, |finding| finding.score));
+            findings.extend(finding);
         }
         let window = window_record(
             (whose.device, whose.channel),
@@ -249,7 +271,7 @@ impl ChannelJudge {
             closed,
             &summary,
             &verdict,
-            novel.map(|(decades, _)| decades),
+            Others { novel: novel.map(|(decades, _)| decades), rules },
             &findings,
         );
         let (is_adopted, is_learned) = (verdict.adopted, verdict.learned);
@@ -352,7 +374,7 @@ impl ChannelJudge {
         channel: &str,
         (channels, readings): (usize, u32),
         summary: &Summary,
-        span: (EventTime, EventTime),
+        window: WindowIndex,
         settings: &Settings,
     ) -> Option<(f64, Option<Finding>)> {
         if summary.features.has_shape() {
@@ -364,7 +386,8 @@ impl ChannelJudge {
             Nature::Counter if summary.features.has_level() => summary.features.get(Feature::Mean),
             Nature::Counter => return None,
         };
-        self.sparse.observe(&Level { channel, value, readings, span, channels }, settings.novel)
+        let span = settings.horizon.calendar().span_of(window);
+        self.sparse.observe(&Level { channel, window, value, readings, span, channels }, settings)
     }
 }
 
@@ -394,24 +417,29 @@ fn rule_finding(
     }
 }
 
+/// Scores of the detectors besides WINDOW, decades above their thresholds.
+struct Others {
+    novel: Option<f64>,
+    rules: Option<f64>,
+}
+
 fn window_record(
     (device, channel): (&str, &str),
     (start_at, end_at): (EventTime, EventTime),
     closed: &Closed,
     summary: &Summary,
     verdict: &Verdict,
-    novel: Option<f64>,
+    Others { novel, rules }: Others,
     findings: &[Finding],
 ) -> Window {
-    let score = match (verdict.score, novel) {
-        (Some(a), Some(b)) => Some(a.max(b)),
-        (a, b) => a.or(b),
+    // What NOVEL found stands through revisions.
+    let is_anomalous = !findings.is_empty() || novel.is_some_and(|decades| decades >= 0.0);
+    let status = match (is_anomalous, verdict.score.or(novel)) {
+        (true, _) => Status::Anomalous,
+        (false, Some(_)) => Status::Normal,
+        (false, None) => verdict.status,
     };
-    let status = match (findings.is_empty(), score) {
-        (false, _) => Status::Anomalous,
-        (true, Some(_)) => Status::Normal,
-        (true, None) => verdict.status,
-    };
+    let score = [verdict.score, novel, rules].into_iter().flatten().reduce(f64::max);
     Window {
         id: WindowId::new(device, channel, start_at, closed.revision).to_string(),
         device: device.to_owned(),

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use firmware_protocol::derived::{Derived, Incident};
+use firmware_protocol::derived::{Derived, Incident, Window};
 use firmware_protocol::measurement::{EventTime, Measurement};
 
 use super::super::finding::{DetectorName, Finding};
 use super::super::incident::{Incidents, Place};
 use super::super::rules::{self, Limits, Rhythm};
-use super::super::state::{Named, Pending, StateSource, encode, load, relation_key, relation_names_key, watch_key};
+use super::super::state::{
+    Named, Pending, StateError, StateSource, decode, encode, load, relation_key, relation_names_key, watch_key,
+};
 use super::super::windows::{ChannelPlace, Closed, Device, DeviceIndex, Slice};
 use super::channel::{ChannelJudge, Judged, Whose};
-use super::relation::{Relation, SavedRelation};
+use super::relation::{Related, Relation, SavedRelation};
 use super::{Settings, Work};
 
 /// Channels whose limits are remembered: a hello has no more.
@@ -36,6 +38,32 @@ struct Watch {
     /// By channel's name: what the device promised, and since when.
     limits: BTreeMap<String, (Limits, i64)>,
     relation: SavedRelation,
+}
+
+/// Of a stored device: the channels of its relation, in the order of the model, and what is stored besides that.
+/// `None` if none was learned.
+pub(in crate::detect) fn stored_relation(
+    device: DeviceIndex,
+    source: &dyn StateSource,
+) -> Option<(Vec<ChannelPlace>, Vec<u8>)> {
+    source.state(&relation_key(device))?;
+    let watch: Watch = load(source, &watch_key(device))?;
+    Some((watch.relation.channels().to_vec(), encode(&watch.relation)))
+}
+
+/// The memory of a device, with a relation of these channels in the place of its own.
+///
+/// # Errors
+/// What is stored of the relation cannot be used.
+pub(in crate::detect) fn import_relation(
+    device: DeviceIndex,
+    channels: Vec<ChannelPlace>,
+    saved: &[u8],
+    source: &dyn StateSource,
+) -> Result<Vec<u8>, StateError> {
+    let relation = decode::<SavedRelation>(saved)?.of(channels).ok_or(StateError::Malformed)?;
+    let watch: Watch = load(source, &watch_key(device)).unwrap_or_default();
+    Ok(encode(&Watch { relation, ..watch }))
 }
 
 impl DeviceJudge {
@@ -105,7 +133,8 @@ impl DeviceJudge {
         let Some(first) = closed.first() else { return Vec::new() };
         let (window, revision) = (first.window, first.revision);
         let (start, end) = settings.horizon.calendar().span_of(window);
-        let (mut records, mut anomalies, mut present) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut records, mut windows, mut anomalies) = (Vec::new(), Vec::new(), Vec::new());
+        let mut present = Vec::new();
         for closed in closed {
             let name = device.channels[closed.channel.0 as usize].name.as_str();
             let channel = self
@@ -123,14 +152,22 @@ impl DeviceJudge {
                 self.watch.incidents.on_adopted(at, DetectorName::Window, channel.model());
             }
             present.push((closed.channel, features));
-            records.push(Derived::Window(window));
+            windows.push((closed.channel, window));
         }
-        if revision == 0 {
-            let found = self.relation.observe(device, window, &present, &mut self.channels, settings, named);
+        let Self { relation, channels, watch, .. } = self;
+        let related = if revision == 0 {
+            relation.observe(device, window, &present, channels, settings, named)
+        } else {
+            relation.revise(device, window, &present, channels, settings, named)
+        };
+        // What could not be judged again stands as it was.
+        if let Some(Related { finding, scores }) = related {
             let at = Place { device: &device.name, channel: "", start, end, revision };
-            let findings: Vec<Finding> = found.into_iter().collect();
-            anomalies.extend(self.watch.incidents.on_window(at, &findings, &[DetectorName::Maha], settings.joining));
+            let findings: Vec<Finding> = finding.into_iter().collect();
+            anomalies.extend(watch.incidents.on_window(at, &findings, &[DetectorName::Maha], settings.joining));
+            raise(&mut windows, &scores);
         }
+        records.extend(windows.into_iter().map(|(_, window)| Derived::Window(window)));
         records.extend(anomalies.into_iter().map(Derived::Anomaly));
         records.extend(self.settle(device, settings));
         records
@@ -190,6 +227,15 @@ impl DeviceJudge {
 
     fn settle(&mut self, device: &Device, settings: &Settings) -> impl Iterator<Item = Derived> + use<> {
         self.watch.incidents.settle(&device.name, settings.joining).into_iter().map(Derived::Incident)
+    }
+}
+
+/// A window's score is the highest of all detectors, that of the relation included.
+fn raise(windows: &mut [(ChannelPlace, Window)], scores: &[(ChannelPlace, f64)]) {
+    for (place, window) in windows {
+        if let Some((_, decades)) = scores.iter().find(|(of, _)| of == place) {
+            window.score = Some(window.score.map_or(*decades, |score| score.max(*decades)));
+        }
     }
 }
 

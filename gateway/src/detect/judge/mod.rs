@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! - Windows of a device are judged once all of its channels with the same start are closed, in order of the channels'
-//!   names. A revised window is judged again, and nothing is learned from it that was not learned before.
+//!   names. A revised window is judged again, and nothing is learned from it that was not learned before: WINDOW, rules
+//!   and MAHA amend or withdraw what they found in it; NOVEL, which has moved on, keeps its first verdict.
 //! - What a device learns depends on its windows and messages alone.
 //! - Records come in one order: windows, the anomalies found in them, the incidents that they belong to.
 //!
@@ -21,8 +22,11 @@ mod device;
 mod nature;
 mod relation;
 mod sparse;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use firmware_protocol::derived::{Derived, Incident};
 use firmware_protocol::measurement::{EventTime, Measurement};
@@ -35,8 +39,10 @@ use super::incident::Joining;
 use super::novel;
 use super::state::{Named, Pending, StateSource};
 use super::windows::{ChannelPlace, Closed, Device, DeviceIndex, Slice};
-pub(super) use channel::{stored_past, stored_rows, windows_to_learn};
+pub(super) use channel::{stored_past, stored_rows, told};
 use device::DeviceJudge;
+pub(super) use device::{import_relation, stored_relation};
+pub(super) use relation::hash_of_names;
 
 /// All that follows from the configuration.
 #[derive(Clone, Debug)]
@@ -44,6 +50,8 @@ struct Settings {
     horizon: Horizon,
     joining: Joining,
     novel: novel::Threshold,
+    /// Windows of a channel before which NOVEL tells nothing, warm or not.
+    novel_after: u64,
     false_alarms_per_month: f64,
     /// Windows of a device before its channels' relation is judged.
     learn_windows: u32,
@@ -77,13 +85,16 @@ pub(super) struct Judge {
 
 impl Judge {
     pub(super) fn new(config: &Config) -> Self {
-        let window_s = config.window.as_secs_f64();
+        let horizon = Horizon::new(config);
+        let hop_s = horizon.calendar().hop_s();
+        let windows = |span: Duration| span.as_secs_f64() / hop_s;
         let settings = Settings {
-            horizon: Horizon::new(config),
+            horizon,
             joining: Joining::new(config.window, config.allowed_lateness),
             novel: novel::Threshold::new(config.false_alarms_per_month),
+            novel_after: windows(config.novel_after) as u64,
             false_alarms_per_month: config.false_alarms_per_month,
-            learn_windows: (config.learn.as_secs_f64() / window_s) as u32,
+            learn_windows: windows(config.learn) as u32,
             revisable_windows: revisable_windows(config),
             silence_ns: i64::try_from(config.idle_timeout.as_nanos()).unwrap_or(i64::MAX),
         };

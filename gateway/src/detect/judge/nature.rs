@@ -33,6 +33,11 @@ impl Naturalist {
         self.nature
     }
 
+    /// `None` while it is not decided.
+    pub(super) fn decided(&self) -> Option<Nature> {
+        (self.windows >= WINDOWS_MIN && self.seen.of >= PAIRS_MIN).then_some(self.nature)
+    }
+
     /// Takes a window's movement into account. True if the channel's nature is another one from here on.
     pub(super) fn observe(&mut self, movement: Movement) -> bool {
         self.windows = self.windows.saturating_add(1);

@@ -4,6 +4,7 @@
 //! - It is learned from the rows that the channels keep: those of windows that each channel trusts.
 //! - Windows in which the relation was broken are not learned, unless it stays broken for a day.
 //! - It is learned again when the device has a channel of a new name.
+//! - A revised window is judged again, by what the relation and its levels are by then; no alarm begins or ends with it.
 //! - The first [`CHANNELS_MAX`] channels by name that have rows take part; a device with more is judged by these.
 
 use std::collections::BTreeMap;
@@ -14,7 +15,9 @@ use super::super::calendar::WindowIndex;
 use super::super::features::Features;
 use super::super::finding::{DetectorName, Finding, ModelId};
 use super::super::history::{Row, Standing};
-use super::super::maha::{CHANNELS_MAX, CHANNELS_MIN, DeviceMemory, DeviceModel, DeviceRow, DeviceScore, LEVEL};
+use super::super::maha::{
+    CHANNELS_MAX, CHANNELS_MIN, DeviceMemory, DeviceModel, DeviceRow, DeviceScore, LEVEL, told_decades,
+};
 use super::super::state::{Named, StateSource, encode, load, relation_key, relation_names_key};
 use super::super::windows::{ChannelPlace, Device, DeviceIndex};
 use super::Settings;
@@ -49,6 +52,27 @@ pub(super) struct SavedRelation {
     alarms: Vec<(WindowIndex, WindowIndex)>,
 }
 
+impl SavedRelation {
+    pub(super) fn channels(&self) -> &[ChannelPlace] {
+        &self.channels
+    }
+
+    /// The same of channels that lie elsewhere; `None` if they are not as many.
+    pub(super) fn of(self, channels: Vec<ChannelPlace>) -> Option<Self> {
+        (channels.len() == self.channels.len()).then_some(Self { channels, ..self })
+    }
+}
+
+/// What came of one window.
+pub(super) struct Related {
+    pub(super) finding: Option<Finding>,
+    /// Of each channel that takes part, decades above the threshold.
+    pub(super) scores: Vec<(ChannelPlace, f64)>,
+}
+
+/// The figures of the channels that were there, in order of their names.
+pub(super) type Present = [(ChannelPlace, Features)];
+
 impl Relation {
     pub(super) fn restore(device: DeviceIndex, saved: SavedRelation, source: &dyn StateSource) -> Self {
         let model: Option<DeviceModel> = load(source, &relation_key(device));
@@ -56,20 +80,20 @@ impl Relation {
         Self { model, id, names: load(source, &relation_names_key(device)), saved }
     }
 
-    /// Judges a window by the figures of the channels that were there, in order of names.
+    /// Judges a window, and learns. `None`: nothing could be judged, most likely because it is still being learned.
     pub(super) fn observe(
         &mut self,
         device: &Device,
         window: WindowIndex,
-        present: &[(ChannelPlace, Features)],
+        present: &Present,
         channels: &mut BTreeMap<ChannelPlace, ChannelJudge>,
         settings: &Settings,
         named: &mut Named<'_>,
-    ) -> Option<Finding> {
+    ) -> Option<Related> {
         if present.iter().filter(|(_, f)| f.has_level()).count() < CHANNELS_MIN {
             return None;
         }
-        let finding = self.judge(device, window, present, settings);
+        let related = self.judge(device, window, present, settings);
         self.saved.windows = self.saved.windows.saturating_add(1);
         let is_due = match self.model {
             None if self.saved.windows < settings.learn_windows => false,
@@ -79,34 +103,67 @@ impl Relation {
         if is_due {
             self.learn(device, window, channels, settings, named);
         }
-        finding
+        related
+    }
+
+    /// Judges a window again, in which the channels that are `present` have changed.
+    pub(super) fn revise(
+        &self,
+        device: &Device,
+        window: WindowIndex,
+        present: &Present,
+        channels: &mut BTreeMap<ChannelPlace, ChannelJudge>,
+        settings: &Settings,
+        named: &mut Named<'_>,
+    ) -> Option<Related> {
+        let model = self.model.as_ref()?;
+        let SavedRelation { memory, channels: places, alarms, .. } = &self.saved;
+        let unchanged = |place: &ChannelPlace| Some((*place, channels.get_mut(place)?.seen(window, settings, named)?));
+        let others = places.iter().filter(|place| of(place, present).is_none());
+        let all: Vec<_> = present.iter().copied().chain(others.filter_map(unchanged).collect::<Vec<_>>()).collect();
+        let row = DeviceRow::new(window, places.iter().map(|place| of(place, &all)));
+        let calendar = settings.horizon.calendar();
+        let score = model.score(&row, memory, (settings.false_alarms_per_month, calendar))?;
+        let was_alarmed = alarms.iter().any(|(first, last)| (*first..=*last).contains(&window));
+        Some(self.related(device, &score, DeviceMemory::is_alarm_still(&score, was_alarmed)))
     }
 
     fn judge(
         &mut self,
         device: &Device,
         window: WindowIndex,
-        present: &[(ChannelPlace, Features)],
+        present: &Present,
         settings: &Settings,
-    ) -> Option<Finding> {
+    ) -> Option<Related> {
         let model = self.model.as_ref()?;
         let SavedRelation { memory, channels, alarms, .. } = &mut self.saved;
-        let of = |place: &ChannelPlace| present.iter().find(|(p, _)| p == place).map(|(_, features)| features);
-        let row = DeviceRow::new(window, channels.iter().map(of));
+        let row = DeviceRow::new(window, channels.iter().map(|place| of(place, present)));
         let calendar = settings.horizon.calendar();
         let score = model.score(&row, memory, (settings.false_alarms_per_month, calendar))?;
-        if !memory.follow(model, &score) {
-            return None;
+        let is_alarmed = memory.follow(model, &score);
+        if is_alarmed {
+            match alarms.last_mut() {
+                Some((_, last)) if last.0 + 1 >= window.0 => *last = window,
+                Some(_) | None => alarms.push((window, window)),
+            }
+            if alarms.len() > ALARMS_MAX {
+                alarms.remove(0);
+            }
         }
-        match alarms.last_mut() {
-            Some((_, last)) if last.0 + 1 >= window.0 => *last = window,
-            Some(_) | None => alarms.push((window, window)),
-        }
-        if alarms.len() > ALARMS_MAX {
-            alarms.remove(0);
-        }
-        let names: Vec<&str> = channels.iter().map(|c| device.channels[c.0 as usize].name.as_str()).collect();
-        Some(finding(&score, memory.shown_decades(&score), &names, self.id))
+        Some(self.related(device, &score, is_alarmed))
+    }
+
+    fn related(&self, device: &Device, score: &DeviceScore, is_alarmed: bool) -> Related {
+        let places = &self.saved.channels;
+        let names: Vec<&str> = places.iter().map(|c| device.channels[c.0 as usize].name.as_str()).collect();
+        let decades = told_decades(score.decades, is_alarmed);
+        let finding = is_alarmed.then(|| finding(score, decades, &names, self.id));
+        // A channel that is off pulls at the others: theirs is no score above the threshold.
+        let scores = score.contributions.iter().enumerate().map(|(i, its)| {
+            let is_named = is_alarmed && i == 0;
+            (places[its.channel], if is_named { decades } else { told_decades(its.decades, false) })
+        });
+        Related { finding, scores: scores.collect() }
     }
 
     fn learn(
@@ -162,14 +219,22 @@ impl Relation {
     }
 }
 
-/// CRC-32 of the names of the device's channels in order, each with a byte behind it that no name has.
 fn names_of(device: &Device) -> u32 {
+    hash_of_names(device.in_order().iter().map(|place| device.channels[place.0 as usize].name.as_str()))
+}
+
+/// CRC-32 of a device's names of channels in order, each with a byte behind it that no name has.
+pub(in crate::detect) fn hash_of_names<'a>(names: impl Iterator<Item = &'a str>) -> u32 {
     let mut hash = crc32fast::Hasher::new();
-    for place in device.in_order() {
-        hash.update(device.channels[place.0 as usize].name.as_bytes());
+    for name in names {
+        hash.update(name.as_bytes());
         hash.update(&[0xff]);
     }
     hash.finalize()
+}
+
+fn of<'a>(place: &ChannelPlace, present: &'a Present) -> Option<&'a Features> {
+    present.iter().find(|(of, _)| of == place).map(|(_, features)| features)
 }
 
 fn finding(score: &DeviceScore, decades: f64, names: &[&str], model: ModelId) -> Finding {

@@ -66,10 +66,15 @@ impl DeviceMemory {
         self.is_alarmed()
     }
 
-    /// For a backtest: 0 to 1, at least 0.5 exactly while the device is alarmed.
-    pub(in crate::detect) fn shown_decades(&self, score: &DeviceScore) -> f64 {
-        if self.is_alarmed() { score.decades.max(0.0) } else { score.decades.min(-f64::from(f32::EPSILON)) }
+    /// Whether a window that was judged before, and has changed, is alarmed. Nothing begins or ends with it.
+    pub(in crate::detect) fn is_alarm_still(score: &DeviceScore, was_alarmed: bool) -> bool {
+        score.ratio >= if was_alarmed { ENDS_BELOW } else { 1.0 }
     }
+}
+
+/// Decades as they are told: 0 at least exactly if the window is alarmed, which may be a little below the limit.
+pub(in crate::detect) fn told_decades(decades: f64, is_alarmed: bool) -> f64 {
+    if is_alarmed { decades.max(0.0) } else { decades.min(-f64::from(f32::EPSILON)) }
 }
 
 impl Standing {

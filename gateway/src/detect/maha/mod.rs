@@ -31,7 +31,7 @@ mod machine;
 #[cfg(test)]
 mod tests;
 
-pub(super) use memory::DeviceMemory;
+pub(super) use memory::{DeviceMemory, told_decades};
 pub(super) use model::{DeviceModel, DeviceScore};
 pub(super) use row::{DeviceRow, LEVEL};
 

@@ -74,6 +74,8 @@ pub(in crate::detect) struct Contribution {
     pub(in crate::detect) value: f64,
     pub(in crate::detect) expected_low: f64,
     pub(in crate::detect) expected_high: f64,
+    /// Of the channel alone, above the threshold.
+    pub(in crate::detect) decades: f64,
     /// Residual as a share of its limit.
     pub(super) ratio: f64,
     /// Index of the place in the model, and its distance from the learned centre in units.
@@ -151,17 +153,18 @@ impl DeviceModel {
         if present.len() < CHANNELS_MIN {
             return None;
         }
-        let decades = threshold(per_month, calendar.day, self.places.len());
+        let threshold = threshold(per_month, calendar.day, self.places.len());
         let foretold = foretell(&self.correlation, &present, &units);
         let mut contributions = Vec::with_capacity(present.len());
         let (mut sum, mut most, mut score) = (0.0, 0.0_f64, f64::NEG_INFINITY);
         for (j, &i) in present.iter().enumerate() {
             let (place, its) = (&self.places[i], foretold[j]);
-            let limit = place.tail.limit(decades);
+            let limit = place.tail.limit(threshold);
             let ratio = its.off.abs() / limit;
             sum += its.off * its.off;
             most = most.max(ratio);
-            score = score.max(place.tail.decades(ratio));
+            let decades = place.tail.decades(ratio);
+            score = score.max(decades);
             let raw = |units: f64| f64::from(place.centre) + f64::from(place.unit) * (units + memory.moved(i));
             contributions.push(Contribution {
                 channel: usize::from(place.channel),
@@ -169,6 +172,7 @@ impl DeviceModel {
                 value: raw(units[j]),
                 expected_low: raw(its.value - limit * its.spread),
                 expected_high: raw(its.value + limit * its.spread),
+                decades,
                 ratio,
                 place: i,
                 units: units[j],

@@ -179,7 +179,7 @@ fn what_a_backtest_shows_is_above_zero_exactly_while_the_alarm_lasts() {
     for row in machine.rows(7 * DAY..9 * DAY) {
         let score = model.score(&row, &memory, (1.0, &calendar())).unwrap();
         let is_alarmed = memory.follow(&model, &score);
-        assert_eq!(memory.shown_decades(&score) >= 0.0, is_alarmed);
+        assert_eq!(told_decades(score.decades, memory.is_alarmed()) >= 0.0, is_alarmed);
         alarms += usize::from(is_alarmed);
     }
     assert!((80..100).contains(&alarms), "{alarms} windows");

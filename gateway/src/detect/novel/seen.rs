@@ -10,6 +10,8 @@ const SEEN_MAX: usize = 128;
 /// Values at each end that the unit of distance does not reach to: a few wild values must not make all later
 /// distances look small. None scores 2 points less on NAB; one to four score alike.
 const OUTLIERS: usize = 3;
+/// Values closer than this share of all that was seen are one value that was computed in two ways.
+const SAME: f64 = 1e-9;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Seen(Vec<f64>);
@@ -50,11 +52,24 @@ impl Seen {
         }
     }
 
+    /// The step in which values come: the least distance of two of them. 0 if there are more values than are kept: then
+    /// none is known, and none matters.
+    pub(super) fn tick(&self) -> f64 {
+        if self.0.len() < 2 || self.0.len() >= SEEN_MAX {
+            return 0.0;
+        }
+        self.0.windows(2).fold(f64::INFINITY, |least, pair| least.min(pair[1] - pair[0]))
+    }
+
     pub(super) fn insert(&mut self, value: f64) {
-        let at = self.0.partition_point(|seen| *seen < value);
-        if self.0.get(at) == Some(&value) {
+        let same = match (self.0.first(), self.0.last()) {
+            (Some(first), Some(last)) => SAME * (last - first),
+            (None, _) | (_, None) => 0.0,
+        };
+        if self.place(value).is_some_and(|place| place.distance <= same) {
             return;
         }
+        let at = self.0.partition_point(|seen| *seen < value);
         self.0.insert(at, value);
         if self.0.len() > SEEN_MAX {
             self.thin();
@@ -96,6 +111,16 @@ mod tests {
     fn nothing_is_near_before_anything_was_seen() {
         assert_eq!(Seen::default().place(1.0), None);
         assert_eq!(Seen::default().spread(), 0.0);
+    }
+
+    #[test]
+    fn values_that_come_in_steps_have_a_tick_and_others_none() {
+        assert_eq!(seen(&[4.0, 1.0, 3.0, 8.0]).tick(), 1.0);
+        assert_eq!(seen(&[4.0]).tick(), 0.0);
+        // What rounding makes of one value is one value.
+        assert!((seen(&[0.6, 0.4, 0.3, 0.1 + 0.2]).tick() - 0.1).abs() < 1e-9);
+        let many: Vec<f64> = (0..1_000).map(f64::from).collect();
+        assert_eq!(seen(&many).tick(), 0.0);
     }
 
     #[test]

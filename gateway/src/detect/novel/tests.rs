@@ -29,23 +29,61 @@ fn daily(minute: i64) -> f64 {
     20.0 + 5.0 * libm::sin(minute as f64 / DAY * std::f64::consts::TAU)
 }
 
+/// Gaussian by the sum of twelve.
+fn gaussian(minute: i64) -> f64 {
+    (0..12).map(|i| noise(minute * 12 + i)).sum::<f64>() / 2.0
+}
+
+fn random_counts(minute: i64, mean: f64) -> f64 {
+    let (mut product, mut count) = (1.0, -1.0);
+    while product > libm::exp(-mean) {
+        count += 1.0;
+        product *= (noise(minute * 512 + count as i64) + 1.0) / 2.0;
+    }
+    count
+}
+
 #[test]
 fn quiet_signals_stay_quiet_for_four_weeks_sample_by_sample_and_window_by_window() {
     // A first weekend is novel, and so is the first workday after it.
-    let signals: [(&str, usize, Signal); 7] = [
+    let signals: [(&str, usize, Signal); 12] = [
         ("constant", 0, |_| 21.5),
         ("daily", 0, daily),
-        ("noise", 1, |m| 3.0 + noise(m)),
-        ("daily with noise", 1, |m| daily(m) + 0.3 * noise(m)),
+        ("noise", 0, |m| 3.0 + noise(m)),
+        ("gaussian", 3, gaussian),
+        ("daily with noise", 0, |m| daily(m) + 0.3 * noise(m)),
         ("weekly", 4, |m| daily(m) * if (m / 1440) % 7 >= 5 { 0.5 } else { 1.0 } + 0.3 * noise(m)),
-        ("duty cycle", 1, |m| if m % 70 < 20 { 5.0 } else { 1.0 } + 0.05 * noise(m)),
-        ("integers", 6, |m| (10.0 + 3.0 * noise(m)).floor()),
+        ("duty cycle", 0, |m| if m % 70 < 20 { 5.0 } else { 1.0 } + 0.05 * noise(m)),
+        ("integers", 0, |m| (22.5 + 2.5 * noise(m)).floor()),
+        ("people", 2, |m| random_counts(m, 3.0)),
+        ("rare events", 2, |m| random_counts(m, 0.3)),
+        ("rounded temperature", 0, |m| (2.0 * (daily(m) + 0.3 * gaussian(m))).round() / 2.0),
+        ("coarse gaussian", 2, |m| gaussian(m).round()),
     ];
-    for (spacing, step) in [(Spacing::Sample, 5), (Spacing::Window, 10)] {
+    for (spacing, step) in [(Spacing::Sample, 5), (Spacing::Sample, 60), (Spacing::Window, 10)] {
         for (name, alarms_max, signal) in signals {
             let scores = scores(spacing, step, signal);
             assert!(alarms(&scores) <= alarms_max, "{name} {spacing:?}: {}", alarms(&scores));
         }
+    }
+}
+
+#[test]
+fn alarms_on_noise_are_about_as_many_as_the_knob_says() {
+    // Five-minute readings in windows of ten minutes, the month after the first week, 24 channels.
+    let first = 7 * 144;
+    let rate = |knob: f64| {
+        let threshold = Threshold::new(knob);
+        let of_channel = |channel: i64| {
+            let scores =
+                scores(Spacing::Window, 10, |m| gaussian(m + channel * 100_000) + gaussian(-m - channel * 100_000));
+            scores[first..].iter().filter(|s| threshold.is_alarm(**s)).count() as f64
+        };
+        (0..24).map(of_channel).sum::<f64>() / 24.0 * 30.0 / 21.0
+    };
+    for knob in [0.3, 1.0, 3.0] {
+        let rate = rate(knob);
+        assert!((0.5 * knob..=2.0 * knob).contains(&rate), "{rate} at {knob}");
     }
 }
 
@@ -122,7 +160,7 @@ fn scores_are_the_same_bits_on_all_processors() {
     };
     assert_eq!(
         [bits(Spacing::Sample, 5), bits(Spacing::Window, 10)],
-        [15_266_969_585_126_590_376, 5_927_001_952_992_038_102]
+        [379_669_795_120_817_032, 905_625_098_703_858_051]
     );
 }
 

@@ -40,7 +40,7 @@ fn names(store: &Store) -> Vec<String> {
 
 fn view(store: &Store, device: &str, channel: &str) -> ModelView {
     let names = names(store);
-    Stored::new(store, &names).unwrap().view(device, channel).unwrap()
+    Stored::new(store, &names).unwrap().view(device, channel, 1.0).unwrap()
 }
 
 #[test]
@@ -50,11 +50,11 @@ fn a_store_tells_what_was_learned_of_each_channel() {
     let stored = Stored::new(&store, &names).unwrap();
     let all = [("pump", "level"), ("pump", "flow"), ("fan", "level"), ("fan", "flow")];
     assert_eq!(stored.channels(), all.map(|(d, c)| (d.to_owned(), c.to_owned())));
-    let view = stored.view("fan", "flow").unwrap();
+    let view = stored.view("fan", "flow", 1.0).unwrap();
     assert!(view.model.is_some() && view.windows_to_learn == 0 && view.windows > 200, "{view:?}");
     assert_eq!(view.from_ms, Some(0));
     assert!(view.model_bytes > 100 && view.bytes > view.model_bytes);
-    assert_eq!(stored.view("fan", "x"), Err(StoredFault::Unknown("fan x".to_owned())));
+    assert_eq!(stored.view("fan", "x", 1.0), Err(StoredFault::Unknown("fan x".to_owned())));
 }
 
 #[test]
@@ -67,7 +67,9 @@ fn a_channel_that_is_taken_to_another_store_is_known_there() {
     for mut to in [Store::default(), store(&["fan", "pump"], 3)] {
         let changes = import(stored.head(), &channel, &to, &names(&to)).unwrap();
         apply(&mut to, changes);
-        assert_eq!(view(&to, "pump", "level"), learned);
+        // The relation is another matter, and the threshold follows the channels that share it.
+        let taken = view(&to, "pump", "level");
+        assert_eq!(ModelView { relation: learned.relation.clone(), threshold: learned.threshold, ..taken }, learned);
         let config = Config::default();
         let mut engine = Engine::restore(&config, &to, Cursor::default());
         assert!(engine.channels() >= 1);
@@ -113,4 +115,39 @@ fn a_channel_that_is_reset_learns_anew_and_the_others_go_on() {
     let changes = stored.reset("fan", None).unwrap();
     apply(&mut store, changes);
     assert_eq!(view(&store, "fan", "flow").model, None);
+}
+
+#[test]
+fn a_relation_that_is_taken_to_another_store_goes_on_there_under_the_places_of_that_store() {
+    let from = store(&["pump"], 48);
+    let from_names = names(&from);
+    let stored = Stored::new(&from, &from_names).unwrap();
+    let (head, relation) = (stored.head(), stored.relation("pump").unwrap().expect("learned within two days"));
+    assert_eq!(relation.channels, ["flow", "level"]);
+    let mut to = Store::new();
+    assert!(matches!(import_relation(head, &relation, &to), Err(StoredFault::Unknown(_))));
+    for channel in ["flow", "level"] {
+        let channel = stored.channel("pump", channel).unwrap();
+        let changes = import(head, &channel, &to, &names(&to)).unwrap();
+        apply(&mut to, changes);
+    }
+    let changes = import_relation(head, &relation, &to).unwrap();
+    apply(&mut to, changes);
+    assert_eq!(view(&to, "pump", "level"), view(&from, "pump", "level"));
+    let to_names = names(&to);
+    let again = Stored::new(&to, &to_names).unwrap().relation("pump").unwrap().unwrap();
+    assert_eq!((again.channels, again.model), (relation.channels.clone(), relation.model.clone()));
+    let mut damaged = relation;
+    damaged.model[5] ^= 1;
+    assert!(matches!(check_relation(head, &damaged), Err(StoredFault::Damaged { .. })));
+}
+
+#[test]
+fn a_channel_is_undecided_first_and_tells_its_nature_and_rate_later() {
+    let early = view(&store(&["pump"], 1), "pump", "level");
+    assert_eq!((early.nature, early.rate), (Kind::Undecided, Rate::Sparse));
+    let later = store(&["pump"], 3);
+    let later = view(&later, "pump", "level");
+    assert_eq!((later.nature, later.rate), (Kind::Level, Rate::Sparse));
+    assert!((5.0..6.0).contains(&later.threshold), "{later:?}");
 }
