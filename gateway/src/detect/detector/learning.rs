@@ -14,7 +14,7 @@ use crate::detect::model::Model;
 use crate::detect::tail::Tail;
 
 use super::Horizon;
-use super::alarm::Alarm;
+use super::alarm::{Alarm, Evidence};
 
 /// Days that are left out in turn; of a longer history every seventh goes out together.
 const FOLDS: i64 = 7;
@@ -90,9 +90,8 @@ pub(super) fn leave_out(rows: &mut [Row], horizon: &Horizon) {
         let mut alarm = Alarm::new(horizon.clear);
         let mut new = Vec::with_capacity(rows.len());
         for of_row in &decades {
-            let score =
-                of_row.iter().zip(&usual).map(|(d, usual)| d - usual).fold(f64::MIN, f64::max) - threshold - DOUBT;
-            new.push(match alarm.judge(score).0 {
+            let unusual = std::array::from_fn(|group| of_row[group] - usual[group]);
+            new.push(match alarm.judge(Evidence::of(&unusual, threshold + DOUBT)).0 {
                 Standing::Alarmed => Standing::Alarmed,
                 Standing::Trusted | Standing::Doubtful => Standing::Trusted,
             });
