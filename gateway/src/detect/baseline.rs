@@ -68,7 +68,8 @@ impl Baseline {
         let mut best: Option<Candidate> = None;
         for mode in Mode::ALL {
             let candidate = Candidate::of(mode, windows, levels, calendar);
-            let is_better = |b: &Candidate| candidate.error < b.error && candidate.is_better_by_day(b, windows, calendar);
+            let is_better =
+                |b: &Candidate| candidate.error < b.error && candidate.is_better_by_day(b, windows, calendar);
             if best.as_ref().is_none_or(is_better) {
                 best = Some(candidate);
             }
@@ -256,6 +257,21 @@ mod tests {
         let working = |d: i64| (d + 3) % 7 < 5;
         let baseline = learn(14, |d, at| if working(d) && (50..100).contains(&at) { 9.0 } else { 1.0 } + jitter(d, at));
         assert_eq!(baseline.mode, Mode::DayType);
+    }
+
+    #[test]
+    fn two_days_that_happen_to_be_alike_make_no_weekend() {
+        // Clouds: each day has its own height, and the weekend's two are near each other.
+        let heights = [9.0, 4.0, 8.0, 3.0, 7.0, 5.0, 5.2];
+        let height = |d: i64| heights[(d + 3).rem_euclid(7) as usize];
+        let baseline = learn(7, |d, at| if (50..100).contains(&at) { height(d) } else { 1.0 } + jitter(d, at));
+        assert_ne!(baseline.mode, Mode::DayType);
+    }
+
+    #[test]
+    fn a_few_bursts_at_any_time_are_no_time_of_day() {
+        let bursts = |d: i64, at: i64| if (d * 7919 + at * 104_729) % 13 == 0 { 8.0 } else { 1.0 };
+        assert_eq!(learn(7, |d, at| bursts(d, at) + jitter(d, at)).mode, Mode::Flat);
     }
 
     #[test]

@@ -166,3 +166,26 @@ fn shifted(rows: &[Row], new: &[Row], model: &Model, horizon: &Horizon) -> Vec<R
     week.sort_by_key(|r| r.window);
     week
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day_of(level: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
+        (0..144).map(|i| f64::from(i % 48)).map(|expected| (expected, level(expected))).collect()
+    }
+
+    #[test]
+    fn a_counter_that_runs_faster_is_stretched_and_a_new_set_point_is_a_shift() {
+        let faster = Move::between(&day_of(|level| 1.6 * level));
+        assert!((faster.of(10.0) - 16.0).abs() < 1e-9, "{faster:?}");
+        let shifted = Move::between(&day_of(|level| level + 5.0));
+        assert_eq!((shifted.of(10.0), shifted.factor), (15.0, 1.0));
+    }
+
+    #[test]
+    fn a_channel_that_is_expected_at_one_level_is_shifted() {
+        let moved = Move::between(&[(5.0, 9.0), (5.0, 8.0), (5.0, 7.0)]);
+        assert_eq!((moved.of(5.0), moved.factor), (8.0, 1.0));
+    }
+}

@@ -211,7 +211,8 @@ impl Kept {
     /// Whether the channel had such a finding; of those that were summed up, kinds and channels are known one by one.
     fn has_shown(&self, channel: &str, kind: &str) -> bool {
         let Some(place) = self.place_of(channel) else { return false };
-        let was_summed_up = || self.channels[usize::from(place)].past > 0.0 && self.past.kinds.iter().any(|k| k == kind);
+        let was_summed_up =
+            || self.channels[usize::from(place)].past > 0.0 && self.past.kinds.iter().any(|k| k == kind);
         self.members.iter().any(|m| m.channel == place && m.kind == kind) || was_summed_up()
     }
 
