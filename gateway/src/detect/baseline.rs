@@ -31,6 +31,8 @@ impl Mode {
 
 /// Share of windows that must have another day to compare with, for a mode to be considered.
 const COVERED_MIN: f64 = 0.5;
+/// Workdays and weekends are told apart only if it tells this share of all days better.
+const BETTER_DAYS_MIN: f64 = 0.8;
 /// The spread of all slots counts as this many windows in each.
 const PRIOR_WINDOWS: f64 = 12.0;
 /// Shift edges wander: a slot is at least this much as wide as its neighbours.
@@ -66,7 +68,9 @@ impl Baseline {
         let mut best: Option<Candidate> = None;
         for mode in Mode::ALL {
             let candidate = Candidate::of(mode, windows, levels, calendar);
-            if best.as_ref().is_none_or(|b| candidate.error < b.error) {
+            let is_better =
+                |b: &Candidate| candidate.error < b.error && candidate.is_better_by_day(b, windows, calendar);
+            if best.as_ref().is_none_or(is_better) {
                 best = Some(candidate);
             }
         }
@@ -135,11 +139,46 @@ impl Candidate {
                 (_, _) => level - (sums[key] - own) / others as f64,
             });
         }
-        let covered: Vec<f64> = residuals.iter().filter(|r| !r.is_nan()).map(|r| r.abs()).collect();
-        let enough = covered.len() as f64 >= COVERED_MIN * residuals.len() as f64;
-        let error = if enough { order::mean(&covered) * mode.handicap() } else { f64::INFINITY };
+        let days = errors_by_day(windows, &residuals, calendar);
+        let covered = residuals.iter().filter(|r| !r.is_nan()).count();
+        let enough = covered as f64 >= COVERED_MIN * residuals.len() as f64;
+        let errors: Vec<f64> = days.iter().map(|(_, error)| *error).collect();
+        let error = if enough { order::mean(&errors) * mode.handicap() } else { f64::INFINITY };
         Self { mode, levels: expected, residuals, error }
     }
+
+    /// Whether nearly every day is told better than by `other`: two days that happen to be alike make no weekend.
+    fn is_better_by_day(&self, other: &Self, windows: &[WindowIndex], calendar: &Calendar) -> bool {
+        if self.mode != Mode::DayType {
+            return true;
+        }
+        let others = errors_by_day(windows, &other.residuals, calendar);
+        let (mut days, mut better) = (0.0, 0.0);
+        for (day, own) in errors_by_day(windows, &self.residuals, calendar) {
+            if let Ok(i) = others.binary_search_by_key(&day, |(day, _)| *day) {
+                days += 1.0;
+                better += if own < others[i].1 { 1.0 } else { 0.0 };
+            }
+        }
+        better >= BETTER_DAYS_MIN * days
+    }
+}
+
+/// Root of the mean square of each day's known residuals: means are best by that measure, also where most windows are at
+/// rest, and a day of storms counts once.
+fn errors_by_day(windows: &[WindowIndex], residuals: &[f64], calendar: &Calendar) -> Vec<(i64, f64)> {
+    let mut days: Vec<(i64, f64, f64)> = Vec::new();
+    for (window, residual) in windows.iter().zip(residuals).filter(|(_, r)| !r.is_nan()) {
+        let day = calendar.day_of(*window);
+        match days.last_mut() {
+            Some(last) if last.0 == day => {
+                last.1 += residual * residual;
+                last.2 += 1.0;
+            }
+            Some(_) | None => days.push((day, residual * residual, 1.0)),
+        }
+    }
+    days.into_iter().map(|(day, squares, windows)| (day, (squares / windows).sqrt())).collect()
 }
 
 fn slot(mode: Mode, window: WindowIndex, calendar: &Calendar) -> usize {
@@ -218,6 +257,21 @@ mod tests {
         let working = |d: i64| (d + 3) % 7 < 5;
         let baseline = learn(14, |d, at| if working(d) && (50..100).contains(&at) { 9.0 } else { 1.0 } + jitter(d, at));
         assert_eq!(baseline.mode, Mode::DayType);
+    }
+
+    #[test]
+    fn two_days_that_happen_to_be_alike_make_no_weekend() {
+        // Clouds: each day has its own height, and the weekend's two are near each other.
+        let heights = [9.0, 4.0, 8.0, 3.0, 7.0, 5.0, 5.2];
+        let height = |d: i64| heights[(d + 3).rem_euclid(7) as usize];
+        let baseline = learn(7, |d, at| if (50..100).contains(&at) { height(d) } else { 1.0 } + jitter(d, at));
+        assert_ne!(baseline.mode, Mode::DayType);
+    }
+
+    #[test]
+    fn a_few_bursts_at_any_time_are_no_time_of_day() {
+        let bursts = |d: i64, at: i64| if (d * 7919 + at * 104_729) % 13 == 0 { 8.0 } else { 1.0 };
+        assert_eq!(learn(7, |d, at| bursts(d, at) + jitter(d, at)).mode, Mode::Flat);
     }
 
     #[test]

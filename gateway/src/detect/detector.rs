@@ -28,7 +28,7 @@ use super::mixture::Care;
 use super::model::Model;
 use super::tail::Tail;
 
-use alarm::{Alarm, GUARD};
+use alarm::{Alarm, Evidence};
 pub(super) use horizon::Horizon;
 use learning::{LASTING_WINDOWS, Recent, newest_trusted};
 
@@ -110,21 +110,21 @@ impl Detector for WindowDetector {
         let calendar = self.horizon.calendar;
         let mut scores = learned.model.scores(window, features, &calendar);
         scores[Group::Lasting as usize] = self.memory.recent.push(window.0, learned.tail.unease(&scores)) as f32;
-        let (group, decades) = learned.tail.rarest(&scores);
-        let score = decades - self.threshold(window);
-        let (standing, is_anomalous) = self.memory.alarm.judge(score);
+        let decades = learned.tail.all_decades(&scores);
+        let evidence = Evidence::of(&decades, self.threshold(window));
+        let (standing, is_anomalous) = self.memory.alarm.judge(evidence);
         self.memory.alarmed.retain(|w| w.0 > window.0 - self.horizon.recent);
         if standing == Standing::Alarmed {
             self.memory.alarmed.push(window);
         }
-        let group = learned.tail.plainest(&scores, self.threshold(window), group);
+        let group = learned.tail.plainest(&decades, self.threshold(window));
         let share = learned.tail.share(group, &scores);
         let finding = is_anomalous.then(|| Finding::new(group, &learned.model, window, features, &calendar, share));
         history.push(Row::new(window, features, scores, standing));
         let adopted = self.adopt_if_it_recurs(window, history);
         let learned = adopted || self.refit_if_due(window, history);
         let status = if is_anomalous { Status::Anomalous } else { Status::Normal };
-        Verdict { status, score: Some(score), finding, learned, adopted }
+        Verdict { status, score: Some(evidence.score(is_anomalous)), finding, learned, adopted }
     }
 
     fn revise(&self, window: WindowIndex, features: &Features, history: &mut dyn History) -> Verdict {
@@ -133,9 +133,8 @@ impl Detector for WindowDetector {
             return Verdict { status: Status::Learning, score: None, finding: None, learned: false, adopted: false };
         };
         let calendar = self.horizon.calendar;
-        let score_of = |window: WindowIndex, scores: &Scores| {
-            let (group, decades) = learned.tail.rarest(scores);
-            (group, decades - self.threshold(window))
+        let evidence_of = |window: WindowIndex, scores: &Scores| {
+            Evidence::of(&learned.tail.all_decades(scores), self.threshold(window))
         };
         let rows = history.rows();
         let mut scores = learned.model.scores(window, features, &calendar);
@@ -144,22 +143,23 @@ impl Detector for WindowDetector {
             recent.push(row.window.0, learned.tail.unease(&row.scores));
         }
         scores[Group::Lasting as usize] = recent.push(window.0, learned.tail.unease(&scores)) as f32;
-        let (group, score) = score_of(window, &scores);
+        let decades = learned.tail.all_decades(&scores);
+        let evidence = evidence_of(window, &scores);
         let before = |r: &&Row| (window.0 - 2..window.0).contains(&r.window.0);
-        let is_second = rows.iter().filter(before).any(|r| score_of(r.window, &r.scores).1 >= -GUARD);
-        let is_anomalous = score >= 0.0 || (score >= -GUARD && is_second);
-        let group = learned.tail.plainest(&scores, self.threshold(window), group);
+        let has_company = rows.iter().filter(before).any(|r| evidence_of(r.window, &r.scores).is_near());
+        let is_anomalous = evidence.is_anomalous(has_company);
+        let group = learned.tail.plainest(&decades, self.threshold(window));
         let share = learned.tail.share(group, &scores);
         let finding = is_anomalous.then(|| Finding::new(group, &learned.model, window, features, &calendar, share));
         let standing = match rows.iter().find(|r| r.window == window).map(|r| r.standing) {
             _ if is_anomalous => Standing::Alarmed,
             Some(Standing::Alarmed | Standing::Doubtful) => Standing::Doubtful,
-            Some(Standing::Trusted) | None if score < -GUARD => Standing::Trusted,
+            Some(Standing::Trusted) | None if evidence.is_trusted() => Standing::Trusted,
             Some(Standing::Trusted) | None => Standing::Doubtful,
         };
         history.amend(Row::new(window, features, scores, standing));
         let status = if is_anomalous { Status::Anomalous } else { Status::Normal };
-        Verdict { status, score: Some(score), finding, learned: false, adopted: false }
+        Verdict { status, score: Some(evidence.score(is_anomalous)), finding, learned: false, adopted: false }
     }
 }
 

@@ -79,6 +79,24 @@ impl Group {
         }
     }
 
+    /// Whether one window says nothing by itself: a work of a few minutes makes each feature vector a new one, and rests at
+    /// many a level for one window. A fault goes on.
+    pub(super) fn needs_company(self) -> bool {
+        match self {
+            Self::Joint | Self::Novel => true,
+            Self::Dropout
+            | Self::Stuck
+            | Self::Spike
+            | Self::Step
+            | Self::Noise
+            | Self::Level
+            | Self::Range
+            | Self::Spectrum
+            | Self::Lasting
+            | Self::Vibration => false,
+        }
+    }
+
     /// The smallest score at which the tail may begin: what is less matters to nobody, however calm the learning time was.
     pub(super) fn floor(self) -> f64 {
         match self {

@@ -2,7 +2,9 @@
 //!
 //! # Invariants
 //! - All follows from the findings and the order of windows: not from when anybody looked, nor from any clock.
-//! - A finding joins the incident that lies next to it, with no more than [`Joining`]'s gap between; else it opens one.
+//! - A finding joins the incident that lies next to it, with no more than [`Joining`]'s gap between, or that had the same
+//!   kind of finding on the same channel within a day; else it opens one. So a change that shows by day only, or each time
+//!   a tank is full, is told once.
 //!   Two incidents of a device never have the same `opened_at`, which names them.
 //! - One record with revision 0 for each incident: that is the alert. What matters later (severity, channels, state)
 //!   makes the next revision; what does not, none.
@@ -173,7 +175,7 @@ impl Incidents {
     }
 
     fn join(&mut self, at: Place<'_>, finding: &Finding, stage: Stage, joining: Joining) -> &mut Kept {
-        let near = |k: &Kept| k.takes(at, finding, joining.gap_ns);
+        let near = |k: &Kept| k.takes(at, finding, stage, joining.gap_ns);
         // The newest first: an old one takes only what revisions find next to it.
         match self.kept.iter().rposition(near) {
             Some(i) => {

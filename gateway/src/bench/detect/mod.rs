@@ -15,6 +15,8 @@
 //! Signals and faults: `detect::synthetic`. Arguments and progress: `commands::bench_detect`.
 
 mod device;
+#[cfg(test)]
+mod quiet;
 mod tally;
 mod trial;
 

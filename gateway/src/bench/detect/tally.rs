@@ -75,7 +75,8 @@ impl Tally {
             self.rates(f, kind.name(), &trials)?;
         }
         self.rates(f, "all of the first ten", &self.classic())?;
-        self.rates(f, "all of the others", &self.more())
+        self.rates(f, "all of the others", &self.more())?;
+        self.rates(f, "all", &self.trials.iter().collect::<Vec<_>>())
     }
 
     fn rates(&self, f: &mut fmt::Formatter<'_>, name: &str, trials: &[&Trial]) -> fmt::Result {
@@ -142,6 +143,7 @@ impl fmt::Display for Tally {
         writeln!(f, "seed {seed}, {} devices of {days} days, {months:.1} device-months judged", self.trials.len())?;
         self.faults(f, "the first ten kinds", &self.classic())?;
         self.faults(f, "the other kinds", &self.more())?;
+        self.faults(f, "all kinds", &self.trials.iter().collect::<Vec<_>>())?;
         self.false_alarms(f)?;
         self.rest(f)
     }

@@ -18,6 +18,10 @@ const SHARE_OF_WHOLE_REGIME: f64 = 0.8;
 /// How near to its like an alarmed window must be, in standard units, to say that it recurs.
 const RECURRENCE_DISTANCE_MAX: f64 = 2.5;
 const RECURRENCE_RESIDUAL_MAX: f64 = 4.0;
+/// A stretched day must leave this much less of what a shifted one leaves: two figures fit better than one anyway.
+const STRETCH_GAIN: f64 = 0.8;
+/// More than ten times as high, or as flat, is another signal.
+const STRETCH_MAX: f64 = 10.0;
 
 impl WindowDetector {
     /// Alarmed windows that go on for a day and resemble each other are a new regime.
@@ -74,16 +78,63 @@ fn recurs(new: &[Row], model: &Model, horizon: &Horizon) -> bool {
     order::median(&distances) <= RECURRENCE_DISTANCE_MAX && order::median(&residuals) <= RECURRENCE_RESIDUAL_MAX
 }
 
+/// How levels have changed: `offset + factor × level`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Move {
+    offset: f64,
+    factor: f64,
+}
+
+impl Move {
+    /// From pairs of the level that was expected and the one that came: shifted, or stretched where that tells much more.
+    fn between(levels: &[(f64, f64)]) -> Self {
+        let differences: Vec<f64> = levels.iter().map(|(expected, level)| level - expected).collect();
+        let shifted = Self { offset: order::median(&differences), factor: 1.0 };
+        match Self::stretched(levels) {
+            Some(stretched) if stretched.error(levels) < STRETCH_GAIN * shifted.error(levels) => stretched,
+            Some(_) | None => shifted,
+        }
+    }
+
+    /// By least squares; `None` if what was expected is the same all the time.
+    fn stretched(levels: &[(f64, f64)]) -> Option<Self> {
+        let n = levels.len().max(1) as f64;
+        let (mut expected, mut level) = (0.0, 0.0);
+        for (e, l) in levels {
+            expected += e / n;
+            level += l / n;
+        }
+        let (mut square, mut product) = (0.0, 0.0);
+        for (e, l) in levels {
+            square += (e - expected) * (e - expected);
+            product += (e - expected) * (l - level);
+        }
+        let factor = product / square;
+        let is_stretch = (1.0 / STRETCH_MAX..=STRETCH_MAX).contains(&factor);
+        is_stretch.then(|| Self { offset: level - factor * expected, factor })
+    }
+
+    fn error(self, levels: &[(f64, f64)]) -> f64 {
+        let errors: Vec<f64> = levels.iter().map(|(expected, level)| (level - self.of(*expected)).abs()).collect();
+        order::mean(&errors)
+    }
+
+    fn of(self, level: f64) -> f64 {
+        self.offset + self.factor * level
+    }
+}
+
 /// The remembered week, moved to where the new windows lie, and the new windows.
 fn shifted(rows: &[Row], new: &[Row], model: &Model, horizon: &Horizon) -> Vec<Row> {
     let calendar = &horizon.calendar;
     let mut week = newest_trusted(rows, 7 * horizon.adopt as usize);
-    let shifts: Vec<f64> = new
+    let levels: Vec<(f64, f64)> = new
         .iter()
         .filter(|r| r.features().has_level())
-        .map(|r| model.shift(r.window, &r.features(), calendar))
+        .map(|r| (r, r.features().get(Feature::Mean)))
+        .map(|(r, mean)| (mean - model.shift(r.window, &r.features(), calendar), mean))
         .collect();
-    let shift = order::median(&shifts);
+    let moved = Move::between(&levels);
     let factors: Vec<(Feature, f64)> = LOGARITHMIC
         .into_iter()
         .chain([Feature::Impulse])
@@ -104,7 +155,7 @@ fn shifted(rows: &[Row], new: &[Row], model: &Model, horizon: &Horizon) -> Vec<R
     for row in &mut week {
         let mut features = row.features();
         for feature in LEVELS.into_iter().chain([Feature::Median]) {
-            features.0[feature as usize] = (features.get(feature) + shift) as f32;
+            features.0[feature as usize] = moved.of(features.get(feature)) as f32;
         }
         for (feature, factor) in &factors {
             features.0[*feature as usize] = (features.get(*feature) * factor) as f32;
@@ -114,4 +165,27 @@ fn shifted(rows: &[Row], new: &[Row], model: &Model, horizon: &Horizon) -> Vec<R
     week.extend_from_slice(new);
     week.sort_by_key(|r| r.window);
     week
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day_of(level: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
+        (0..144).map(|i| f64::from(i % 48)).map(|expected| (expected, level(expected))).collect()
+    }
+
+    #[test]
+    fn a_counter_that_runs_faster_is_stretched_and_a_new_set_point_is_a_shift() {
+        let faster = Move::between(&day_of(|level| 1.6 * level));
+        assert!((faster.of(10.0) - 16.0).abs() < 1e-9, "{faster:?}");
+        let shifted = Move::between(&day_of(|level| level + 5.0));
+        assert_eq!((shifted.of(10.0), shifted.factor), (15.0, 1.0));
+    }
+
+    #[test]
+    fn a_channel_that_is_expected_at_one_level_is_shifted() {
+        let moved = Move::between(&[(5.0, 9.0), (5.0, 8.0), (5.0, 7.0)]);
+        assert_eq!((moved.of(5.0), moved.factor), (8.0, 1.0));
+    }
 }

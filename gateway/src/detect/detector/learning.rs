@@ -14,7 +14,7 @@ use crate::detect::model::Model;
 use crate::detect::tail::Tail;
 
 use super::Horizon;
-use super::alarm::Alarm;
+use super::alarm::{Alarm, Evidence};
 
 /// Days that are left out in turn; of a longer history every seventh goes out together.
 const FOLDS: i64 = 7;
@@ -25,8 +25,10 @@ const LEFT_OUT_MAX: f64 = 0.15;
 
 /// Rarer than an alarm by this, decades: six days are not much of a witness.
 const DOUBT: f64 = 1.0;
-/// A deviation that shows on this many days is the channel's nature,
+/// A deviation that shows on this many days is the channel's nature, whether days are counted from midnight or from noon:
+/// a fault at midnight is one.
 const FAULTY_DAYS_MAX: usize = 2;
+const DAYS_FROM: usize = 2;
 /// and only what is this much rarer is not, decades.
 const NATURE_MARGIN: f64 = 1.0;
 
@@ -66,33 +68,34 @@ pub(super) fn leave_out(rows: &mut [Row], horizon: &Horizon) {
                 tail_of(&mut others, most)
             })
             .collect();
-        // Decades of each row by what the other days taught, and each group's highest on each day.
+        // Decades of each row by what the other days taught, and each group's highest on each day, from midnight and noon.
         let mut recent = Recent::default();
         let mut decades = Vec::with_capacity(rows.len());
-        let mut peaks: Vec<[f64; FOLDS as usize]> = vec![[0.0; FOLDS as usize]; Group::COUNT];
+        let mut peaks = [[[0.0_f64; FOLDS as usize]; DAYS_FROM]; Group::COUNT];
         for row in rows.iter_mut() {
             let fold = fold_of(row, calendar) as usize;
             let tail = &tails[fold];
             row.scores[Group::Lasting as usize] = recent.push(row.window.0, tail.unease(&row.scores)) as f32;
             let of_row = tail.all_decades(&row.scores);
+            let half_a_day_on = WindowIndex(row.window.0 + calendar.day / 2);
+            let days = [fold, calendar.day_of(half_a_day_on).rem_euclid(FOLDS) as usize];
             for (peaks, d) in peaks.iter_mut().zip(of_row) {
-                peaks[fold] = peaks[fold].max(d);
+                for (peaks, day) in peaks.iter_mut().zip(days) {
+                    peaks[day] = peaks[day].max(d);
+                }
             }
             decades.push(of_row);
         }
-        let usual: Vec<f64> = peaks
-            .iter_mut()
-            .map(|peaks| {
-                peaks.sort_unstable_by(f64::total_cmp);
-                (peaks[FOLDS as usize - FAULTY_DAYS_MAX] + NATURE_MARGIN - threshold).max(0.0)
-            })
-            .collect();
+        let usual = peaks.map(|mut peaks| {
+            peaks.iter_mut().for_each(|days| days.sort_unstable_by(f64::total_cmp));
+            let shown = peaks.iter().map(|days| days[FOLDS as usize - FAULTY_DAYS_MAX]).fold(f64::INFINITY, f64::min);
+            (shown + NATURE_MARGIN - threshold).max(0.0)
+        });
         let mut alarm = Alarm::new(horizon.clear);
         let mut new = Vec::with_capacity(rows.len());
         for of_row in &decades {
-            let score =
-                of_row.iter().zip(&usual).map(|(d, usual)| d - usual).fold(f64::MIN, f64::max) - threshold - DOUBT;
-            new.push(match alarm.judge(score).0 {
+            let unusual = std::array::from_fn(|group| of_row[group] - usual[group]);
+            new.push(match alarm.judge(Evidence::of(&unusual, threshold + DOUBT)).0 {
                 Standing::Alarmed => Standing::Alarmed,
                 Standing::Trusted | Standing::Doubtful => Standing::Trusted,
             });

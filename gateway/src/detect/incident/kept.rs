@@ -23,7 +23,7 @@ pub(super) const MEMBERS_MAX: usize = 256;
 pub(super) const CHANNELS_MAX: usize = 256;
 /// Channels and kinds in a record; the sum of the shares of channels left out is what is missing to 1.
 pub(super) const LISTED_MAX: usize = 16;
-/// One day.
+/// One day: the longest that an incident waits for more, and how long the same may come again without being told again.
 const PATIENCE_MAX_NS: i64 = 86_400_000_000_000;
 /// The least that a finding weighs in the channels' shares, decades: one at the threshold counts, too.
 const WEIGHT_MIN: f64 = 0.1;
@@ -199,12 +199,21 @@ impl Kept {
     }
 
     /// Whether a finding belongs to it. An adopted one takes only what its own channels go on with.
-    pub(super) fn takes(&self, at: Place<'_>, finding: &Finding, gap_ns: i64) -> bool {
+    pub(super) fn takes(&self, at: Place<'_>, finding: &Finding, stage: Stage, gap_ns: i64) -> bool {
         let (start, end) = self.span_ns();
-        let patience_ns = self.patience_ns(gap_ns);
+        let is_again = stage != Stage::Silence && self.has_shown(at.channel, finding.kind);
+        let patience_ns = if is_again { PATIENCE_MAX_NS.saturating_add(gap_ns) } else { self.patience_ns(gap_ns) };
         let is_near = at.start.0 <= end.saturating_add(patience_ns) && at.end.0 >= start.saturating_sub(gap_ns);
         let names = finding.channels.iter().map(|(name, _)| name.as_str());
         is_near && (!self.is_adopted || self.has_channel(at.channel) || names.into_iter().any(|n| self.has_channel(n)))
+    }
+
+    /// Whether the channel had such a finding; of those that were summed up, kinds and channels are known one by one.
+    fn has_shown(&self, channel: &str, kind: &str) -> bool {
+        let Some(place) = self.place_of(channel) else { return false };
+        let was_summed_up =
+            || self.channels[usize::from(place)].past > 0.0 && self.past.kinds.iter().any(|k| k == kind);
+        self.members.iter().any(|m| m.channel == place && m.kind == kind) || was_summed_up()
     }
 
     pub(super) fn score_of(&self, channel: &str, start: EventTime, detector: DetectorName) -> Option<f64> {
@@ -379,7 +388,11 @@ impl Kept {
             return gap_ns;
         }
         let (start, end) = self.span_ns();
-        end.saturating_sub(start).saturating_mul(2).clamp(gap_ns, gap_ns.max(PATIENCE_MAX_NS))
+        // Time between two that are far apart is none in which it lasted.
+        let window_ns = self.best().map_or(0, |best| best.end_ns.saturating_sub(best.start_ns));
+        let anomalous_ns = window_ns.saturating_mul(i64::from(self.windows()));
+        let lasted_ns = end.saturating_sub(start).min(anomalous_ns);
+        lasted_ns.saturating_mul(2).clamp(gap_ns, gap_ns.max(PATIENCE_MAX_NS))
     }
 
     /// Of all findings; of what was told last if all were taken back.

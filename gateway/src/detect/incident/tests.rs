@@ -91,9 +91,37 @@ fn six_quiet_windows_do_not_part_findings_and_seven_do() {
         let mut site = Site::default();
         site.closes("flow", 10, &[found("level", 0.5)]);
         site.is_quiet(11..11 + gap);
-        site.closes("flow", 11 + gap, &[found("level", 0.5)]);
+        site.closes("flow", 11 + gap, &[found("noise", 0.5)]);
         assert_eq!(site.told.iter().filter(|i| i.revision == 0).count(), incidents, "{gap} quiet windows");
     }
+}
+
+#[test]
+fn the_same_again_within_a_day_reopens_its_incident_and_what_is_new_in_kind_or_place_is_told_anew() {
+    for (channel, kind, incidents) in [("flow", "range", 1), ("flow", "stuck", 2), ("door", "range", 2)] {
+        let mut site = Site::default();
+        site.closes("flow", 10, &[found("range", 0.5)]);
+        site.is_quiet(11..100);
+        site.closes(channel, 100, &[found(kind, 0.5)]);
+        assert_eq!(site.told.iter().filter(|i| i.revision == 0).count(), incidents, "{kind} in {channel}");
+    }
+    let mut site = Site::default();
+    site.closes("flow", 10, &[found("range", 0.5)]);
+    site.is_quiet(11..162);
+    site.closes("flow", 162, &[found("range", 0.5)]);
+    assert_eq!(site.story(), [(0, Open), (1, Closed), (0, Open)], "after a day and an hour it is news");
+}
+
+#[test]
+fn an_incident_of_two_windows_a_day_apart_did_not_last_for_a_day() {
+    let mut site = Site::default();
+    site.closes("flow", 10, &[found("range", 0.5)]);
+    site.is_quiet(11..150);
+    site.closes("flow", 150, &[found("range", 0.5)]);
+    site.is_quiet(151..160);
+    assert_eq!(site.story(), [(0, Open), (1, Closed), (2, Open), (3, Closed)]);
+    site.closes("flow", 160, &[found("stuck", 0.5)]);
+    assert_eq!(site.told.last().map(|i| (i.revision, i.state)), Some((0, Open)), "another fault is told");
 }
 
 #[test]
