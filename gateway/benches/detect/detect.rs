@@ -8,5 +8,8 @@ mod order;
 #[path = "../../src/detect/features/mod.rs"]
 mod features;
 
+#[path = "devices.rs"]
+pub(crate) mod devices;
+
 #[path = "speed.rs"]
 pub(crate) mod speed;
