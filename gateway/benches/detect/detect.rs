@@ -16,5 +16,8 @@ mod appended;
 #[path = "windows.rs"]
 mod windows;
 
+#[path = "devices.rs"]
+pub(crate) mod devices;
+
 #[path = "speed.rs"]
 pub(crate) mod speed;

@@ -112,7 +112,7 @@ fn nanos_a_reading(windows: &[Vec<Sample>], mut of_window: impl FnMut(&[Sample])
     }
 }
 
-fn cpu_seconds() -> f64 {
+pub(super) fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

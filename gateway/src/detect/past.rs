@@ -68,6 +68,15 @@ pub struct InMemory {
 }
 
 impl InMemory {
+    /// State that was taken from elsewhere, without its past.
+    pub fn of_state(state: BTreeMap<String, Vec<u8>>) -> Self {
+        Self { state, past: BTreeMap::new() }
+    }
+
+    pub fn state(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.state
+    }
+
     /// Takes over what belongs to a transaction.
     pub fn commit(&mut self, state: Vec<(String, Option<Vec<u8>>)>, past: PastChanges) {
         self.keep(past);
