@@ -177,10 +177,11 @@ async fn import(args: &ModelImportArgs) -> anyhow::Result<()> {
     let place = Place::of(&args.queue)?;
     // All of the file is looked at before anything is changed.
     let head = file::each(&args.file, &mut |head, part| {
-        Ok(match part {
+        match part {
             file::Part::Channel(channel) => detect::check(head, &channel)?,
             file::Part::Relation(relation) => detect::check_relation(head, &relation)?,
-        })
+        }
+        Ok(())
     })?;
     drop(place.open()?);
     let queue = open(&place)?;
