@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use firmware_protocol::measurement::{EventTime, Measurement, Reading, Received};
-use gateway::detect::{Config, Engine};
+use gateway::detect::{self, Config, Engine, InMemory};
 use gateway::metrics;
 use gateway::queue::{self, Cursor, Queue, Transaction};
 use serde_json::Value;
@@ -41,10 +40,10 @@ fn shown(dir: &Path, queue: &str) -> Vec<Value> {
 }
 
 /// What an engine has learned of two devices with a level and a flow each minute, of which one drives the other.
-fn learned() -> BTreeMap<String, Vec<u8>> {
+fn learned() -> InMemory {
     let config = Config { learn: Duration::from_secs(86_400), ..Config::default() };
-    let mut state = BTreeMap::new();
-    let mut engine = Engine::restore(&config, &state, Cursor::default());
+    let mut store = InMemory::default();
+    let mut engine = Engine::restore(&config, &store, Cursor::default());
     let mut measurement = Measurement::default();
     for minute in 0..MINUTES {
         for device in DEVICES {
@@ -56,23 +55,22 @@ fn learned() -> BTreeMap<String, Vec<u8>> {
                 let channel = measurement.push_channel(name);
                 measurement.readings.push(Reading { channel, at, value });
             }
-            engine.on_measurement(engine.next(), &measurement, Received::known(at), &state);
+            engine.on_measurement(engine.next(), &measurement, Received::known(at), &store);
         }
-        for (key, value) in engine.changes().into_iter().flat_map(|changes| changes.state) {
-            match value {
-                Some(value) => drop(state.insert(key, value)),
-                None => drop(state.remove(&key)),
-            }
+        if let Some(changes) = engine.changes() {
+            store.commit(changes.state, changes.past);
         }
     }
-    state
+    store
 }
 
-fn write(dir: &Path, state: BTreeMap<String, Vec<u8>>) {
+fn write(dir: &Path, store: &InMemory) {
     let settings = queue::Config { ballast_bytes: 0, ..queue::Config::new(dir) };
     let queue = Queue::open(&settings, metrics::Queue::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let state = state.into_iter().map(|(key, value)| (key, Some(value))).collect();
+    let past = store.past().iter().map(|(name, bytes)| (detect::chunk_key(*name), Some(bytes.clone())));
+    queue.annex(detect::PAST).commit(past.collect()).unwrap();
+    let state = store.state().iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
     let receipt = runtime.block_on(queue.appender().commit(Transaction { state, ..Transaction::default() }));
     receipt.unwrap().blocking_recv().unwrap().unwrap();
     queue.close().unwrap();
@@ -82,7 +80,7 @@ fn write(dir: &Path, state: BTreeMap<String, Vec<u8>>) {
 fn what_was_learned_is_shown_and_comes_back_by_export_and_import_after_a_reset() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path();
-    write(&dir.join("queue"), learned());
+    write(&dir.join("queue"), &learned());
     let before = shown(dir, "queue");
     assert_eq!(before.len(), 4);
     for view in &before {
@@ -114,7 +112,7 @@ fn what_was_learned_is_shown_and_comes_back_by_export_and_import_after_a_reset()
 fn names_and_files_that_are_none_are_refused_and_change_nothing() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path();
-    write(&dir.join("queue"), learned());
+    write(&dir.join("queue"), &learned());
     let before = shown(dir, "queue");
     assert!(refused(dir, &["reset", "--dir", "queue", "--device", "mixer"]).contains("no `mixer` has been seen"));
     std::fs::write(dir.join("other.ndjson"), "{\"level\":1}\n").unwrap();

@@ -59,8 +59,8 @@ pub use stored::{
     Kind as ChannelKind, ModelView, Rate, StateChanges, Stored, StoredChanges, StoredChannel, StoredFault, StoredHead,
     StoredRelation, check, check_relation, import, import_relation,
 };
-pub use task::{Error, Task, run};
-pub(crate) use task::{chunk_key, derived_record};
+pub(crate) use task::derived_record;
+pub use task::{Error, Task, chunk_key, run};
 pub use window_id::WindowId;
 pub(crate) use windows::REVISE_AFTER;
 

@@ -77,6 +77,10 @@ impl InMemory {
         &self.state
     }
 
+    pub fn past(&self) -> &BTreeMap<ChunkName, Vec<u8>> {
+        &self.past
+    }
+
     /// Takes over what belongs to a transaction.
     pub fn commit(&mut self, state: Vec<(String, Option<Vec<u8>>)>, past: PastChanges) {
         self.keep(past);

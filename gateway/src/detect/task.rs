@@ -29,7 +29,7 @@ use firmware_protocol::derived::Derived;
 use firmware_protocol::measurement::{EventTime, Measurement};
 
 use self::news::News;
-pub(crate) use self::past::key as chunk_key;
+pub use self::past::key as chunk_key;
 use self::past::{DurablePast, Source};
 use self::points::Points;
 use super::Config;

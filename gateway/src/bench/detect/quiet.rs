@@ -1,6 +1,5 @@
 //! Plain signals stay quiet for four weeks after the week in which they were learned, judged as they are live.
 
-use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
 use firmware_protocol::derived::Derived;
@@ -8,7 +7,7 @@ use firmware_protocol::ids::{BootId, DeviceSeq};
 use firmware_protocol::measurement::{EventTime, FrameIdentity, Measurement, Reading, Received};
 
 use crate::detect::synthetic::Chance;
-use crate::detect::{Changes, Config, Engine};
+use crate::detect::{Changes, Config, Engine, InMemory};
 use crate::queue::{Cursor, QueueSeq};
 
 /// Monday, 2023-11-13 00:00 UTC.
@@ -21,7 +20,7 @@ const DAYS: u64 = 35;
 
 /// Windows judged and incidents told of, of a device that sends what `signal` makes of the seconds since its start.
 fn weeks_of(mut signal: impl FnMut(f64, &mut Chance) -> f64) -> (usize, Vec<String>) {
-    let mut store: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut store = InMemory::default();
     let mut engine = Engine::restore(&Config::default(), &store, Cursor::default());
     let mut chance = Chance::new(7);
     let (mut judged, mut incidents) = (0, Vec::new());
@@ -42,13 +41,8 @@ fn weeks_of(mut signal: impl FnMut(f64, &mut Chance) -> f64) -> (usize, Vec<Stri
         let sent_s = ((message + 1) * MESSAGE_STEPS * STEP_S) as i64;
         let received_at = Received::known(EventTime::from_millis(START_MS + sent_s * 1_000));
         engine.on_measurement(QueueSeq(message), &measurement, received_at, &store);
-        let Some(Changes { derived, state, .. }) = engine.changes() else { continue };
-        for (key, value) in state {
-            match value {
-                Some(value) => store.insert(key, value),
-                None => store.remove(&key),
-            };
-        }
+        let Some(Changes { derived, state, past, .. }) = engine.changes() else { continue };
+        store.commit(state, past);
         for record in derived {
             match record {
                 Derived::Window(window) => judged += usize::from(window.score.is_some()),

@@ -17,7 +17,8 @@ use super::unless_closed;
 use crate::cli::{ChannelArgs, ModelExportArgs, ModelImportArgs, ModelResetArgs, ModelShowArgs, ModelVerb};
 use crate::config;
 use crate::detect::{
-    self, ChannelKind, ChunkName, ChunkRange, ModelView, Past, Rate, StateSource, Stored, StoredChanges, StoredFault,
+    self, ChannelKind, ChunkName, ChunkRange, ModelView, Past, Rate, StateChanges, StateSource, Stored, StoredChanges,
+    StoredFault,
 };
 use crate::metrics;
 use crate::queue::offline::{Offline, OfflineAnnex};

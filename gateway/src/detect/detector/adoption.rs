@@ -111,7 +111,7 @@ impl Move {
         }
         let factor = product / square;
         let is_stretch = (1.0 / STRETCH_MAX..=STRETCH_MAX).contains(&factor);
-        is_stretch.then(|| Self { offset: level - factor * expected, factor })
+        is_stretch.then_some(Self { offset: level - factor * expected, factor })
     }
 
     fn error(self, levels: &[(f64, f64)]) -> f64 {

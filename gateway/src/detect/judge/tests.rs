@@ -1,10 +1,9 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use firmware_protocol::derived::{Anomaly, AnomalyState, Derived, Status, Window};
 use firmware_protocol::measurement::{EventTime, Measurement, Reading, Received};
 
-use super::super::{Config, Engine};
+use super::super::{Config, Engine, InMemory};
 use crate::queue::Cursor;
 
 const MINUTE_MS: i64 = 60_000;
@@ -13,13 +12,13 @@ const DAY: i64 = 1_440;
 /// An engine, its store, and all that it told.
 struct Run {
     engine: Engine,
-    store: BTreeMap<String, Vec<u8>>,
+    store: InMemory,
     told: Vec<Derived>,
 }
 
 impl Run {
     fn new(config: &Config) -> Self {
-        let store = BTreeMap::new();
+        let store = InMemory::default();
         Self { engine: Engine::restore(config, &store, Cursor::default()), store, told: Vec::new() }
     }
 
@@ -35,31 +34,32 @@ impl Run {
         let received = Received::known(EventTime::from_millis(received * MINUTE_MS));
         self.engine.on_measurement(self.engine.next(), &measurement, received, &self.store);
         if let Some(changes) = self.engine.changes() {
-            for (key, value) in changes.state {
-                match value {
-                    Some(value) => drop(self.store.insert(key, value)),
-                    None => drop(self.store.remove(&key)),
-                }
-            }
+            self.store.commit(changes.state, changes.past);
             self.told.extend(changes.derived);
         }
     }
 
     fn windows(&self, minute: i64) -> Vec<&Window> {
-        let window = |record| match record {
-            &Derived::Window(ref window) => Some(window),
-            Derived::Anomaly(_) | Derived::Incident(_) | Derived::Gap(_) => None,
-        };
-        self.told.iter().filter_map(window).filter(|w| w.start_at_ms == minute * MINUTE_MS).collect()
+        self.told.iter().filter_map(window_of).filter(|w| w.start_at_ms == minute * MINUTE_MS).collect()
     }
 
     fn anomalies(&self, detector: &str, minute: i64) -> Vec<&Anomaly> {
-        let anomaly = |record| match record {
-            &Derived::Anomaly(ref anomaly) => Some(anomaly),
-            Derived::Window(_) | Derived::Incident(_) | Derived::Gap(_) => None,
-        };
         let of_window = |a: &&Anomaly| a.detector == detector && a.start_at_ms == minute * MINUTE_MS;
-        self.told.iter().filter_map(anomaly).filter(of_window).collect()
+        self.told.iter().filter_map(anomaly_of).filter(of_window).collect()
+    }
+}
+
+fn window_of(record: &Derived) -> Option<&Window> {
+    match record {
+        Derived::Window(window) => Some(window),
+        Derived::Anomaly(_) | Derived::Incident(_) | Derived::Gap(_) => None,
+    }
+}
+
+fn anomaly_of(record: &Derived) -> Option<&Anomaly> {
+    match record {
+        Derived::Anomaly(anomaly) => Some(anomaly),
+        Derived::Window(_) | Derived::Incident(_) | Derived::Gap(_) => None,
     }
 }
 

@@ -124,7 +124,7 @@ fn a_relation_that_is_taken_to_another_store_goes_on_there_under_the_places_of_t
     let stored = Stored::new(&from, &from_names).unwrap();
     let (head, relation) = (stored.head(), stored.relation("pump").unwrap().expect("learned within two days"));
     assert_eq!(relation.channels, ["flow", "level"]);
-    let mut to = Store::new();
+    let mut to = Store::default();
     assert!(matches!(import_relation(head, &relation, &to), Err(StoredFault::Unknown(_))));
     for channel in ["flow", "level"] {
         let channel = stored.channel("pump", channel).unwrap();

@@ -50,8 +50,8 @@ pub(super) struct DurablePast {
     is_clearing_owed: bool,
 }
 
-/// As it lies in the annex: numbers of device, channel and chunk, big endian.
-pub(crate) fn key(name: ChunkName) -> Vec<u8> {
+/// A chunk's key in the annex: numbers of device, channel and chunk, big endian.
+pub fn key(name: ChunkName) -> Vec<u8> {
     [name.device, name.channel, name.chunk].map(u32::to_be_bytes).concat()
 }
 
