@@ -99,6 +99,8 @@ struct Running {
     runtime: Handle,
     engine: Engine,
     past: DurablePast,
+    /// Before that the gateway was not there to listen.
+    started: Stamp,
     measurement: Measurement,
     points: Points,
     news: News,
@@ -119,13 +121,14 @@ impl Running {
         let mut news = News::new(task.view.clone(), task.metrics.clone());
         news.remember(engine.incidents());
         let measurement = Measurement::default();
-        let now = Instant::now();
+        let (now, started) = (Instant::now(), task.clock.stamp());
         Self {
             task,
             stop,
             runtime,
             engine,
             past,
+            started,
             measurement,
             points,
             news,
@@ -136,6 +139,7 @@ impl Running {
     }
 
     fn run(mut self) -> Result<(), Error> {
+        self.engine.set_listening_since(self.task.clock_map.resolve(self.started).at);
         while !self.stop.is_requested() {
             // Asked first: what a hold sets free between this and the look at the end must not be taken for silence.
             let is_held = self.task.reader.is_held();
@@ -168,6 +172,8 @@ impl Running {
     }
 
     fn look(&mut self, now: EventTime) -> Due {
+        // Asked each time: when that was may be known better since the clock was set.
+        self.engine.set_listening_since(self.task.clock_map.resolve(self.started).at);
         self.engine.on_idle(now, &Source { reader: &self.task.reader, past: &self.past })
     }
 
