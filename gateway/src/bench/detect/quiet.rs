@@ -56,8 +56,9 @@ fn weeks_of(mut signal: impl FnMut(f64, &mut Chance) -> f64) -> (usize, Vec<Stri
 
 fn assert_quiet(signal: impl FnMut(f64, &mut Chance) -> f64) {
     let (judged, incidents) = weeks_of(signal);
-    assert!(judged >= 4 * 7 * 144 - 2, "{judged} windows were judged");
     assert_eq!(incidents, Vec::<String>::new());
+    // A counter is known as one after an hour, and its week begins then; the last window is still open.
+    assert!(judged >= 4 * 7 * 144 - 7, "{judged} windows were judged");
 }
 
 /// Hours since midnight.
