@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::block;
+use super::cursor::AHEAD_MAX;
 use super::generations::Seen;
 use super::runs::Run;
 use super::shared::{Changes, Shared};
@@ -119,10 +120,25 @@ impl Reader {
         if self.changed.borrow_and_update().closed { Err(Error::Closed) } else { Ok(()) }
     }
 
+    /// Runs that this consumer has settled ahead of its cursor, ascending: to be left out when it reads on.
+    pub fn ahead(&self, log: Log) -> Vec<Run> {
+        self.shared.books().ahead(&self.name, log)
+    }
+
     /// Moves the cursor: seen at once by `cursor`, the ledger and retention of records, durable with the next commit, or
     /// within a second if nothing else is committed. After a crash records after the last durable cursor come again.
     pub fn advance(&self, log: Log, cursor: Cursor) {
-        self.shared.books().advance(&self.name, log, cursor);
+        self.settle(log, cursor, &[]);
+    }
+
+    /// As [`Self::advance`], for a consumer that does not take all records in order: the runs `ahead` of the cursor, at
+    /// most [`AHEAD_MAX`], are settled too, and the cursor's counts are of both. What is settled once stays so.
+    ///
+    /// # Panics
+    /// With more runs than that.
+    pub fn settle(&self, log: Log, cursor: Cursor, ahead: &[Run]) {
+        assert!(ahead.len() <= AHEAD_MAX, "{} runs ahead of a cursor, the limit is {AHEAD_MAX}", ahead.len());
+        self.shared.books().advance(&self.name, log, cursor, ahead);
         self.shared.books_changed(self.shared.config.cursor_delay);
     }
 
