@@ -11,7 +11,8 @@ use super::runs::Run;
 use super::shared::{Changes, Shared};
 use super::{Block, Cursor, Error, Log, QueueSeq};
 
-/// The reading side of one named consumer.
+/// The reading side of one named consumer. Clones are the same consumer.
+#[derive(Clone)]
 pub struct Reader {
     name: String,
     shared: Arc<Shared>,
@@ -50,6 +51,11 @@ impl Reader {
     /// Whether raw records are held back at the moment: that there are none to read means nothing then.
     pub fn is_held(&self) -> bool {
         self.shared.held_from.get().is_some()
+    }
+
+    /// Whether `read` finds the record in memory, and does not touch the disk.
+    pub fn is_cached(&self, log: Log, from: QueueSeq) -> bool {
+        self.shared.caches[log as usize].lock().expect("no panic under the lock").get(from).is_some()
     }
 
     /// The block that holds the durable record `from`, or the first after it (records between were lost to damage or
@@ -107,7 +113,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// Waits for a commit that this reader has not seen, or for the end of a hold. Call it only after `read` gave `None` for all logs of interest.
+    /// Waits for a commit that this reader has not seen, or for the end of a hold. What was there before is not told again.
     ///
     /// # Errors
     /// `Closed` once the queue is closed.

@@ -62,7 +62,7 @@ impl Sink for ScriptedSink {
     async fn send(&self, batch: &Vec<String>) -> Result<(), SinkError> {
         let next = self.script.lock().unwrap().pop_front();
         match next {
-            Some(Next::Retry) => return Err(SinkError::Retry { reason: "away".into() }),
+            Some(Next::Retry) => return Err(SinkError::Retry { reason: "away".into(), after: None }),
             Some(Next::Panic) => panic!("a fault in the sink"),
             Some(Next::Hang) => std::future::pending().await,
             None => {}
