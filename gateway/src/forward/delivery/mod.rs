@@ -257,7 +257,12 @@ impl Delivery {
     }
 
     fn next_action(&mut self, now: Instant) -> Option<Action> {
-        self.keep_books().or_else(|| self.send(now)).or_else(|| self.encode()).or_else(|| self.supply(now))
+        let books = self.keep_books();
+        let live = books.or_else(|| if self.is_turn_of_live(now) { self.supply(Lane::Live) } else { None });
+        live.or_else(|| self.send(now)).or_else(|| self.encode()).or_else(|| {
+            let lanes = Lane::ALL.into_iter().filter(|lane| self.may_be_supplied(*lane, now)).collect::<Vec<_>>();
+            lanes.into_iter().find_map(|lane| self.supply(lane))
+        })
     }
 
     /// With the order "live first": what waits and is late becomes backlog.
@@ -311,8 +316,7 @@ impl Delivery {
 
     /// Begins an attempt, if one is due and the link is free.
     fn send(&mut self, now: Instant) -> Option<Action> {
-        let under_way = self.batches().filter(|(_, batch)| batch.is_inflight()).count();
-        if under_way >= self.inflight || !self.link.is_free(now) || self.rate.free_at(now).is_some() {
+        if !self.may_send(now) {
             return None;
         }
         let id = if self.link.is_up() { self.next_to_send(now) } else { self.next_to_probe(now) }?;
@@ -329,6 +333,11 @@ impl Delivery {
         batch.tried_at = Some(now);
         batch.expected = expected;
         Some(Action::Send { batch: id })
+    }
+
+    fn may_send(&self, now: Instant) -> bool {
+        let under_way = self.batches().filter(|(_, batch)| batch.is_inflight()).count();
+        under_way < self.inflight && self.link.is_free(now) && self.rate.free_at(now).is_none()
     }
 
     fn has_work(&self, lane: Lane) -> bool {
@@ -376,44 +385,47 @@ impl Delivery {
     }
 
     /// Reads, or picks a batch, for a lane that has none ready.
-    fn supply(&mut self, now: Instant) -> Option<Action> {
-        for lane in Lane::ALL {
-            let log = lane.log();
-            if !self.may_be_supplied(lane, now) {
-                continue;
+    fn supply(&mut self, lane: Lane) -> Option<Action> {
+        let (log, is_fair) = (lane.log(), lane == Lane::Live && self.order == Order::LiveFirst);
+        let is_free = |shard: usize| self.is_free(lane, shard);
+        match self.tracks.of(log).supply(lane, &self.pacing, is_fair, is_free) {
+            Supply::Read { from } => Some(Action::Read { log, from }),
+            Supply::Pick { shard } => {
+                let id = self.batches.iter().position(Option::is_none)?;
+                let limit = self.pacing.limit();
+                let items = self.tracks.of_mut(log).pick(lane, shard, limit, is_fair);
+                let mut batch = Batch::new(self.batches_made, log, lane, shard, items);
+                batch.is_full = batch.records() >= limit.records;
+                self.batches_made += 1;
+                self.batches[id] = Some(batch);
+                self.encode()
             }
-            let is_fair = lane == Lane::Live && self.order == Order::LiveFirst;
-            let is_free = |shard: usize| self.is_free(lane, shard);
-            match self.tracks.of(log).supply(lane, &self.pacing, is_fair, is_free) {
-                Supply::Read { from } => return Some(Action::Read { log, from }),
-                Supply::Pick { shard } => {
-                    let Some(id) = self.batches.iter().position(Option::is_none) else { return None };
-                    let limit = self.pacing.limit();
-                    let items = self.tracks.of_mut(log).pick(lane, shard, limit, is_fair);
-                    let mut batch = Batch::new(self.batches_made, log, lane, shard, items);
-                    batch.is_full = batch.records() >= limit.records;
-                    self.batches_made += 1;
-                    self.batches[id] = Some(batch);
-                    return self.encode();
-                }
-                Supply::Nothing => {}
-            }
+            Supply::Nothing => None,
         }
-        None
     }
 
     /// A lane has one batch ready at most, and waits for company if it is live.
     fn may_be_supplied(&self, lane: Lane, now: Instant) -> bool {
-        if self.has_ready(lane) {
-            return false;
-        }
-        let track = self.tracks.of(lane.log());
         match lane {
-            Lane::Derived | Lane::Backlog => true,
-            Lane::Live if self.order == Order::Strict && track.is_split() => false,
-            Lane::Live if track.waiting(lane) >= self.pacing.limit().records as u64 => true,
-            Lane::Live => self.linger_until().is_some_and(|until| until <= now),
+            Lane::Derived | Lane::Backlog => !self.has_ready(lane),
+            Lane::Live if !self.tracks.raw.is_split() => self.is_live_due(now),
+            // Beside a backlog they are picked when it is their turn; then the newest are among them.
+            Lane::Live => self.order == Order::LiveFirst && !self.link.is_up() && self.is_live_due(now),
         }
+    }
+
+    fn is_live_due(&self, now: Instant) -> bool {
+        let is_full = self.tracks.raw.waiting(Lane::Live) >= self.pacing.limit().records as u64;
+        !self.has_ready(Lane::Live) && (is_full || self.linger_until().is_some_and(|until| until <= now))
+    }
+
+    /// Whether live records that wait beside a backlog are the next to go.
+    fn is_turn_of_live(&self, now: Instant) -> bool {
+        let beside_a_backlog = self.order == Order::LiveFirst && self.tracks.raw.is_split() && self.link.is_up();
+        beside_a_backlog
+            && self.is_live_due(now)
+            && self.may_send(now)
+            && (self.share.next() == Lane::Live || !self.sendable(now).any(|(_, batch)| batch.lane == Lane::Backlog))
     }
 
     fn has_ready(&self, lane: Lane) -> bool {

@@ -42,7 +42,6 @@ pub(super) struct Sent {
 #[derive(Clone, Debug)]
 pub(super) struct UnderWay {
     id: BatchId,
-    pub(super) since: Instant,
     pub(super) sent: Sent,
 }
 
@@ -108,7 +107,7 @@ impl Bench {
                 Action::Encode { batch, items, bytes_max, .. } => self.encode(batch, &items, bytes_max),
                 Action::Send { batch } => {
                     let sent = self.encoded[&batch].clone();
-                    self.under_way.push(UnderWay { id: batch, since: self.now, sent });
+                    self.under_way.push(UnderWay { id: batch, sent });
                 }
                 Action::Quarantine { .. } | Action::Tell { .. } if !disk_works() => self.core.on_disk_failed(self.now),
                 Action::Quarantine { batch, item, .. } => {

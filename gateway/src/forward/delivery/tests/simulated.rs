@@ -153,10 +153,6 @@ fn after_an_outage_live_records_are_never_late_while_the_backlog_drains() {
         assert!(world.bench.core.tracks.raw.is_split() || speed > 1_000.0, "there is much to drain");
         // From when the sink is found back: the longest pause lies between.
         let latencies = world.latencies(secs(645), secs(695), None);
-        for from in (640..700).step_by(5) {
-            let l = world.latencies(secs(from), secs(from + 5), None);
-            eprintln!("{inflight} {speed} at {from}: p50 {:?} p99 {:?}", l[l.len() / 2], p99(&l));
-        }
         assert!(p99(&latencies) < secs(2), "{:?} at {speed} with {inflight}", p99(&latencies));
         world.run_until(secs(2_000));
         assert!(!world.bench.core.tracks.raw.is_split(), "drained");
@@ -191,10 +187,8 @@ fn the_noisiest_device_does_not_starve_another() {
     quiet.sort_unstable();
     let noisy = world.latencies(secs(20), secs(100), Some(10));
     let median = |latencies: &[Duration]| latencies[latencies.len() / 2];
-    for q in [10, 25, 50, 60, 70, 80, 90] {
-        eprintln!("quiet {q}: {:?}, noisy {:?}", quiet[quiet.len() * q / 100], noisy[noisy.len() * q / 100]);
-    }
-    assert!(median(&quiet) < secs(3), "{:?}", median(&quiet));
+    let nearly_all = quiet[quiet.len() * 9 / 10];
+    assert!(nearly_all < secs(2), "{nearly_all:?}");
     assert!(median(&noisy) > secs(20), "{:?}: it is too much for the link", median(&noisy));
     assert_eq!(world.bench.out_of_order, [] as [String; 0]);
 }
