@@ -159,8 +159,6 @@ async fn carry(
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     use super::*;
 
     /// Echoes what it receives.

@@ -283,4 +283,24 @@ mod tests {
         assert_eq!(found.ends, many.ends);
         assert!(found.accounts.len() > 100 && found.accounts.len() < 1_000);
     }
+
+    #[test]
+    fn a_watermark_of_version_1_is_read() {
+        let without = Mark { accounts: Vec::new(), ..mark(7) };
+        let mut bytes = to_bytes(3, &without);
+        bytes.extend([4]);
+        bytes.extend(b"sink");
+        bytes.extend([Log::Raw as u8, 0]);
+        bytes.extend([1_u64, 2, 3, 4, 5, 6, 7, 8].iter().flat_map(|field| field.to_le_bytes()));
+        bytes[..4].copy_from_slice(&MAGIC_OF_VERSION_1);
+        let len = bytes.len() as u32;
+        bytes[8..12].copy_from_slice(&len.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        let (writes, found) = parse(&bytes).unwrap();
+        let [account] = &found.accounts[..] else { panic!("{found:?}") };
+        assert_eq!((writes, account.name.as_str(), account.log), (3, "sink", Log::Raw));
+        assert_eq!((account.account.start, account.account.cursor.next), (QueueSeq(1), QueueSeq(5)));
+        assert_eq!(Mark { accounts: Vec::new(), ..found }, without);
+    }
 }

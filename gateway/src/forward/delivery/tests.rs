@@ -342,8 +342,6 @@ fn config() -> impl Strategy<Value = DeliveryConfig> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     /// Whatever happens, each record is delivered or quarantined exactly once in the books; per device and lane in order.
     #[test]
     fn the_books_balance_and_the_order_holds_whatever_the_sink_says(
