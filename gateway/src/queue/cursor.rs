@@ -180,7 +180,7 @@ impl Account {
 
     /// The same with the cursor at `next` or after it: nothing before that is left to settle, and runs that it reaches are
     /// passed too.
-    pub(super) fn from_next(mut self, next: QueueSeq) -> Self {
+    pub(super) fn moved_on_to(mut self, next: QueueSeq) -> Self {
         let mut next = next.max(self.cursor.next);
         for run in self.ahead.iter() {
             if run.first <= next {
@@ -230,7 +230,7 @@ mod tests {
         let mut account = Account::default();
         [run(5, 8), run(10, 12), run(20, 30)].into_iter().for_each(|run| account.ahead.add(run));
         let at = |next: u64| {
-            let then = account.clone().from_next(QueueSeq(next));
+            let then = account.clone().moved_on_to(QueueSeq(next));
             (then.cursor.next.0, then.ahead.iter().collect::<Vec<_>>())
         };
         assert_eq!(at(4), (4, vec![run(5, 8), run(10, 12), run(20, 30)]));

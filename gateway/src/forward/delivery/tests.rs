@@ -3,8 +3,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::link::MISCONFIGURED_PAUSE;
 use super::*;
 use crate::clock::Stamp;
+use crate::forward::SinkError;
 use crate::queue::{AHEAD_MAX, Cursor, Door, Flags};
 
 mod bench;

@@ -88,7 +88,7 @@ impl Consumer {
         self.account.cursor = cursor;
         self.account.ahead = Runs::default();
         ahead.iter().for_each(|run| self.account.ahead.add(*run));
-        self.account = std::mem::take(&mut self.account).from_next(cursor.next);
+        self.account = std::mem::take(&mut self.account).moved_on_to(cursor.next);
         self.dirty = true;
     }
 
@@ -105,6 +105,6 @@ impl Consumer {
 
     /// As it is to be found after a restart: there is nobody then who has records under way.
     pub(super) fn durable(&self) -> Account {
-        self.account.clone().from_next(self.floor)
+        self.account.clone().moved_on_to(self.floor)
     }
 }
