@@ -316,7 +316,7 @@ function presentLedger(rows) {
     const bar = make("progress", { value: settled, max: 1 });
     bar.setAttribute("aria-label", `${Math.floor(settled * 100)} percent settled`);
     const name = r.up === false ? `${r.consumer} (away)` : r.consumer;
-    const cells = [r.accepted, r.delivered, r.queued, r.expired, r.dropped, r.quarantined, r.duplicate, r.lost];
+    const cells = [r.accepted, r.delivered, r.filtered, r.queued, r.expired, r.dropped, r.quarantined, r.duplicate, r.lost];
     return make("tr", {},
       make("td", { className: r.up === false ? "bad" : "" }, name), make("td", {}, r.log),
       ...cells.map(n => make("td", {}, count(n))), make("td", {}, bar),

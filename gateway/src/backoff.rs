@@ -26,12 +26,19 @@ impl Backoff {
 
     /// The pause after one more failure.
     pub(crate) fn next(&mut self) -> Duration {
-        let doubled = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
-        let bound = self.first_max.saturating_mul(doubled).min(self.max);
+        let [pause] = self.draw([self.failures]);
         self.failures = self.failures.saturating_add(1);
+        pause
+    }
+
+    /// Pauses after so many failures before the last one, which whoever asks counts, all of one draw.
+    pub(crate) fn draw<const N: usize>(&mut self, failures: [u32; N]) -> [Duration; N] {
         // The upper 53 bits are a fraction that is the same on every machine.
         let fraction = (self.random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        bound.mul_f64(fraction)
+        failures.map(|failures| {
+            let doubled = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
+            self.first_max.saturating_mul(doubled).min(self.max).mul_f64(fraction)
+        })
     }
 
     /// The pause after a connection that held for so long, zero if it never came about.

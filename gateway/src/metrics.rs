@@ -277,6 +277,10 @@ pub struct Forward {
     pub send_seconds: Family<SinkLabel, Histogram>,
     /// 1 while the last attempt succeeded.
     pub up: Family<SinkLabel, Gauge>,
+    /// Records that wait for the sink, of both logs.
+    pub backlog_records: Family<SinkLabel, Gauge>,
+    /// Until none waits, by the last minute; ten years if they get no less.
+    pub drain_seconds: Family<SinkLabel, Gauge<f64, AtomicU64>>,
 }
 
 impl Default for Forward {
@@ -292,6 +296,8 @@ impl Default for Forward {
             retries: Family::default(),
             send_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 16))),
             up: Family::default(),
+            backlog_records: Family::default(),
+            drain_seconds: Family::default(),
         }
     }
 }

@@ -6,10 +6,11 @@ use firmware_protocol::measurement::EventTime;
 
 use crate::queue::LedgerRow;
 
-/// Heading and width of the ledger's numbers: all of a row fits 120 columns up to a thousand million records.
-const LEDGER_COLUMNS: [(&str, usize); 8] = [
+/// Heading and width of the ledger's numbers: all of a row fits 130 columns up to a thousand million records.
+const LEDGER_COLUMNS: [(&str, usize); 9] = [
     ("accepted", 11),
     ("delivered", 11),
+    ("filtered", 8),
     ("queued", 9),
     ("expired", 7),
     ("dropped", 7),
@@ -67,8 +68,17 @@ pub fn ledger_table(ledger: &[LedgerRow], style: Style) -> String {
     text.push('\n');
     for row in ledger {
         let c = &row.cursor;
-        let numbers =
-            [row.accepted, c.delivered, row.queued, row.expired, row.dropped, c.quarantined, c.duplicate, row.lost];
+        let numbers = [
+            row.accepted,
+            c.delivered,
+            c.filtered,
+            row.queued,
+            row.expired,
+            row.dropped,
+            c.quarantined,
+            c.duplicate,
+            row.lost,
+        ];
         let columns: String =
             LEDGER_COLUMNS.iter().zip(numbers).map(|((_, width), n)| format!("  {:>width$}", grouped(n))).collect();
         let verdict = match row.balances() {
@@ -214,13 +224,14 @@ mod tests {
             expired: 0,
             lost: 0,
             cursor,
+            ahead: Vec::new(),
         };
         let bad = LedgerRow { queued: 0, ..row.clone() };
         let expected = "\
 Loss ledger (records)
-consumer    log         accepted    delivered     queued  expired  dropped  quarantined  duplicate  lost
-file:lines  raw           12 345            8     12 336        0        0            1          0     0  balances
-file:lines  raw           12 345            8          0        0        0            1          0     0  DOES NOT BALANCE
+consumer    log         accepted    delivered  filtered     queued  expired  dropped  quarantined  duplicate  lost
+file:lines  raw           12 345            8         0     12 336        0        0            1          0     0  balances
+file:lines  raw           12 345            8         0          0        0        0            1          0     0  DOES NOT BALANCE
 ";
         assert_eq!(ledger_table(&[row, bad], Style::Plain), expected);
     }

@@ -113,7 +113,7 @@ async fn kill_again_and_again_loses_nothing_that_listen_acknowledged_and_repeats
     once.iter().try_for_each(|s| expect_once(&stored, &s.device, s.messages))
 }
 
-fn is_long() -> bool {
+pub(crate) fn is_long() -> bool {
     std::env::var_os(LONG_ENV).is_some()
 }
 

@@ -15,6 +15,7 @@ mod backpressure;
 mod cloud_sink;
 mod crash;
 mod crowd;
+mod delivery;
 mod full_disk;
 mod outage;
 mod poison;
@@ -32,3 +33,8 @@ use std::time::Duration;
 
 /// For a sink to have everything: much more than it takes, because the machine may be busy with other scenarios.
 const DELIVERY: Duration = Duration::from_secs(90);
+
+/// Of sorted values.
+fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
+    sorted.get(sorted.len() * percent / 100).copied()
+}

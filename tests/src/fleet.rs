@@ -47,10 +47,14 @@ impl Plan {
 /// Counters of acknowledged messages by device.
 pub type Acked = BTreeMap<String, BTreeSet<u64>>;
 
+/// When each message was acknowledged, by device and counter.
+pub type AckedAt = BTreeMap<String, BTreeMap<u64, Instant>>;
+
 #[derive(Debug, Default)]
 struct Books {
     acked: Acked,
     acked_total: u64,
+    acked_at: AckedAt,
     acked_out_of_order: u64,
     connections_lost: u64,
     /// Why the latest connection was lost, or could not be opened.
@@ -72,6 +76,7 @@ pub struct Sent {
     pub devices: Vec<Device>,
     pub acked: Acked,
     pub acked_total: u64,
+    pub acked_at: AckedAt,
     /// PUBACKs that came before the one of an earlier message.
     pub acked_out_of_order: u64,
     pub connections_lost: u64,
@@ -159,6 +164,7 @@ impl Fleet {
             devices: self.devices,
             acked: books.acked,
             acked_total: books.acked_total,
+            acked_at: books.acked_at,
             acked_out_of_order: books.acked_out_of_order,
             connections_lost: books.connections_lost,
             took: self.began.elapsed(),
@@ -245,6 +251,7 @@ impl Share {
         let (device, n) = self.message(message);
         let mut books = lock(&self.books);
         books.acked.entry(device.name().to_owned()).or_default().insert(n);
+        books.acked_at.entry(device.name().to_owned()).or_default().insert(n, Instant::now());
         books.acked_total += 1;
         books.acked_out_of_order += u64::from(position > 0);
     }

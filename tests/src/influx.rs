@@ -78,6 +78,18 @@ impl Influx {
         rows.iter().map(point).collect()
     }
 
+    /// The same of devices whose names begin so, from this time on.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn points_of(&self, measurement: &str, field: &str, prefix: &str, from_ns: i64) -> Result<Vec<Point>> {
+        let then = format!(
+            "filter(fn: (r) => r._time >= {from_ns} and strings.hasPrefix(v: r.device, prefix: \"{prefix}\")) \
+             |> group() |> keep(columns: [\"device\", \"_time\", \"_value\"])"
+        );
+        self.query(measurement, field, &then).await?.iter().map(point).collect()
+    }
+
     /// Number of points of a measurement's field: cheaper to ask again and again.
     ///
     /// # Errors
@@ -90,7 +102,7 @@ impl Influx {
 
     async fn query(&self, measurement: &str, field: &str, then: &str) -> Result<Vec<Row>> {
         let flux = format!(
-            "from(bucket: \"{}\") |> range(start: 0, stop: 2100-01-01T00:00:00Z) \
+            "import \"strings\"\nfrom(bucket: \"{}\") |> range(start: 0, stop: 2100-01-01T00:00:00Z) \
              |> filter(fn: (r) => r._measurement == \"{measurement}\" and r._field == \"{field}\") \
              |> map(fn: (r) => ({{r with _time: int(v: r._time), _value: float(v: r._value)}})) |> {then}",
             self.bucket

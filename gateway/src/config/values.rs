@@ -42,6 +42,10 @@ pub(super) trait Value: Sized {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Size(pub(super) u64);
 
+/// Whole per cent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Percent(pub(super) u8);
+
 /// Longest text that a message repeats, characters.
 const REPEATED_MAX: usize = 40;
 
@@ -165,6 +169,19 @@ impl Value for Size {
 
     fn show(&self) -> String {
         show_text(&sizes::show(*self))
+    }
+}
+
+impl Value for Percent {
+    const WHAT: &'static str = "a percentage";
+    const FORM: &'static str = "a whole number and %, such as \"50%\"";
+
+    fn read(value: &DeValue<'_>) -> Option<Self> {
+        text(value)?.strip_suffix('%')?.parse().ok().map(Self)
+    }
+
+    fn show(&self) -> String {
+        show_text(&format!("{}%", self.0))
     }
 }
 

@@ -156,7 +156,7 @@ impl Sink for FileSink {
             .file
             .append(batch.clone())
             .await
-            .map_err(|e| SinkError::Retry { reason: format!("file cannot be written: {e}") })?;
+            .map_err(|e| SinkError::Retry { reason: format!("file cannot be written: {e}"), after: None })?;
         for file in deleted {
             info!(sink = self.name, path = %file.path.display(), lines = file.lines, "Oldest file deleted.");
         }

@@ -52,6 +52,23 @@ pub struct DeliveryConfig {
     pub timeout: Duration,
     /// Longest pause between two attempts (full jitter).
     pub retry_max: Duration,
+    pub order: Order,
+    /// Of the time that the link is busy, while live records wait too: 10 to 90 %.
+    pub backlog_share_percent: u8,
+    /// Batches that may be with the sink at the same time, each of devices of its own.
+    pub inflight: usize,
+    /// Bytes a second on the wire; 0: any amount.
+    pub rate_max: u64,
+}
+
+/// In which order raw records go out after an outage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// What comes in goes out at once, beside the backlog, which has its share of the link. Per device the order holds in
+    /// each of the two.
+    LiveFirst,
+    /// In the order in which they came in.
+    Strict,
 }
 
 impl Default for DeliveryConfig {
@@ -61,6 +78,10 @@ impl Default for DeliveryConfig {
             batch_max_bytes: 1 << 20,
             timeout: Duration::from_secs(10),
             retry_max: Duration::from_secs(30),
+            order: Order::Strict,
+            backlog_share_percent: 50,
+            inflight: 1,
+            rate_max: 0,
         }
     }
 }
@@ -130,7 +151,11 @@ impl SinkConfig {
 pub enum SinkError {
     /// Try the same batch again later: the sink is away or busy.
     #[error("{reason}")]
-    Retry { reason: String },
+    Retry {
+        reason: String,
+        /// The pause that the sink asks for.
+        after: Option<Duration>,
+    },
     /// The sink will never take these records as they are: quarantine them and go on.
     #[error("{reason}")]
     Reject { reason: String },
@@ -144,6 +169,11 @@ pub enum SinkError {
 pub trait Encoder: Send + 'static {
     /// An encoded batch, ready to send, perhaps more than once.
     type Batch: Send + Sync + 'static;
+
+    /// Whether the sink is to get such a record at all; others are counted as filtered.
+    fn takes(&self, _log: Log, _record: &Record) -> bool {
+        true
+    }
 
     /// Adds a record to the batch under construction; tells what had to be done about its times.
     ///

@@ -286,7 +286,7 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Redrive<'_, E, S> {
                 Ok(Err(SinkError::Misconfigured { reason })) => {
                     return Err(RedriveError::Misconfigured { name: name(), reason });
                 }
-                Ok(Err(SinkError::Retry { reason })) => reason,
+                Ok(Err(SinkError::Retry { reason, .. })) => reason,
                 Err(_) => format!("no answer within {timeout:?}"),
             };
             let pause = backoff.next();

@@ -53,6 +53,7 @@ fn add_ledger(registry: &mut Registry, ledger: &[LedgerRow]) {
         let fates = [
             ("accepted", row.accepted),
             ("delivered", c.delivered),
+            ("filtered", c.filtered),
             ("expired", row.expired),
             ("dropped", row.dropped),
             ("lost", row.lost),

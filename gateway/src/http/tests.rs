@@ -71,6 +71,7 @@ fn row() -> LedgerRow {
         expired: 0,
         lost: 0,
         cursor,
+        ahead: Vec::new(),
     }
 }
 

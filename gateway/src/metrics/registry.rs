@@ -167,6 +167,15 @@ impl Metrics {
         r.register_with_unit("send", "One attempt", Unit::Seconds, m.send_seconds.clone());
         r.register("up", "1 while the last attempt succeeded", m.up.clone());
 
+        let r = root.sub_registry_with_prefix("sink");
+        r.register("backlog_records", "Records that wait for the sink, of both logs", m.backlog_records.clone());
+        r.register_with_unit(
+            "drain",
+            "Until none waits, by what was settled and what came in during the last minute; ten years if they get no less",
+            Unit::Seconds,
+            m.drain_seconds.clone(),
+        );
+
         let r = root.sub_registry_with_prefix("disk");
         let m = &self.disk;
         r.register_with_unit(

@@ -65,7 +65,7 @@ pub use admission::{Admission, Aside};
 pub use annex::{Annex, AnnexChange};
 pub use block::Block;
 pub use config::{Config, EngineKind, WhenFull};
-pub use cursor::{Cursor, Fate, LedgerRow};
+pub use cursor::{AHEAD_MAX, Cursor, Fate, LedgerRow};
 pub use gaps::{Gaps, NoGaps};
 pub use gate::Gate;
 pub use monitor::Monitor;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::block;
+use super::cursor::AHEAD_MAX;
 use super::generations::Seen;
 use super::runs::Run;
 use super::shared::{Changes, Shared};
 use super::{Block, Cursor, Error, Log, QueueSeq};
 
-/// The reading side of one named consumer.
+/// The reading side of one named consumer. Clones are the same consumer.
+#[derive(Clone)]
 pub struct Reader {
     name: String,
     shared: Arc<Shared>,
@@ -49,6 +51,11 @@ impl Reader {
     /// Whether raw records are held back at the moment: that there are none to read means nothing then.
     pub fn is_held(&self) -> bool {
         self.shared.held_from.get().is_some()
+    }
+
+    /// Whether `read` finds the record in memory, and does not touch the disk.
+    pub fn is_cached(&self, log: Log, from: QueueSeq) -> bool {
+        self.shared.caches[log as usize].lock().expect("no panic under the lock").get(from).is_some()
     }
 
     /// The block that holds the durable record `from`, or the first after it (records between were lost to damage or
@@ -106,7 +113,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// Waits for a commit that this reader has not seen, or for the end of a hold. Call it only after `read` gave `None` for all logs of interest.
+    /// Waits for a commit that this reader has not seen, or for the end of a hold. What was there before is not told again.
     ///
     /// # Errors
     /// `Closed` once the queue is closed.
@@ -119,10 +126,25 @@ impl Reader {
         if self.changed.borrow_and_update().closed { Err(Error::Closed) } else { Ok(()) }
     }
 
+    /// Runs that this consumer has settled ahead of its cursor, ascending: to be left out when it reads on.
+    pub fn ahead(&self, log: Log) -> Vec<Run> {
+        self.shared.books().ahead(&self.name, log)
+    }
+
     /// Moves the cursor: seen at once by `cursor`, the ledger and retention of records, durable with the next commit, or
     /// within a second if nothing else is committed. After a crash records after the last durable cursor come again.
     pub fn advance(&self, log: Log, cursor: Cursor) {
-        self.shared.books().advance(&self.name, log, cursor);
+        self.settle(log, cursor, &[]);
+    }
+
+    /// As [`Self::advance`], for a consumer that does not take all records in order: the runs `ahead` of the cursor, at
+    /// most [`AHEAD_MAX`], are settled too, and the cursor's counts are of both. What is settled once stays so.
+    ///
+    /// # Panics
+    /// With more runs than that.
+    pub fn settle(&self, log: Log, cursor: Cursor, ahead: &[Run]) {
+        assert!(ahead.len() <= AHEAD_MAX, "{} runs ahead of a cursor, the limit is {AHEAD_MAX}", ahead.len());
+        self.shared.books().advance(&self.name, log, cursor, ahead);
         self.shared.books_changed(self.shared.config.cursor_delay);
     }
 

@@ -5,7 +5,7 @@
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
-//! | 0 | 4 | magic `GWQW` |
+//! | 0 | 4 | magic `GWQ2` |
 //! | 4 | 4 | CRC-32 of the rest |
 //! | 8 | 4 | length of the whole |
 //! | 12 | 8 | how many writes there were; the higher slot counts |
@@ -13,7 +13,9 @@
 //! | 36 | 16 | oldest sequence still kept, of each log |
 //! | 52 | 4 | number of the newest generation |
 //! | 56 | 2 | how many lost runs follow: log u8, first u64, end u64 each |
-//! | 58 | … | then accounts: name length u8, name, log u8, 1 if it moves with state u8, account of 64 bytes |
+//! | 58 | … | then accounts: name length u8, name, log u8, 1 if it moves with state u8, account: length u16, bytes |
+//!
+//! Version 1 began with `GWQW`, and had accounts of 64 bytes without a length.
 //!
 //! # Invariants
 //! - Written after the store's fsync and before the receipt: never ahead of what is durable, never behind an
@@ -32,8 +34,12 @@ use super::runs::Run;
 use super::store::StoreError;
 
 const NAME: &str = "watermark";
-const MAGIC: [u8; 4] = *b"GWQW";
-/// Room for the accounts of 24 sinks with names of 64 bytes and more; never shares a page with the other slot.
+const MAGIC: [u8; 4] = *b"GWQ2";
+/// Accounts had one length, which was not told; read for ever.
+const MAGIC_OF_VERSION_1: [u8; 4] = *b"GWQW";
+const ACCOUNT_BYTES_OF_VERSION_1: usize = 64;
+/// Room for the accounts of 24 sinks with names of 64 bytes, half of them in the middle of a long drain; never shares a
+/// page with the other slot.
 const SLOT_BYTES: usize = 16 * 1024;
 const FIXED_BYTES: usize = 58;
 /// Lost runs in one slot; the newest ones count, for older ones are long since noted in the store.
@@ -149,14 +155,16 @@ fn to_bytes(writes: u64, mark: &Mark) -> Vec<u8> {
     }
     for row in &mark.accounts {
         let Ok(len) = u8::try_from(row.name.len()) else { continue };
+        let account = row.account.to_bytes();
         // An account that does not fit is still in the store.
-        if out.len() + 3 + row.name.len() + Account::BYTES > SLOT_BYTES {
+        if out.len() + 5 + row.name.len() + account.len() > SLOT_BYTES {
             break;
         }
         out.push(len);
         out.extend(row.name.as_bytes());
         out.extend([row.log as u8, u8::from(row.moves_with_state)]);
-        out.extend(row.account.to_bytes());
+        out.extend((account.len() as u16).to_le_bytes());
+        out.extend(account);
     }
     out[..4].copy_from_slice(&MAGIC);
     let len = out.len() as u32;
@@ -168,7 +176,11 @@ fn to_bytes(writes: u64, mark: &Mark) -> Vec<u8> {
 
 fn parse(slot: &[u8]) -> Option<(u64, Mark)> {
     let len = u32::from_le_bytes(slot.get(8..12)?.try_into().ok()?) as usize;
-    let slot = slot.get(..len).filter(|s| s.len() >= FIXED_BYTES && s[..4] == MAGIC)?;
+    let slot = slot.get(..len).filter(|s| s.len() >= FIXED_BYTES)?;
+    let is_version_1 = slot[..4] == MAGIC_OF_VERSION_1;
+    if !is_version_1 && slot[..4] != MAGIC {
+        return None;
+    }
     if slot[4..8] != crc32fast::hash(&slot[8..]).to_le_bytes() {
         return None;
     }
@@ -190,7 +202,11 @@ fn parse(slot: &[u8]) -> Option<(u64, Mark)> {
     while let Some((len, after)) = rest.split_first() {
         let (name, after) = after.split_at_checked(usize::from(*len))?;
         let ([log, moves], after) = after.split_first_chunk()?;
-        let (account, after) = after.split_at_checked(Account::BYTES)?;
+        let (len, after) = match is_version_1 {
+            true => (ACCOUNT_BYTES_OF_VERSION_1, after),
+            false => after.split_first_chunk().map(|(len, after)| (usize::from(u16::from_le_bytes(*len)), after))?,
+        };
+        let (account, after) = after.split_at_checked(len)?;
         mark.accounts.push(MarkedAccount {
             name: std::str::from_utf8(name).ok()?.to_owned(),
             log: Log::from_byte(*log)?,
@@ -266,5 +282,25 @@ mod tests {
         let Found::Mark(found) = Watermark::look(dir.path()).unwrap() else { panic!("unreadable") };
         assert_eq!(found.ends, many.ends);
         assert!(found.accounts.len() > 100 && found.accounts.len() < 1_000);
+    }
+
+    #[test]
+    fn a_watermark_of_version_1_is_read() {
+        let without = Mark { accounts: Vec::new(), ..mark(7) };
+        let mut bytes = to_bytes(3, &without);
+        bytes.extend([4]);
+        bytes.extend(b"sink");
+        bytes.extend([Log::Raw as u8, 0]);
+        bytes.extend([1_u64, 2, 3, 4, 5, 6, 7, 8].iter().flat_map(|field| field.to_le_bytes()));
+        bytes[..4].copy_from_slice(&MAGIC_OF_VERSION_1);
+        let len = bytes.len() as u32;
+        bytes[8..12].copy_from_slice(&len.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        let (writes, found) = parse(&bytes).unwrap();
+        let [account] = &found.accounts[..] else { panic!("{found:?}") };
+        assert_eq!((writes, account.name.as_str(), account.log), (3, "sink", Log::Raw));
+        assert_eq!((account.account.start, account.account.cursor.next), (QueueSeq(1), QueueSeq(5)));
+        assert_eq!(Mark { accounts: Vec::new(), ..found }, without);
     }
 }

@@ -75,8 +75,10 @@ impl Seen {
         text += &heading(&format!("Generations ({})", i.generations.len()));
         i.generations.iter().for_each(|g| text += &self.generation(g));
         text += &heading("Cursors (next sequence)");
-        for LedgerRow { consumer, log, cursor, .. } in &i.ledger {
-            text += &format!("{consumer}  {}  {}\n", log.name(), cursor.next.0);
+        for LedgerRow { consumer, log, cursor, ahead, .. } in &i.ledger {
+            let ahead: Vec<String> = ahead.iter().map(|run| format!("{}–{}", run.first.0, run.end.0 - 1)).collect();
+            let settled = if ahead.is_empty() { String::new() } else { format!("  and {} settled", ahead.join(", ")) };
+            text += &format!("{consumer}  {}  {}{settled}\n", log.name(), cursor.next.0);
         }
         text += &format!("\n{}", ledger_table(&i.ledger, style));
         self.losses(&mut text);
@@ -228,8 +230,10 @@ fn ledger_row(row: &LedgerRow) -> Value {
         "consumer": row.consumer,
         "log": row.log.name(),
         "next": row.cursor.next.0,
+        "ahead": row.ahead.iter().map(|run| [run.first.0, run.end.0]).collect::<Vec<_>>(),
         "accepted": row.accepted,
         "delivered": row.cursor.delivered,
+        "filtered": row.cursor.filtered,
         "queued": row.queued,
         "expired": row.expired,
         "dropped": row.dropped,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{HOUR, MINUTE, SECOND, name, normal, not_empty, not_nowhere};
 use crate::config::reader::{Reader, Section};
 use crate::config::secrets::{self, Keys};
-use crate::config::values::{Size, Wrong};
+use crate::config::values::{Percent, Size, Wrong};
 use crate::config::{Directory, urls};
-use crate::forward::{DeliveryConfig, FileConfig, FileFormat, InfluxConfig, KafkaConfig, SinkConfig};
+use crate::forward::{DeliveryConfig, FileConfig, FileFormat, InfluxConfig, KafkaConfig, Order, SinkConfig};
 use crate::secret::Secret;
 
 /// Sinks of one kind: each has a task, a cursor and a batch in memory.
@@ -21,6 +21,13 @@ const TOPIC_PREFIX_MAX: usize = 200;
 const BATCH_RECORDS_MAX: u64 = 100_000;
 const BATCH_MIN: Size = Size(1 << 10);
 const BATCH_MAX: Size = Size(64 << 20);
+/// A lane that gets less than a tenth of the link hardly moves.
+const SHARE_MIN: Percent = Percent(10);
+const SHARE_MAX: Percent = Percent(90);
+/// Each has a batch in memory, and a connection.
+const INFLIGHT_MAX: u64 = 8;
+/// 10 Gbit/s: more than any link that needs a limit.
+const RATE_MAX: Size = Size(1_250_000_000);
 const ROTATE_MIN: Size = Size(64 << 10);
 const ROTATE_MAX: Size = Size(16 << 30);
 const ROTATE_DEFAULT: Size = Size(64 << 20);
@@ -54,7 +61,9 @@ fn influx(s: &mut Section<'_, '_>, names: &mut Vec<String>) -> InfluxConfig {
         let hint = "name where it is with `token_file` or `token_env`";
         s.fault(None, "[[influx]] has no token", hint);
     }
-    let delivery = delivery(s);
+    // Points are upserted: their order does not matter, and requests may overlap.
+    let default = DeliveryConfig { order: Order::LiveFirst, inflight: 2, ..DeliveryConfig::default() };
+    let delivery = delivery(s, &default);
     InfluxConfig { name, url, org, bucket, token: token.unwrap_or_else(|| Secret::new("")), delivery }
 }
 
@@ -63,7 +72,7 @@ fn kafka(s: &mut Section<'_, '_>, names: &mut Vec<String>) -> KafkaConfig {
         name: unique_name(s, "kafka", names),
         bootstrap: s.checked("bootstrap", "127.0.0.1:9092".to_owned(), |servers| urls::bootstrap(servers)),
         topic_prefix: s.checked("topic_prefix", "sensors".to_owned(), |prefix| topic_prefix(prefix)),
-        delivery: delivery(s),
+        delivery: delivery(s, &DeliveryConfig::default()),
     }
 }
 
@@ -81,18 +90,22 @@ fn file(s: &mut Section<'_, '_>, names: &mut Vec<String>, data_dir: &Path) -> Fi
         format: s.choice("format", FileFormat::LineProtocol, &formats),
         rotate_bytes: s.within("rotate", ROTATE_DEFAULT, ROTATE_MIN..=ROTATE_MAX).0,
         files_max: s.within("files_max", FILES_DEFAULT, 2..=FILES_MAX) as usize,
-        delivery: delivery(s),
+        delivery: delivery(s, &DeliveryConfig::default()),
     }
 }
 
-fn delivery(s: &mut Section<'_, '_>) -> DeliveryConfig {
-    let default = DeliveryConfig::default();
+fn delivery(s: &mut Section<'_, '_>, default: &DeliveryConfig) -> DeliveryConfig {
+    let share = Percent(default.backlog_share_percent);
     let records = default.batch_records_max as u64;
     DeliveryConfig {
         batch_records_max: s.within("batch_records_max", records, 1..=BATCH_RECORDS_MAX) as usize,
         batch_max_bytes: s.within("batch_max", Size(default.batch_max_bytes as u64), BATCH_MIN..=BATCH_MAX).0 as usize,
         timeout: s.within("timeout", default.timeout, Duration::from_millis(100)..=10 * MINUTE),
         retry_max: s.within("retry_max", default.retry_max, SECOND..=HOUR),
+        order: s.choice("order", default.order, &[("live_first", Order::LiveFirst), ("strict", Order::Strict)]),
+        backlog_share_percent: s.within("backlog_share", share, SHARE_MIN..=SHARE_MAX).0,
+        inflight: s.within("inflight", default.inflight as u64, 1..=INFLIGHT_MAX) as usize,
+        rate_max: s.within("rate_max", Size(default.rate_max), Size(0)..=RATE_MAX).0,
     }
 }
 

@@ -107,7 +107,7 @@ impl Sink for InfluxSink {
             Err(RequestError::Http { status, text }) => verdict(status, &text),
             Err(RequestError::ReqwestProcessing { source }) => Err(transport_error(source)),
             Err(error @ (RequestError::Serializing { .. } | RequestError::Deserializing { .. })) => {
-                Err(SinkError::Retry { reason: error.to_string() })
+                Err(SinkError::Retry { reason: error.to_string(), after: None })
             }
         }
     }
@@ -135,7 +135,7 @@ fn verdict(status: StatusCode, text: &str) -> Result<(), SinkError> {
         // Too large: halves may pass.
         413 | 422 => Err(SinkError::Reject { reason }),
         400 if blames_the_points(text) => Err(SinkError::Reject { reason }),
-        408 | 425 | 429 | 500..=599 => Err(SinkError::Retry { reason }),
+        408 | 425 | 429 | 500..=599 => Err(SinkError::Retry { reason, after: None }),
         _ => Err(SinkError::Misconfigured { reason }),
     }
 }
@@ -151,7 +151,7 @@ fn transport_error(error: reqwest::Error) -> SinkError {
     let settings_are_wrong = error.is_builder();
     // The causes are in the text already; the URL says nothing that the sink's name does not.
     let reason = error.without_url().to_string();
-    if settings_are_wrong { SinkError::Misconfigured { reason } } else { SinkError::Retry { reason } }
+    if settings_are_wrong { SinkError::Misconfigured { reason } } else { SinkError::Retry { reason, after: None } }
 }
 
 fn quote(text: &str) -> &str {

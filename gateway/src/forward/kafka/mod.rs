@@ -144,7 +144,7 @@ fn produce(settings: &ClientConfig, name: &str) -> Result<ThreadedProducer<Conte
 }
 
 fn retry(reason: String) -> SinkError {
-    SinkError::Retry { reason }
+    SinkError::Retry { reason, after: None }
 }
 
 /// What a message's failure means for its batch.

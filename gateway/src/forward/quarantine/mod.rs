@@ -50,9 +50,6 @@ fn layout(dir: &Path, sink: &str) -> Layout {
 }
 
 impl Quarantine {
-    /// Encoded records kept in memory up to here; a batch ends early when it is reached.
-    const PENDING_MAX_BYTES: usize = 1 << 20;
-
     /// Opens `{dir}/{sink}`, made if missing. `decoder` and `clock` tell what goes with each record.
     ///
     /// # Errors
@@ -68,10 +65,6 @@ impl Quarantine {
         let decoder = topic.and_then(|topic| self.decoder.name_for(topic));
         let received = self.clock.resolve(record.received);
         Line::new((log, seq, record), received, decoder, why).write(&mut self.pending);
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.pending.len() >= Self::PENDING_MAX_BYTES
     }
 
     /// Returns once everything kept is on disk, with the number of older records that had to go to keep to the bound.

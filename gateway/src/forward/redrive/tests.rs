@@ -139,7 +139,7 @@ impl Sink for Picky {
     async fn send(&self, batch: &Vec<u64>) -> Result<(), SinkError> {
         let mut taken = self.taken.lock().unwrap();
         if taken.len() >= self.up_to {
-            return Err(SinkError::Retry { reason: "away".into() });
+            return Err(SinkError::Retry { reason: "away".into(), after: None });
         }
         if batch.iter().any(|seq| seq % 7 == 0) {
             return Err(SinkError::Reject { reason: "a multiple of 7".into() });

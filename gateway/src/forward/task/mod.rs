@@ -1,25 +1,33 @@
 //! The shell around [`Delivery`]: reads the queue, runs the sink's encoder, sends, and keeps the quarantine.
 //!
 //! # Invariants
-//! - A cursor moves only when `delivery` says so, and after the quarantine is on disk.
-//! - The next batch is encoded while the one before is under way.
+//! - The books are told only what `delivery` says, and after the quarantine is on disk.
+//! - The next batch is encoded while others are under way. What reads the disk or compresses much does so on a thread that
+//!   may block.
 //!
 //! # Not here
 //! Decisions: what to do next, and what an outcome means, is all in `delivery`.
 
+mod encoding;
+mod progress;
+
+use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::{self, JoinError, JoinSet, spawn_blocking, yield_now};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::delivery::{Action, Aside, Books, Delivery, PerLog, Span, Verdict};
+use super::delivery::{Action, BatchId, Delivery, Encoded, Item, PerLog, Place, Verdict};
 use super::quarantine::Quarantine;
 use super::{DeliveryConfig, Encoder, Sink, SinkError, Times, Undeliverable};
 use crate::metrics::{self, SinkLabel, SinkLog, SinkReason};
-use crate::queue::{self, Block, Cursor, Log, QueueSeq, Reader, Record};
+use crate::queue::{Block, Log, QueueSeq, Reader, Record};
 use crate::shutdown::Stop;
+use encoding::Work;
+use progress::Teller;
 
 /// Sinks have a time-out of their own and say better what is wrong; this one is behind it.
 const TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
@@ -44,7 +52,8 @@ pub(super) struct Parts<E, S> {
 /// Delivers both logs to one sink.
 pub(super) struct Task<E: Encoder, S> {
     name: String,
-    encoder: E,
+    /// At home but while it encodes.
+    encoder: Option<E>,
     sink: Arc<S>,
     config: DeliveryConfig,
     reader: Reader,
@@ -54,14 +63,21 @@ pub(super) struct Task<E: Encoder, S> {
     stopping: bool,
     grace: Duration,
     delivery: Delivery,
-    /// The bytes of the batch that is ready, and of the one under way.
-    ready: Option<Arc<E::Batch>>,
-    under_way: Option<Arc<E::Batch>>,
-    /// The one attempt under way.
-    attempt: JoinSet<Attempt>,
-    /// The block read last in each log: a batch may end inside it.
-    blocks: PerLog<Option<Block>>,
+    /// What was encoded for each batch last.
+    ready: Vec<Ready<E::Batch>>,
+    /// Attempts under way, and whose they are.
+    attempts: JoinSet<Attempt>,
+    attempts_of: HashMap<task::Id, BatchId>,
     untold: Untold,
+    teller: Teller,
+}
+
+struct Ready<B> {
+    /// Nothing, if its records leave nothing to send.
+    bytes: Option<Arc<B>>,
+    /// Readings whose device's clock is ahead, and records that go out marked.
+    future: u64,
+    marked: u64,
 }
 
 struct Attempt {
@@ -86,11 +102,12 @@ enum Flow {
 
 impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
     pub(super) fn new(parts: Parts<E, S>) -> Self {
-        let cursors = PerLog::from_fn(|log| parts.reader.cursor(log));
+        let place = |log| Place { cursor: parts.reader.cursor(log), ahead: parts.reader.ahead(log) };
         Self {
-            delivery: Delivery::new(&parts.config, cursors, parts.seed),
+            delivery: Delivery::new(&parts.config, PerLog::from_fn(place), parts.seed),
+            teller: Teller::new(&parts.name, &parts.metrics),
             name: parts.name,
-            encoder: parts.encoder,
+            encoder: Some(parts.encoder),
             sink: Arc::new(parts.sink),
             config: parts.config,
             reader: parts.reader,
@@ -99,10 +116,9 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
             stop: parts.stop,
             stopping: false,
             grace: parts.grace,
-            ready: None,
-            under_way: None,
-            attempt: JoinSet::new(),
-            blocks: PerLog::default(),
+            ready: Vec::new(),
+            attempts: JoinSet::new(),
+            attempts_of: HashMap::new(),
             untold: Untold::default(),
         }
     }
@@ -111,16 +127,17 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
         loop {
             let ends = PerLog::from_fn(|log| self.reader.end(log));
             match self.delivery.poll(now(), ends) {
-                Action::Encode(span) => self.encode(span).await,
-                Action::Send => {
-                    self.under_way = self.ready.take();
-                    self.send();
+                Action::Read { log, from } => self.read(log, from).await,
+                Action::Encode { batch, log, items, bytes_max } => self.encode(batch, log, items, bytes_max).await,
+                Action::Send { batch } => self.send(batch),
+                Action::Quarantine { batch, log, item, detail } => {
+                    self.keep(log, item.seq, item.record(), &Undeliverable { reason: "rejected", detail });
+                    self.delivery.on_quarantined(batch);
                 }
-                Action::Resend => self.send(),
-                Action::Quarantine { log, seq, detail } => self.quarantine_refused(log, seq, detail),
-                Action::Settle { log, cursor } => self.settle(log, cursor).await,
-                Action::Wait { until, for_records } => {
-                    if self.wait(until.map(Instant::from_std), for_records).await == Flow::End {
+                Action::Tell { log, place } => self.tell(log, place).await,
+                Action::Wait { until } => {
+                    self.teller.tell(now(), &mut self.delivery);
+                    if self.wait(until.map(Instant::from_std)).await == Flow::End {
                         return;
                     }
                 }
@@ -129,101 +146,84 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
         }
     }
 
-    async fn wait(&mut self, until: Option<Instant>, for_records: bool) -> Flow {
+    async fn wait(&mut self, until: Option<Instant>) -> Flow {
         tokio::select! {
             () = self.stop.requested(), if !self.stopping => {
                 self.stopping = true;
                 self.delivery.on_stop(now(), self.grace);
             }
-            Some(attempt) = self.attempt.join_next() => {
-                // A panic in a sink is a failed attempt like any other.
-                let attempt = attempt.unwrap_or_else(|e| Attempt {
-                    outcome: Err(SinkError::Retry { reason: format!("attempt broke off: {e}") }),
-                    took: Duration::ZERO,
-                });
-                self.on_attempt(attempt);
-            }
-            changed = self.reader.changed(), if for_records => {
+            Some(attempt) = self.attempts.join_next_with_id() => self.on_joined(attempt),
+            changed = self.reader.changed() => {
                 if changed.is_err() {
                     return Flow::End;
                 }
+                self.delivery.on_changed();
             }
             () = tokio::time::sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
         }
         Flow::Continue
     }
 
-    /// Encodes up to the end of the span or the limit of bytes, into `ready`.
-    async fn encode(&mut self, span: Span) {
-        let mut books = Books::empty(span.log, span.from);
-        while books.to < span.to && !(books.to > span.from && self.is_full()) {
-            let block = match self.block(span.log, books.to) {
-                Ok(Some(block)) => block,
-                Ok(None) => break,
-                Err(error) => {
-                    error!(sink = self.name, log = span.log.name(), %error, "Queue cannot be read.");
-                    if books.to > span.from {
-                        break;
-                    }
-                    self.delivery.on_read_failed(span.log, now());
-                    return;
-                }
-            };
-            self.skip_hole(&block, &span, &mut books);
-            for (seq, record) in block.records_from(books.to).take_while(|(seq, _)| *seq < span.to) {
-                self.push(seq, record, &span, &mut books);
-                if self.is_full() {
-                    break;
-                }
-            }
-            // A batch takes milliseconds to encode: the doors on this thread have their turn in between.
+    async fn read(&mut self, log: Log, from: QueueSeq) {
+        let found = if self.reader.is_cached(log, from) {
+            // The doors on this thread have their turn in between.
             yield_now().await;
+            self.reader.read(log, from)
+        } else {
+            let reader = self.reader.clone();
+            match spawn_blocking(move || reader.read(log, from)).await {
+                Ok(found) => found,
+                Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+                // The runtime ends, and this task with it.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        match found {
+            Ok(found) => {
+                self.tell_of_a_hole(log, from, found.as_ref());
+                let encoder = self.encoder.as_ref().expect("nothing is encoded at the moment");
+                self.delivery.on_read(log, from, found.as_ref(), &|record| encoder.takes(log, record));
+            }
+            Err(error) => {
+                error!(sink = self.name, log = log.name(), %error, "Queue cannot be read.");
+                self.delivery.on_read_failed(log, now());
+            }
         }
-        self.ready = self.encoder.take().map(Arc::new);
-        self.delivery.on_encoded(books);
-    }
-
-    fn is_full(&self) -> bool {
-        self.encoder.pending_bytes() >= self.config.batch_max_bytes || self.quarantine.is_full()
     }
 
     /// Records that are missing before the block were lost or dropped by policy; the queue has them in its books.
-    fn skip_hole(&self, block: &Block, span: &Span, books: &mut Books) {
-        let to = block.first().min(span.to);
-        let missing = books.to.count_to(to);
+    fn tell_of_a_hole(&self, log: Log, from: QueueSeq, found: Option<&Block>) {
+        let missing = found.map_or(0, |block| from.count_to(block.first()));
         if missing > 0 {
-            warn!(sink = self.name, log = span.log.name(), missing, "Records were gone before they could be sent.");
-            books.missing += missing;
-            books.to = to;
+            warn!(sink = self.name, log = log.name(), missing, "Records were gone before they could be sent.");
         }
     }
 
-    fn push(&mut self, seq: QueueSeq, record: &Record, span: &Span, books: &mut Books) {
-        match self.encoder.push(span.log, seq, record) {
-            Ok(times) => {
-                books.deliver += 1;
-                if seq >= span.fresh_from {
-                    self.count(times);
+    async fn encode(&mut self, batch: BatchId, log: Log, items: Arc<[Item]>, bytes_max: usize) {
+        let encoder = self.encoder.take().expect("one piece is encoded at a time");
+        let (encoder, Work { pushed, batch: bytes }) = encoding::encode(encoder, log, items.clone(), bytes_max).await;
+        self.encoder = Some(encoder);
+        let mut ready = Ready { bytes: bytes.map(Arc::new), future: 0, marked: 0 };
+        let mut encoded = Vec::with_capacity(pushed.len());
+        for (item, outcome) in items.iter().zip(pushed) {
+            match outcome {
+                Ok(Times { future, is_marked }) => {
+                    ready.future += future as u64;
+                    ready.marked += u64::from(is_marked);
+                    encoded.push(Encoded::In);
+                }
+                Err(why) => {
+                    self.keep(log, item.seq, item.record(), &why);
+                    encoded.push(Encoded::Aside);
                 }
             }
-            Err(why) => {
-                books.quarantined += 1;
-                if seq >= span.fresh_from {
-                    self.keep(span.log, seq, record, &why);
-                }
-            }
         }
-        books.to = seq.plus(1);
-    }
-
-    fn count(&self, Times { future, is_marked }: Times) {
-        let label = || SinkLabel { sink: self.name.clone() };
-        if future > 0 {
-            self.metrics.future.get_or_create(&label()).inc_by(future as u64);
+        let wire_bytes = ready.bytes.as_deref().map_or(0, S::wire_bytes);
+        if self.ready.len() <= batch {
+            self.ready.resize_with(batch + 1, || Ready { bytes: None, future: 0, marked: 0 });
         }
-        if is_marked {
-            self.metrics.unsynchronised.get_or_create(&label()).inc();
-        }
+        self.ready[batch] = ready;
+        self.delivery.on_encoded(batch, &encoded, wire_bytes, now());
     }
 
     fn keep(&mut self, log: Log, seq: QueueSeq, record: &Record, why: &Undeliverable) {
@@ -238,46 +238,59 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
         }
     }
 
-    /// The block with `from`, or the first after it.
-    fn block(&mut self, log: Log, from: QueueSeq) -> Result<Option<Block>, queue::Error> {
-        let last = self.blocks.of_mut(log);
-        if last.as_ref().is_none_or(|block| from < block.first() || from >= block.end()) {
-            *last = self.reader.read(log, from)?;
-        }
-        Ok(last.clone())
-    }
-
-    fn send(&mut self) {
-        let Some(batch) = self.under_way.clone() else {
+    fn send(&mut self, batch: BatchId) {
+        let (sink, timeout, bytes) =
+            (self.sink.clone(), self.config.timeout + TIMEOUT_MARGIN, self.ready[batch].bytes.clone());
+        let attempt = self.attempts.spawn(async move {
             // Records that leave nothing to send, such as hellos, are delivered as they are.
-            self.attempt.spawn(async { Attempt { outcome: Ok(()), took: Duration::ZERO } });
-            return;
-        };
-        let (sink, timeout) = (self.sink.clone(), self.config.timeout + TIMEOUT_MARGIN);
-        self.attempt.spawn(async move {
+            let Some(bytes) = bytes else { return Attempt { outcome: Ok(()), took: Duration::ZERO } };
             let started_at = Instant::now();
-            let outcome = tokio::time::timeout(timeout, sink.send(&batch))
-                .await
-                .unwrap_or_else(|_| Err(SinkError::Retry { reason: format!("no answer within {timeout:?}") }));
+            let outcome = tokio::time::timeout(timeout, sink.send(&bytes)).await.unwrap_or_else(|_| {
+                Err(SinkError::Retry { reason: format!("no answer within {timeout:?}"), after: None })
+            });
             Attempt { outcome, took: started_at.elapsed() }
         });
+        self.attempts_of.insert(attempt.id(), batch);
     }
 
-    fn on_attempt(&mut self, Attempt { outcome, took }: Attempt) {
+    fn on_joined(&mut self, joined: Result<(task::Id, Attempt), JoinError>) {
+        let (id, attempt) = match joined {
+            Ok(joined) => joined,
+            // A panic in a sink is a failed attempt like any other.
+            Err(error) => {
+                let reason = format!("attempt broke off: {error}");
+                let outcome = Err(SinkError::Retry { reason, after: None });
+                (error.id(), Attempt { outcome, took: Duration::ZERO })
+            }
+        };
+        let batch = self.attempts_of.remove(&id).expect("each attempt was noted when it began");
+        self.on_attempt(batch, attempt);
+    }
+
+    fn on_attempt(&mut self, batch: BatchId, Attempt { outcome, took }: Attempt) {
         let label = SinkLabel { sink: self.name.clone() };
         self.metrics.send_seconds.get_or_create(&label).observe(took.as_secs_f64());
         let reason = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
-        let verdict = self.delivery.on_outcome(outcome, now());
+        let verdict = self.delivery.on_outcome(batch, outcome, now());
         let was_up = self.metrics.up.get_or_create(&label).get() == 1;
         match verdict {
             Verdict::Confirmed => {
-                let Some(batch) = self.under_way.take() else { return };
-                self.metrics.sent_bytes.get_or_create(&label).inc_by(S::wire_bytes(&batch));
-                self.metrics.batches.get_or_create(&label).inc();
-                self.metrics.up.get_or_create(&label).set(1);
-                if !was_up {
-                    info!(sink = self.name, "Sink takes batches.");
+                let Ready { bytes, future, marked } = &self.ready[batch];
+                if let Some(bytes) = bytes {
+                    self.metrics.sent_bytes.get_or_create(&label).inc_by(S::wire_bytes(bytes));
+                    self.metrics.batches.get_or_create(&label).inc();
+                    self.metrics.up.get_or_create(&label).set(1);
+                    if !was_up {
+                        info!(sink = self.name, "Sink takes batches.");
+                    }
                 }
+                if *future > 0 {
+                    self.metrics.future.get_or_create(&label).inc_by(*future);
+                }
+                if *marked > 0 {
+                    self.metrics.unsynchronised.get_or_create(&label).inc_by(*marked);
+                }
+                self.ready[batch].bytes = None;
             }
             Verdict::Again { pause, failures } => {
                 self.metrics.retries.get_or_create(&label).inc();
@@ -294,36 +307,12 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
                     retry_in_s, reason, "Sink needs its settings mended; nothing is lost meanwhile."
                 );
             }
-            Verdict::Split => {
-                self.under_way = None;
-                debug!(sink = self.name, reason, "Batch rejected, sent again in halves.");
-            }
-            Verdict::Refused => self.under_way = None,
+            Verdict::Split => debug!(sink = self.name, reason, "Batch rejected, sent again in halves."),
+            Verdict::Refused => {}
         }
     }
 
-    /// Puts a single record that the sink refuses where a person can look at it.
-    fn quarantine_refused(&mut self, log: Log, seq: QueueSeq, detail: String) {
-        let block = match self.block(log, seq) {
-            Ok(block) => block,
-            Err(error) => {
-                error!(sink = self.name, log = log.name(), %error, "Queue cannot be read.");
-                self.delivery.on_disk_failed(now());
-                return;
-            }
-        };
-        let found = block.as_ref().and_then(|block| block.records_from(seq).next().filter(|(at, _)| *at == seq));
-        let aside = match found {
-            Some((_, record)) => {
-                self.keep(log, seq, record, &Undeliverable { reason: "rejected", detail });
-                Aside::Kept
-            }
-            None => Aside::Gone,
-        };
-        self.delivery.on_quarantined(aside);
-    }
-
-    async fn settle(&mut self, log: Log, cursor: Cursor) {
+    async fn tell(&mut self, log: Log, place: Place) {
         match self.quarantine.flush().await {
             Ok(0) => {}
             Ok(evicted) => {
@@ -337,11 +326,11 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
                 return;
             }
         }
-        let delivered = cursor.delivered.saturating_sub(self.reader.cursor(log).delivered);
+        let delivered = place.cursor.delivered.saturating_sub(self.reader.cursor(log).delivered);
         let label = SinkLog { sink: self.name.clone(), log: log.name() };
         self.metrics.delivered.get_or_create(&label).inc_by(delivered);
-        self.reader.advance(log, cursor);
-        self.delivery.on_settled();
+        self.reader.settle(log, place.cursor, &place.ahead);
+        self.delivery.on_told(log, place);
     }
 }
 

@@ -6,9 +6,10 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::clock::SharedClockMap;
+use crate::forward::Order;
 use crate::forward::testing::{decoder, record};
 use crate::metrics::Metrics;
-use crate::queue::{Appender, Queue, Transaction};
+use crate::queue::{self, Appender, Cursor, Queue, Transaction};
 use crate::shutdown::{self, Trigger};
 
 const GRACE: Duration = Duration::from_secs(3);
@@ -28,6 +29,10 @@ impl Encoder for NameEncoder {
             self.0.push(format!("{}:{}", log.name(), seq.0));
         }
         Ok(Times::default())
+    }
+
+    fn takes(&self, _: Log, record: &Record) -> bool {
+        &record.payload[..] != b"not for this sink"
     }
 
     fn pending_bytes(&self) -> usize {
@@ -62,7 +67,7 @@ impl Sink for ScriptedSink {
     async fn send(&self, batch: &Vec<String>) -> Result<(), SinkError> {
         let next = self.script.lock().unwrap().pop_front();
         match next {
-            Some(Next::Retry) => return Err(SinkError::Retry { reason: "away".into() }),
+            Some(Next::Retry) => return Err(SinkError::Retry { reason: "away".into(), after: None }),
             Some(Next::Panic) => panic!("a fault in the sink"),
             Some(Next::Hang) => std::future::pending().await,
             None => {}
@@ -236,4 +241,29 @@ async fn a_stop_abandons_a_hanging_batch_after_the_grace_and_it_stays_in_the_que
     let (ledger, _, _dir) = bench.stop().await;
     assert!(started_at.elapsed() <= GRACE);
     assert!(ledger.iter().all(|row| row.cursor == Cursor::default() && row.balances()), "{ledger:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_sink_is_not_to_get_is_passed_and_in_the_ledger() {
+    let mut bench = Bench::start(&["x", "not for this sink", "not for this sink", "x"], &[], vec![], vec![]).await;
+    assert_eq!(bench.take(2).await, names("raw", [0, 3]));
+    let (ledger, _metrics, _dir) = bench.stop().await;
+    let cursor = row(&ledger, Log::Raw);
+    assert_eq!((cursor.delivered, cursor.filtered), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_start_with_a_backlog_the_present_goes_first_and_the_books_know_what_is_ahead() {
+    // The sink takes one batch of the backlog, and no more while the backlog's next one hangs.
+    let config =
+        DeliveryConfig { batch_records_max: 4, order: Order::LiveFirst, inflight: 2, ..DeliveryConfig::default() };
+    let mut bench = Bench::start_with(config, &["x"; 40], &[], vec![Next::Hang], vec![]).await;
+    let live = Transaction { raw: vec![record("t", b"x"); 4], ..Transaction::default() };
+    tokio::task::yield_now().await;
+    bench.appender.commit(live).await.unwrap().await.unwrap().unwrap();
+    assert_eq!(bench.take(44).await.into_iter().collect::<std::collections::BTreeSet<_>>().len(), 44);
+    let (ledger, metrics, _dir) = bench.stop().await;
+    assert_eq!(row(&ledger, Log::Raw), Cursor { next: QueueSeq(44), delivered: 44, ..Cursor::default() });
+    let label = SinkLabel { sink: "sink".into() };
+    assert_eq!(metrics.forward.backlog_records.get_or_create(&label).get(), 0);
 }

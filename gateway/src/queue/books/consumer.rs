@@ -45,7 +45,7 @@ impl Consumer {
 
     /// What it is to read next.
     pub(super) fn next(&self) -> QueueSeq {
-        self.account.cursor.next.max(self.floor)
+        self.durable().cursor.next
     }
 
     /// What it cannot do without, as long as the process lives.
@@ -53,10 +53,14 @@ impl Consumer {
         self.next().max(self.read_to)
     }
 
-    /// Books what of the run it has not passed, and what is not booked yet.
+    /// What of the run it still needs: not settled, not in its memory, not given up.
+    pub(super) fn needs(&self, run: Run) -> Runs {
+        self.account.unsettled(Run::new(run.first.max(self.needs_from()), run.end))
+    }
+
+    /// Books what of the run it has not settled, and what is not booked yet.
     pub(super) fn give_up(&mut self, run: Run, fate: Fate) {
-        let mut new = Runs::default();
-        new.add(Run::new(run.first.max(self.account.cursor.next), run.end));
+        let mut new = self.account.unsettled(run);
         self.gone.iter().flat_map(Runs::iter).for_each(|known| new.remove(known));
         let count = new.count_from(QueueSeq(0));
         new.iter().for_each(|run| self.gone[fate as usize].add(run));
@@ -64,34 +68,43 @@ impl Consumer {
         self.dirty |= count > 0;
     }
 
-    /// Moves the cursor. Of the records on the way that the queue had given up, it says itself which it settled after
-    /// all: as many as its books grew beyond the rest.
-    pub(super) fn advance(&mut self, cursor: Cursor) {
-        let way = Run::new(self.account.cursor.next, cursor.next);
+    /// Takes over what it has settled by now. Of the newly settled places that the queue had given up, it says itself
+    /// which it settled after all: as many as its books grew beyond the rest.
+    pub(super) fn advance(&mut self, cursor: Cursor, ahead: &[Run]) {
+        let mut covered = self.account.unsettled(Run::new(QueueSeq(0), cursor.next));
+        for run in ahead {
+            self.account.unsettled(*run).iter().for_each(|run| covered.add(run));
+        }
         let settled = cursor.settled().saturating_sub(self.account.cursor.settled());
-        let skipped = way.count().saturating_sub(settled);
-        let gone: u64 = self.gone.iter().map(|runs| runs.count_within(way)).sum();
+        let skipped = covered.count_from(QueueSeq(0)).saturating_sub(settled);
+        let gone: u64 = covered.iter().map(|run| self.gone_within(run)).sum();
         let mut excess = gone.saturating_sub(skipped);
         for (runs, count) in self.gone.iter_mut().zip(&mut self.account.gone) {
-            let back = excess.min(runs.count_within(way));
+            let back = excess.min(covered.iter().map(|run| runs.count_within(run)).sum());
             *count -= back;
             excess -= back;
-            runs.remove(way);
+            covered.iter().for_each(|run| runs.remove(run));
         }
         self.account.cursor = cursor;
+        self.account.ahead = Runs::default();
+        ahead.iter().for_each(|run| self.account.ahead.add(*run));
+        self.account = std::mem::take(&mut self.account).moved_on_to(cursor.next);
         self.dirty = true;
+    }
+
+    fn gone_within(&self, run: Run) -> u64 {
+        self.gone.iter().map(|runs| runs.count_within(run)).sum()
     }
 
     /// Its account counts these already.
     pub(super) fn know_lost(&mut self, lost: impl Iterator<Item = Run>) {
-        let next = self.account.cursor.next;
-        let known = &mut self.gone[Fate::Lost as usize];
-        *known = Runs::default();
-        lost.for_each(|run| known.add(Run::new(run.first.max(next), run.end)));
+        let mut known = Runs::default();
+        lost.flat_map(|run| self.account.unsettled(run).iter().collect::<Vec<_>>()).for_each(|run| known.add(run));
+        self.gone[Fate::Lost as usize] = known;
     }
 
     /// As it is to be found after a restart: there is nobody then who has records under way.
     pub(super) fn durable(&self) -> Account {
-        Account { cursor: Cursor { next: self.next(), ..self.account.cursor }, ..self.account }
+        self.account.clone().moved_on_to(self.floor)
     }
 }

@@ -42,7 +42,7 @@ impl Books {
         let lost_before = contents.lost_before.clone();
         let mut books = Self { held, lost: lost_before, lost_new: Vec::new(), end, consumers: BTreeMap::new() };
         for (name, log, account) in &contents.accounts {
-            books.consumers.insert((name.clone(), *log), Consumer::new(*account));
+            books.consumers.insert((name.clone(), *log), Consumer::new(account.clone()));
         }
         let is_earlier = contents.is_of_an_earlier_moment(mark);
         books.know_what_is_booked(&contents.lost_before);
@@ -72,11 +72,11 @@ impl Books {
             let is_new = !self.consumers.contains_key(&(name.clone(), *log)) && !follows_store;
             let consumer = self.consumer(name, *log);
             consumer.moves_with_state = *moves_with_state;
-            // Cursors only move on; at the same place the books only grow.
-            let age = |account: &Account| (account.cursor.next, account.gone.iter().sum::<u64>());
+            // Cursors only move on; at the same place the books only grow: what is taken back from `gone` was settled.
+            let age = |a: &Account| (a.cursor.next, a.cursor.settled() + a.gone.iter().sum::<u64>());
             if is_new || (age(account) > age(&consumer.account) && !follows_store) {
                 consumer.dirty = true;
-                consumer.account = *account;
+                consumer.account = account.clone();
                 let of_log = mark.lost.iter().filter(|(of, _)| of == log).map(|(_, run)| *run);
                 consumer.know_lost(lost[*log as usize].iter().chain(of_log));
             }
@@ -127,17 +127,23 @@ impl Books {
         consumer.map(|c| Cursor { next: c.next(), ..c.account.cursor }).unwrap_or_default()
     }
 
-    pub(super) fn advance(&mut self, name: &str, log: Log, cursor: Cursor) {
+    /// What the consumer has settled ahead of its cursor: to be left out when it reads on.
+    pub(super) fn ahead(&self, name: &str, log: Log) -> Vec<Run> {
+        let consumer = self.consumers.get(&(name.to_owned(), log));
+        consumer.map(|c| c.durable().ahead.iter().collect()).unwrap_or_default()
+    }
+
+    pub(super) fn advance(&mut self, name: &str, log: Log, cursor: Cursor, ahead: &[Run]) {
         let consumer = self.consumer(name, log);
         consumer.moves_with_state = false;
-        consumer.advance(cursor);
+        consumer.advance(cursor, ahead);
     }
 
     /// A cursor that has just become durable with its transaction.
     pub(super) fn committed(&mut self, name: &str, log: Log, cursor: Cursor) {
         let consumer = self.consumer(name, log);
         let dirty = consumer.dirty;
-        consumer.advance(cursor);
+        consumer.advance(cursor, &[]);
         consumer.moves_with_state = true;
         consumer.dirty = dirty;
     }
@@ -145,7 +151,7 @@ impl Books {
     /// The account as it will be once `cursor` is committed.
     pub(super) fn account_with(&mut self, name: &str, log: Log, cursor: Cursor) -> Account {
         let mut then = self.consumer(name, log).clone();
-        then.advance(cursor);
+        then.advance(cursor, &[]);
         then.durable()
     }
 
@@ -263,6 +269,17 @@ impl Books {
         keep.iter().any(Option::is_some).then(|| Log::ALL.map(|log| keep[log as usize].unwrap_or(self.end(log))))
     }
 
+    /// What of the run somebody has yet to read, or has under way.
+    pub(super) fn needed_within(&self, log: Log, run: Run) -> Runs {
+        let mut needed = Runs::default();
+        for ((_, of), consumer) in &self.consumers {
+            if *of == log {
+                consumer.needs(run).iter().for_each(|run| needed.add(run));
+            }
+        }
+        needed
+    }
+
     pub(super) fn released(&mut self, log: Log, run: Run) {
         self.held[log as usize].remove(run);
         self.settle_gone(Fate::Dropped);
@@ -283,16 +300,20 @@ impl Books {
 
     pub(super) fn ledger(&self) -> Vec<LedgerRow> {
         let row = |((name, log), consumer): (&(String, Log), &Consumer)| {
-            let Account { start, gone: [dropped, expired, lost], cursor } = consumer.account;
+            let account = consumer.durable();
+            let held = &self.held[*log as usize];
+            let [dropped, expired, lost] = account.gone;
+            let settled_ahead: u64 = account.ahead.iter().map(|run| held.count_within(run)).sum();
             LedgerRow {
                 consumer: name.clone(),
                 log: *log,
-                accepted: start.count_to(self.end(*log)),
-                queued: self.held[*log as usize].count_from(consumer.next()),
+                accepted: account.start.count_to(self.end(*log)),
+                queued: held.count_from(account.cursor.next) - settled_ahead,
                 dropped,
                 expired,
                 lost,
-                cursor: Cursor { next: consumer.next(), ..cursor },
+                cursor: account.cursor,
+                ahead: account.ahead.iter().collect(),
             }
         };
         self.consumers.iter().map(row).collect()

@@ -245,7 +245,7 @@ impl Offline {
         let mut new = books.mark(ends, Log::ALL.map(|log| books.oldest(log)), 0);
         repaired.ledger = books.ledger();
         repaired.corrected = balance(&mut new, &mut repaired.ledger);
-        let accounts = new.accounts.iter().map(|row| (row.name.clone(), row.log, row.account)).collect();
+        let accounts = new.accounts.iter().map(|row| (row.name.clone(), row.log, row.account.clone())).collect();
         let mut batch = Batch { accounts, ..Batch::default() };
         for log in Log::ALL {
             let runs = repaired.lost[log as usize].iter().chain(&repaired.lost_before[log as usize]);
@@ -298,8 +298,9 @@ impl Rewriting {
 /// Takes out of the books what was booked as lost, ahead of each consumer's cursor.
 fn unbook(contents: &mut Contents, mark: Option<&mut Mark>, log: Log, found_again: &Runs) {
     let take_out = |account: &mut Account| {
+        let booked: u64 = found_again.iter().map(|run| account.unsettled(run).count_from(run.first)).sum();
         let lost = &mut account.gone[Fate::Lost as usize];
-        *lost = lost.saturating_sub(found_again.count_from(account.cursor.next));
+        *lost = lost.saturating_sub(booked);
     };
     contents.accounts.iter_mut().filter(|(_, of, _)| *of == log).for_each(|(_, _, account)| take_out(account));
     let marked = mark.into_iter().flat_map(|m| &mut m.accounts);

@@ -11,7 +11,7 @@ use crate::queue::cursor::Fate;
 use crate::queue::generations::contents::{Batch, Carried, Contents, Stored};
 use crate::queue::generations::{Sealed, quarantine, recovery};
 use crate::queue::record::{Log, QueueSeq};
-use crate::queue::runs::Runs;
+use crate::queue::runs::{Run, Runs};
 use crate::queue::store::StoreError;
 use crate::queue::{Error, Gaps};
 
@@ -47,16 +47,17 @@ impl Writer {
         for generation in &sealed {
             let (number, raw) = (generation.number, &generation.held[Log::Raw as usize].runs);
             if raw.end().is_some_and(|end| end > unread[Log::Raw as usize]) {
-                self.each_block(number, Log::Raw, unread[Log::Raw as usize], &mut |gaps, stored| match block::decode(
-                    &stored.bytes,
-                ) {
-                    Ok(block) => {
-                        let mut records = block.records_from(unread[Log::Raw as usize]).map(|(_, record)| record);
-                        gaps.note(fate, &mut records);
-                    }
-                    Err(_damage) => {
-                        let first = stored.run.first.max(unread[Log::Raw as usize]);
-                        gaps.note_unread(fate, Log::Raw, first.count_to(stored.run.end));
+                let shared = self.shared.clone();
+                self.each_block(number, Log::Raw, unread[Log::Raw as usize], &mut |gaps, stored| {
+                    // Every consumer has had the rest, perhaps ahead of its cursor.
+                    let needed = shared.books().needed_within(Log::Raw, stored.run);
+                    match block::decode(&stored.bytes) {
+                        Ok(block) => {
+                            let is_needed = |seq: QueueSeq| needed.count_within(Run::new(seq, seq.plus(1))) > 0;
+                            let records = block.records_from(stored.run.first).filter(|(seq, _)| is_needed(*seq));
+                            gaps.note(fate, &mut records.map(|(_, record)| record));
+                        }
+                        Err(_damage) => gaps.note_unread(fate, Log::Raw, needed.count_from(stored.run.first)),
                     }
                 })?;
             }
