@@ -84,6 +84,9 @@ pub struct Sent {
 }
 
 impl Fleet {
+    /// Messages that may be sent and not acknowledged.
+    pub const UNACKED_MAX: u64 = (CONNECTIONS * INFLIGHT_MAX) as u64;
+
     pub fn start(plan: Plan, target: Target) -> Self {
         Self::start_padded(plan, target, 0)
     }
