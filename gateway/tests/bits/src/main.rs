@@ -78,6 +78,8 @@ mod queue {
 
     mod cursor;
     mod record;
+    mod runs;
+    mod varint;
 
     pub(crate) use cursor::{Cursor, LedgerRow};
     pub(crate) use record::{Log, QueueSeq};
