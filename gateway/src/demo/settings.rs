@@ -20,7 +20,7 @@ const ROTATE_BYTES: u64 = 64 << 20;
 const FILES_MAX: usize = 1_000;
 /// A pause of this many windows on the wall closes a device's windows; the floor is for slow machines.
 const IDLE_WINDOWS: f64 = 4.0;
-const IDLE_MIN: Duration = Duration::from_secs(5);
+const IDLE_MIN: Duration = Duration::from_secs(20);
 
 /// Where the line protocol files go.
 pub fn lines_dir(data_dir: &Path) -> std::path::PathBuf {

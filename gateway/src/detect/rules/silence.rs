@@ -97,7 +97,10 @@ impl Rhythm {
 /// What is told of a silence.
 pub(in crate::detect) fn finding(since: EventTime, found_at: EventTime) -> Finding {
     let silent_s = (found_at.0 - since.0) as f64 / 1e9;
-    let minutes = (silent_s / 60.0).round();
-    let summary = format!("nothing has come since {} UTC, for {minutes} minutes", utc_minute(since));
+    let long = match silent_s {
+        ..120.0 => format!("{} seconds", silent_s.round()),
+        _ => format!("{} minutes", (silent_s / 60.0).round()),
+    };
+    let summary = format!("nothing has come since {} UTC, for {long}", utc_minute(since));
     broken("silent", "silence_s", silent_s, (0.0, silent_s), SCORE, summary)
 }
