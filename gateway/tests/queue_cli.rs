@@ -125,7 +125,7 @@ fn inspect_tells_generations_cursors_ledger_and_state_and_no_payload() {
         "Watermark: raw from 0 to 300, derived from 0 to 0; generation 1 in use",
         "raw 300 from 0 to 300; booked as lost 0, missing 0",
         "lines raw 40",
-        "lines raw 300 40 260 0 0 0 0 0 balances",
+        "lines raw 300 40 0 260 0 0 0 0 0 balances",
         "clock 1 value, 37 B",
     ] {
         assert!(squeezed.iter().any(|l| l == line), "no line `{line}` in\n{text}");

@@ -28,8 +28,9 @@ const KEEP_ALIVES: Duration = Duration::from_secs(9);
 const BROKER_KEEP_ALIVE: &str = "keep_alive = \"5s\"";
 const SENSOR_KEEP_ALIVE_S: u16 = 2;
 const SENSOR_PINGS: Duration = Duration::from_secs(1);
-/// What memory may move by while everything waits: buffers of pings and of attempts to reach the sinks.
-const FLAT_BYTES: u64 = 8 << 20;
+/// What memory may move by while everything waits: what is read ahead for sinks that are away (four batches of 1 MiB for
+/// each lane of InfluxDB, and for Kafka), and buffers of attempts to reach them.
+const FLAT_BYTES: u64 = 24 << 20;
 /// With four fleets' worth of messages under way; the backlog alone is six times as much.
 const RSS_MAX_BYTES: u64 = 160 << 20;
 

@@ -27,6 +27,7 @@ use super::Config;
 use super::calendar::Calendar;
 use super::judge::Judge;
 use super::past::{ChunkName, PastChanges};
+use super::rules::Absence;
 use super::state::{
     Named, Pending, ROOT_KEY, Root, channel_key, channel_name_key, device_key, device_name_key, encode, load, rows_key,
 };
@@ -87,7 +88,7 @@ pub struct Engine {
     heard: BTreeSet<DeviceIndex>,
     out: Output,
     /// Nothing received before is waited for: the gateway itself may not have been there.
-    listening_since: EventTime,
+    absence: Absence,
 }
 
 impl Engine {
@@ -106,7 +107,7 @@ impl Engine {
             pending: Pending::default(),
             heard: BTreeSet::new(),
             out: Output::default(),
-            listening_since: EventTime(i64::MIN),
+            absence: Absence::NONE,
         };
         let (window_ns, hop_ns) = (engine.calendar.window_ns(), engine.calendar.hop_ns());
         match load::<Root>(source, ROOT_KEY) {
@@ -129,9 +130,10 @@ impl Engine {
         engine
     }
 
-    /// Tells since when messages could come, by the gateway's clock: silence before is nobody's.
-    pub fn set_listening_since(&mut self, at: EventTime) {
-        self.listening_since = at;
+    /// Tells when nobody listened: since the newest message of an earlier run, until this one began. What is silent then may
+    /// not have been.
+    pub fn set_absence(&mut self, from: EventTime, until: EventTime) {
+        self.absence = Absence { from, until };
     }
 
     /// The record to read next.
@@ -182,7 +184,7 @@ impl Engine {
         match (pass, taken) {
             (Pass::First, Taken::Repeat(device) | Taken::New(device)) => {
                 let of = self.operator.device(device);
-                self.derived.extend(self.judge.on_message(of, measurement, received.at, self.listening_since));
+                self.derived.extend(self.judge.on_message(of, measurement, received.at, self.absence));
                 self.heard.insert(device);
                 self.judge(source);
             }
@@ -216,11 +218,11 @@ impl Engine {
     /// Does for a device what is due by `now`, in the order in which it was due: results are the same whenever, and however
     /// often, anybody looks.
     fn advance(&mut self, device: DeviceIndex, now: EventTime, source: &dyn StateSource) {
-        let silent_at = self.judge.silence_due_at(device, self.listening_since);
+        let silent_at = self.judge.silence_due_at(device, self.absence);
         if let Some(silent_at) = silent_at.filter(|at| *at <= now) {
             self.advance_windows(device, silent_at, source);
             let of = self.operator.device(device);
-            self.derived.extend(self.judge.on_idle(of, silent_at, self.listening_since));
+            self.derived.extend(self.judge.on_idle(of, silent_at, self.absence));
             self.heard.insert(device);
         }
         self.advance_windows(device, now, source);

@@ -17,7 +17,7 @@ use firmware_protocol::measurement::{ChannelLimits, EventTime};
 
 use super::finding::{DetectorName, Finding, ModelId};
 
-pub(super) use silence::{Rhythm, finding as silence_finding};
+pub(super) use silence::{Absence, Rhythm, finding as silence_finding};
 
 /// Bounds are told in single precision, and perhaps converted: readings at a bound may lie this share of it beyond.
 const BOUND_ROUNDING: f64 = 1e-6;

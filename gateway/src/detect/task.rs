@@ -99,8 +99,9 @@ struct Running {
     runtime: Handle,
     engine: Engine,
     past: DurablePast,
-    /// Before that the gateway was not there to listen.
+    /// When this run began, and the newest message that an earlier one left: between the two nobody listened.
     started: Stamp,
+    left: Option<Stamp>,
     measurement: Measurement,
     points: Points,
     news: News,
@@ -122,6 +123,7 @@ impl Running {
         news.remember(engine.incidents());
         let measurement = Measurement::default();
         let (now, started) = (Instant::now(), task.clock.stamp());
+        let left = newest(&task.reader);
         Self {
             task,
             stop,
@@ -129,6 +131,7 @@ impl Running {
             engine,
             past,
             started,
+            left,
             measurement,
             points,
             news,
@@ -139,7 +142,7 @@ impl Running {
     }
 
     fn run(mut self) -> Result<(), Error> {
-        self.engine.set_listening_since(self.task.clock_map.resolve(self.started).at);
+        self.set_absence();
         while !self.stop.is_requested() {
             // Asked first: what a hold sets free between this and the look at the end must not be taken for silence.
             let is_held = self.task.reader.is_held();
@@ -172,9 +175,14 @@ impl Running {
     }
 
     fn look(&mut self, now: EventTime) -> Due {
-        // Asked each time: when that was may be known better since the clock was set.
-        self.engine.set_listening_since(self.task.clock_map.resolve(self.started).at);
+        self.set_absence();
         self.engine.on_idle(now, &Source { reader: &self.task.reader, past: &self.past })
+    }
+
+    /// Each time anew: when that was may be known better since the clock was set.
+    fn set_absence(&mut self) {
+        let at = |stamp| self.task.clock_map.resolve(stamp).at;
+        self.engine.set_absence(self.left.map_or(EventTime(i64::MIN), at), at(self.started));
     }
 
     fn take(&mut self, seq: QueueSeq, record: &Record) {
@@ -271,6 +279,14 @@ impl Running {
         })?;
         Ok(())
     }
+}
+
+/// When the newest record in the queue was received; `None` if none is left.
+fn newest(reader: &Reader) -> Option<Stamp> {
+    let newest = QueueSeq(reader.end(Log::Raw).0.checked_sub(1)?);
+    // A queue that cannot be read ends detection soon: it reads on itself.
+    let block = reader.read(Log::Raw, newest).ok()??;
+    block.records_from(newest).last().map(|(_, record)| record.received)
 }
 
 /// As it lies in the derived log.

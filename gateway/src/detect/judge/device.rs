@@ -9,7 +9,7 @@ use firmware_protocol::measurement::{EventTime, Measurement};
 
 use super::super::finding::{DetectorName, Finding};
 use super::super::incident::{Incidents, Place};
-use super::super::rules::{self, Limits, Rhythm};
+use super::super::rules::{self, Absence, Limits, Rhythm};
 use super::super::state::{
     Named, Pending, StateError, StateSource, decode, encode, load, relation_key, relation_names_key, watch_key,
 };
@@ -193,8 +193,8 @@ impl DeviceJudge {
     }
 
     /// When its silence becomes one that is told; `None` if none will.
-    pub(super) fn silence_due_at(&self, listening_since: EventTime, settings: &Settings) -> Option<EventTime> {
-        self.watch.rhythm.due_at(listening_since, settings.silence_ns, self.interval_ns())
+    pub(super) fn silence_due_at(&self, absence: Absence, settings: &Settings) -> Option<EventTime> {
+        self.watch.rhythm.due_at(absence, settings.silence_ns, self.interval_ns())
     }
 
     /// The shortest one that a channel promises; 0 if none does.
@@ -207,10 +207,10 @@ impl DeviceJudge {
         &mut self,
         device: &Device,
         now: EventTime,
-        listening_since: EventTime,
+        absence: Absence,
         settings: &Settings,
     ) -> Vec<Derived> {
-        let silent = self.watch.rhythm.check(now, listening_since, settings.silence_ns, self.interval_ns());
+        let silent = self.watch.rhythm.check(now, absence, settings.silence_ns, self.interval_ns());
         let Some((since, found_at)) = silent else { return Vec::new() };
         self.is_touched = true;
         let at = Place { device: &device.name, channel: "", start: since, end: found_at, revision: 0 };

@@ -37,6 +37,7 @@ use super::detector::Horizon;
 use super::features::{Sample, Scratch};
 use super::incident::Joining;
 use super::novel;
+use super::rules::Absence;
 use super::state::{Named, Pending, StateSource};
 use super::windows::{ChannelPlace, Closed, Device, DeviceIndex, Slice};
 pub(super) use channel::{stored_past, stored_rows, told};
@@ -112,10 +113,10 @@ impl Judge {
         device: &Device,
         measurement: &Measurement,
         received_at: EventTime,
-        listening_since: EventTime,
+        absence: Absence,
     ) -> Vec<Derived> {
         let judge = self.devices.entry(device.index()).or_insert_with(|| DeviceJudge::new(device.index()));
-        let silence = judge.on_idle(device, received_at, listening_since, &self.settings);
+        let silence = judge.on_idle(device, received_at, absence, &self.settings);
         judge.on_message(measurement, received_at);
         silence
     }
@@ -135,15 +136,15 @@ impl Judge {
     }
 
     /// Looks whether the device has been silent for too long by `now`, the gateway's clock. A gateway that has listened
-    /// only since `listening_since` takes nothing before for silence.
-    pub(super) fn on_idle(&mut self, device: &Device, now: EventTime, listening_since: EventTime) -> Vec<Derived> {
+    /// who was away takes nothing then for silence.
+    pub(super) fn on_idle(&mut self, device: &Device, now: EventTime, absence: Absence) -> Vec<Derived> {
         let Some(judge) = self.devices.get_mut(&device.index()) else { return Vec::new() };
-        judge.on_idle(device, now, listening_since, &self.settings)
+        judge.on_idle(device, now, absence, &self.settings)
     }
 
     /// When the device's silence becomes a finding, unless something comes.
-    pub(super) fn silence_due_at(&self, device: DeviceIndex, listening_since: EventTime) -> Option<EventTime> {
-        self.devices.get(&device)?.silence_due_at(listening_since, &self.settings)
+    pub(super) fn silence_due_at(&self, device: DeviceIndex, absence: Absence) -> Option<EventTime> {
+        self.devices.get(&device)?.silence_due_at(absence, &self.settings)
     }
 
     /// Incidents of the device that were told of and are still known.

@@ -39,6 +39,18 @@ pub(in crate::detect) struct Rhythm {
     is_silent: bool,
 }
 
+/// When the gateway itself did not listen: from the newest message of before until it was started again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::detect) struct Absence {
+    pub(in crate::detect) from: EventTime,
+    pub(in crate::detect) until: EventTime,
+}
+
+impl Absence {
+    /// It has been there all along.
+    pub(in crate::detect) const NONE: Self = Self { from: EventTime(i64::MIN), until: EventTime(i64::MIN) };
+}
+
 impl Rhythm {
     /// A message was received. Says whether that ends a silence which was found.
     pub(in crate::detect) fn on_message(&mut self, received_at: EventTime) -> bool {
@@ -59,28 +71,22 @@ impl Rhythm {
     }
 
     /// Whether the device is silent for too long: then since when, and when that was so. `limit_ns` is the least that is
-    /// too long, `interval_ns` the shortest promised time between readings (0: none is promised), `listening_since` when
-    /// the gateway began to listen.
+    /// too long, `interval_ns` the shortest promised time between readings (0: none is promised).
     pub(in crate::detect) fn check(
         &mut self,
         now: EventTime,
-        listening_since: EventTime,
+        absence: Absence,
         limit_ns: i64,
         interval_ns: i64,
     ) -> Option<(EventTime, EventTime)> {
-        let due_at = self.due_at(listening_since, limit_ns, interval_ns).filter(|due_at| now >= *due_at)?;
+        let due_at = self.due_at(absence, limit_ns, interval_ns).filter(|due_at| now >= *due_at)?;
         self.is_silent = true;
         Some((EventTime(self.heard_ns), due_at))
     }
 
     /// When the silence becomes one that is told, unless something comes; `None` if it is told already, or too little is
     /// known of the device.
-    pub(in crate::detect) fn due_at(
-        &self,
-        listening_since: EventTime,
-        limit_ns: i64,
-        interval_ns: i64,
-    ) -> Option<EventTime> {
+    pub(in crate::detect) fn due_at(&self, absence: Absence, limit_ns: i64, interval_ns: i64) -> Option<EventTime> {
         if self.is_silent || self.heard < HEARD_MIN {
             return None;
         }
@@ -90,7 +96,10 @@ impl Rhythm {
             interval_ns => interval_ns.saturating_mul(PROMISED_INTERVALS),
         };
         let patience_ns = patience_ns.max(self.mean_gap_ns.saturating_mul(MEAN_GAPS)).max(limit_ns);
-        Some(EventTime(self.heard_ns.max(listening_since.0).saturating_add(patience_ns)))
+        let due_ns = self.heard_ns.saturating_add(patience_ns);
+        // Patience begins anew once somebody listens again.
+        let is_unheard = due_ns > absence.from.0 && self.heard_ns < absence.until.0;
+        Some(EventTime(if is_unheard { absence.until.0.saturating_add(patience_ns) } else { due_ns }))
     }
 }
 
