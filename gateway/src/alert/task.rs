@@ -38,8 +38,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// Derived records that are read again at the start, for the plots: some hours of a middling fleet, read in less than a
 /// second.
 const REREAD_MAX: u64 = 50_000;
-/// A person is told of failing attempts at the first one, and then at each power of two.
-const NOTICE_FIRST: u32 = 1;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -244,7 +242,8 @@ impl Running {
         self.failures[lane] += 1;
         let attempts = self.failures[lane];
         let retry_in_s = pause.map(|pause| pause.as_secs_f64());
-        let is_news = attempts == NOTICE_FIRST || attempts.is_power_of_two();
+        // A channel that stays away is named, not shouted about.
+        let is_news = attempts.is_power_of_two();
         match outcome {
             Outcome::Refused { reason } if pause.is_none() => {
                 error!(%channel, reason, attempts, "An alert is given up: the other side does not take it. Try the channel with `gateway alert test`.");
@@ -304,7 +303,7 @@ impl Running {
             while let Some(ended) = self.attempts.join_next().await {
                 self.settle(ended).await?;
             }
-            Ok(())
+            Ok::<(), Error>(())
         };
         match timeout(grace, answers).await {
             Ok(settled) => settled?,

@@ -34,7 +34,7 @@ pub(super) enum Body {
 }
 
 #[derive(Debug)]
-pub(super) struct HttpChannel {
+pub(in crate::alert) struct HttpChannel {
     http: Http,
     body: Body,
     timeout: Duration,

@@ -21,7 +21,7 @@ const ANSWER_MAX_BYTES: usize = 4_096;
 const PACKET_ID: u16 = 1;
 
 #[derive(Debug)]
-pub(super) struct MqttChannel {
+pub(in crate::alert) struct MqttChannel {
     mqtt: Mqtt,
     timeout: Duration,
 }

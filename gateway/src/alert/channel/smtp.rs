@@ -28,7 +28,7 @@ const MECHANISMS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct SmtpChannel {
+pub(in crate::alert) struct SmtpChannel {
     mail: Mail,
     timeout: Duration,
 }

@@ -446,12 +446,16 @@ fn step(bench: &mut Bench, inbox: &mut Inbox, revisions: &mut [u32; 6], step: St
                     inbox.got(&letter);
                     bench.end_with(&sent());
                 }
-                Fate::Fails => drop(bench.end_with(&not_sent())),
+                Fate::Fails => {
+                    bench.end_with(&not_sent());
+                }
                 Fate::ArrivesUnheard => {
                     inbox.got(&letter);
                     bench.end_with(&unknown());
                 }
-                Fate::LostUnheard => drop(bench.end_with(&unknown())),
+                Fate::LostUnheard => {
+                    bench.end_with(&unknown());
+                }
                 Fate::Crash { arrives } => {
                     if arrives {
                         inbox.got(&letter);
