@@ -4,6 +4,7 @@
 //! - Each verb has one struct of arguments; `commands` holds one function for each.
 //! - Help texts name unit and default.
 
+mod alert;
 mod backtest;
 mod bench_detect;
 mod model;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use alert::{AlertArgs, AlertTestArgs, AlertVerb};
 pub use backtest::{BacktestArgs, WindowChoice};
 pub use bench_detect::BenchDetectArgs;
 pub use model::{ChannelArgs, ModelArgs, ModelExportArgs, ModelImportArgs, ModelResetArgs, ModelShowArgs, ModelVerb};
@@ -63,6 +65,8 @@ pub enum Command {
     Schema(SchemaArgs),
     /// Look at the records that a sink could not take, and send them once more when the reason is gone
     Quarantine(QuarantineArgs),
+    /// Try out the channels that people are alerted by
+    Alert(AlertArgs),
     /// Add a user to a users file, change a password, or take a user out
     Passwd(PasswdArgs),
 }
@@ -74,7 +78,12 @@ impl Command {
             Self::Run(_) | Self::Check(_) => "info",
             Self::Demo(_) => "warn,gateway::detect=error",
             Self::Simulate(_) | Self::Bench(_) | Self::BenchDetect(_) | Self::Backtest(_) => "warn",
-            Self::Queue(_) | Self::Model(_) | Self::Schema(_) | Self::Quarantine(_) | Self::Passwd(_) => "warn",
+            Self::Queue(_)
+            | Self::Model(_)
+            | Self::Schema(_)
+            | Self::Quarantine(_)
+            | Self::Alert(_)
+            | Self::Passwd(_) => "warn",
         }
     }
 }

@@ -5,7 +5,8 @@
 //! sensors ──MQTT────────────▶ ingest::listen ┼▶ queue (raw log) ─▶ detect ─▶ queue (derived log)
 //!              ▲                     │       │        │                 │
 //!              └────── PUBACK ◀──────┘       │        └─────────────────┼▶ forward::influx ──▶ InfluxDB
-//!                   after the fsync                                     └▶ forward::file   ──▶ files
+//!                   after the fsync                                     ├▶ forward::file   ──▶ files
+//!                                                                       └▶ alert ──▶ people
 //! ```
 //! Data flows one way. Stages know the queue, never each other; only acknowledgements and backpressure flow back.
 //!
@@ -17,6 +18,7 @@ pub mod ingest;
 pub mod queue;
 pub mod detect;
 pub mod forward;
+pub mod alert;
 
 mod backoff;
 pub mod frames;

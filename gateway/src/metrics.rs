@@ -1,7 +1,7 @@
 //! Every metric by name, unit and label: dashboards and alerts are its callers.
 //!
 //! # Invariants
-//! - Labels have few values: door, line, log, sink, consumer, reason, state, status. Never a device.
+//! - Labels have few values: door, line, log, sink, consumer, reason, state, status, channel of alerts. Never a device.
 //! - A handle is cheap to clone and to count with; stages get only their own group.
 
 mod registry;
@@ -80,6 +80,12 @@ pub struct SinkLabel {
     pub sink: String,
 }
 
+/// A channel of alerts, by its name in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AlertLabel {
+    pub channel: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SinkLog {
     pub sink: String,
@@ -103,6 +109,7 @@ pub struct Metrics {
     pub queue: Queue,
     pub detect: Detect,
     pub forward: Forward,
+    pub alert: Alert,
     pub disk: Disk,
     pub clock: Clock,
 }
@@ -300,6 +307,19 @@ impl Default for Forward {
             drain_seconds: Family::default(),
         }
     }
+}
+
+/// By channel.
+#[derive(Clone, Debug, Default)]
+pub struct Alert {
+    pub sent: Family<AlertLabel, Counter>,
+    /// Attempts.
+    pub failed: Family<AlertLabel, Counter>,
+    /// Messages that quiet hours or the rate held back, and that went out in summaries.
+    pub held: Family<AlertLabel, Counter>,
+    /// Messages given up.
+    pub dropped: Family<AlertLabel, Counter>,
+    pub pending: Family<AlertLabel, Gauge>,
 }
 
 /// What the whole process does to its disk, as the kernel counts it.

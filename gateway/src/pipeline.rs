@@ -34,7 +34,7 @@ use crate::losses::Losses;
 use crate::metrics::Metrics;
 use crate::queue::{self, LedgerRow, Log, Monitor, Queue, QueueSeq};
 use crate::view::View;
-use crate::{detect, forward, http, ingest, wear};
+use crate::{alert, detect, forward, http, ingest, wear};
 
 use stage::Stage;
 use time::Keeper;
@@ -116,6 +116,7 @@ impl Pipeline {
         pipeline.watch_disk();
         pipeline.start_detect(&config, &decoder);
         pipeline.start_sinks(&config, decoder)?;
+        pipeline.start_alerts(&config);
         keeper.settle().await?;
         pipeline.keep_time(&config, keeper);
         let imports = pipeline.open_imports(&mut config)?;
@@ -215,6 +216,23 @@ impl Pipeline {
             self.consumers.spawn(sink.name, sink.task);
         }
         Ok(())
+    }
+
+    fn start_alerts(&mut self, config: &Config) {
+        if config.alerts.is_empty() {
+            return;
+        }
+        let task = alert::Task {
+            channels: config.alerts.clone(),
+            sender: config.alert_sender(),
+            reader: self.queue.reader_of(alert::CONSUMER, &[Log::Derived]),
+            appender: self.queue.stage_appender(),
+            clock: self.clock,
+            clock_map: self.clock_map.clone(),
+            metrics: self.metrics.alert.clone(),
+            grace: self.grace,
+        };
+        self.consumers.spawn(alert::CONSUMER, alert::run(task, self.consumers.stop_signal()));
     }
 
     pub fn metrics(&self) -> &Metrics {

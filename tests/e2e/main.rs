@@ -4,6 +4,7 @@
 
 mod happy_path;
 mod derived;
+mod alerts;
 
 mod brokers;
 mod identity;

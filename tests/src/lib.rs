@@ -39,4 +39,5 @@ pub mod browser;
 pub mod disk;
 pub mod eventually;
 pub mod link;
+pub mod slack;
 pub mod metrics;

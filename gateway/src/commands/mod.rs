@@ -1,5 +1,6 @@
 //! The verbs of the command line: one file each, one function each.
 
+pub mod alert;
 pub mod backtest;
 pub mod bench;
 pub mod bench_detect;
@@ -36,6 +37,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Model(args) => model::run(args.verb).await,
         Command::Schema(args) => schema::run(args.verb),
         Command::Quarantine(args) => quarantine::run(args.verb).await,
+        Command::Alert(args) => alert::run(args.verb).await,
         Command::Passwd(args) => passwd::run(&args).await,
     }
 }

@@ -42,7 +42,7 @@ use std::time::Duration;
 use firmware_protocol::decode::{Decoder, Route};
 use toml::de::DeTable;
 
-use crate::{clock, detect, forward, frames, http, ingest, queue};
+use crate::{alert, clock, detect, forward, frames, http, ingest, queue};
 
 pub use effective::Effective;
 pub use faults::{Fault, Faults, Place};
@@ -73,6 +73,8 @@ pub struct Config {
     /// `None`: detection is off; records are forwarded all the same.
     pub detect: Option<detect::Config>,
     pub sinks: Vec<forward::SinkConfig>,
+    /// Who is told of incidents.
+    pub alerts: Vec<alert::Config>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +122,11 @@ impl Config {
     pub fn encoding(&self, decoder: Arc<Decoder>, clock: clock::SharedClockMap) -> forward::Encoding {
         let labels = forward::Labels { gateway: self.gateway.name.clone(), site: self.gateway.site.clone() };
         forward::Encoding { labels, decoder, clock, future_max: self.clock.future_max }
+    }
+
+    /// As alerts name this gateway.
+    pub fn alert_sender(&self) -> alert::Sender {
+        alert::Sender { gateway: self.gateway.name.clone(), site: self.gateway.site.clone() }
     }
 
     /// Each sink has a directory of its name in it.

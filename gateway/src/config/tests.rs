@@ -18,7 +18,15 @@ fn with_variables(variables: &'static [(&'static str, &'static str)]) -> Overrid
 }
 
 fn load(text: &str) -> Result<Loaded, Faults> {
-    let variables = &[("INFLUX_TOKEN", "hunter2"), ("MQTT_PASSWORD", "swordfish"), ("PLC_TOKEN", "mellon")];
+    let variables = &[
+        ("INFLUX_TOKEN", "hunter2"),
+        ("MQTT_PASSWORD", "swordfish"),
+        ("PLC_TOKEN", "mellon"),
+        ("SLACK_URL", "https://hooks.example.com/services/hunter2"),
+        ("WEBHOOK_URL", "http://127.0.0.1:9000/hunter2"),
+        ("WEBHOOK_TOKEN", "hunter2"),
+        ("MAIL_PASSWORD", "hunter2"),
+    ];
     Loaded::parse("gateway.toml", text, &with_variables(variables))
 }
 
@@ -75,6 +83,60 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("[[file]]\nrotate = \"64Mb\"\n", "2:10", "`rotate` is \"64Mb\", not a size", "KiB, MiB, GiB"),
     ("[[file]]\nrotate = \"0B\"\n", "2:10", "`rotate` is \"0B\", outside \"64KiB\" to \"16GiB\"", "choose from"),
     ("[[mqtt]]\nkeep_alive = \"30500ms\"\n", "2:14", "a part of a second", "write whole seconds"),
+    // Alerts.
+    ("[[alert]]\nkind = \"slak\"\nurl_env = \"SLACK_URL\"\n", "2:8", "is \"slak\"", "did you mean \"slack\"?"),
+    ("[[alert]]\nurl_env = \"SLACK_URL\"\n", "1:1", "[[alert]] has no `kind`", "\"slack\", \"webhook\""),
+    ("[[alert]]\nkind = \"slack\"\n", "1:1", "[[alert]] has no address", "`url_file` or `url_env`"),
+    (
+        "[[alert]]\nkind = \"slack\"\nurl_env = \"PLC_TOKEN\"\n",
+        "3:11",
+        "names an address that is no http",
+        "https://host/path",
+    ),
+    (
+        "[[alert]]\nkind = \"slack\"\nurl = \"https://x/hunter2\"\nurl_env = \"SLACK_URL\"\n",
+        "3:1",
+        "unknown key `url`",
+        "`url_file` or `url_env`",
+    ),
+    (
+        "[[alert]]\nkind = \"slack\"\nurl_env = \"SLACK_URL\"\nquiet = [\"22-6\"]\n",
+        "4:9",
+        "`quiet` holds \"22-6\", which is no span of the day",
+        "[\"22:00-06:00\"]",
+    ),
+    (
+        "[[alert]]\nkind = \"webhook\"\nurl_env = \"WEBHOOK_URL\"\ntemplate = '{\"a\": \"{incident.titel}\"}'\n",
+        "4:12",
+        "has the placeholder {incident.titel}, which stands for nothing",
+        "did you mean {incident.title}?",
+    ),
+    (
+        "[[alert]]\nkind = \"webhook\"\nurl_env = \"WEBHOOK_URL\"\ntemplate = '{\"a\": {title}'\n",
+        "4:12",
+        "is no JSON once its placeholders are filled",
+        "a placeholder in quotes becomes text",
+    ),
+    (
+        "[[alert]]\nkind = \"smtp\"\nfrom = \"a@b.example\"\nto = [\"nobody\"]\n",
+        "4:6",
+        "`to` holds \"nobody\", which is no address",
+        "ops@example.com",
+    ),
+    (
+        "[[alert]]\nkind = \"smtp\"\nfrom = \"a@b.example\"\nto = [\"a@b.example\"]\nserver = \"mail.example:25\"\ntls = \"none\"\nusername = \"u\"\npassword_env = \"MAIL_PASSWORD\"\n",
+        "6:7",
+        "the password for mail.example would cross the network in the clear",
+        "\"starttls\" or \"implicit\"",
+    ),
+    ("[[alert]]\nkind = \"mqtt\"\ntopic = \"a/#\"\n", "3:9", "no topic that can be published to", "without + and #"),
+    (
+        "[[alert]]\nkind = \"mqtt\"\n[[alert]]\nkind = \"mqtt\"\n",
+        "3:1",
+        "two alert channels have the name \"mqtt\"",
+        "its own `name`",
+    ),
+    ("[[file]]\nname = \"alerts\"\n", "2:8", "the name \"alerts\" belongs to the gateway itself", "choose another"),
     // Addresses.
     (
         "[http]\nbind = \"localhost:8080\"\n",
@@ -350,6 +412,12 @@ fn a_configuration_without_doors_is_refused() {
         assert!(report.contains("gateway.toml: has no door") && report.contains("add [listen]"), "{report}");
     }
     assert!(load("[gateway]\n").is_ok(), "POST /v1/ingest is a door");
+}
+
+#[test]
+fn alerts_without_detection_are_refused() {
+    let report = report("[listen]\n[detect]\nenabled = false\n[[alert]]\nkind = \"mqtt\"\n");
+    assert!(report.contains("detection is off") && report.contains("`detect.enabled`"), "{report}");
 }
 
 #[test]
@@ -784,6 +852,23 @@ fn every_option_of_the_example_is_shown_with_its_default() {
         token_env = \"INFLUX_TOKEN\"
         [[kafka]]
         [[file]]
+        [[alert]]
+        kind = \"slack\"
+        url_env = \"SLACK_URL\"
+        [[alert]]
+        kind = \"webhook\"
+        url_env = \"WEBHOOK_URL\"
+        token_env = \"WEBHOOK_TOKEN\"
+        [[alert]]
+        kind = \"smtp\"
+        username = \"u\"
+        password_env = \"MAIL_PASSWORD\"
+        from = \"gateway@example.com\"
+        to = [\"ops@example.com\"]
+        [[alert]]
+        kind = \"mqtt\"
+        username = \"u\"
+        password_env = \"MQTT_PASSWORD\"
     ";
     let example = example_with("_env").replace("username = \"\"", "username = \"u\"");
     assert_eq!(accept(&example), accept(bare));
@@ -795,12 +880,19 @@ fn the_example_and_the_reader_know_the_same_options() {
     let secret = dir.path().join("secret");
     std::fs::write(&secret, "hunter2").expect("writable");
     let secret = secret.display().to_string();
+    let url = dir.path().join("url");
+    std::fs::write(&url, "https://hooks.example.com/hunter2").expect("writable");
+    let url = url.display().to_string();
     let keys = dir.path().join("frames.keys");
     std::fs::write(&keys, "pump-* 1 000102030405060708090a0b0c0d0e0f").expect("writable");
     let by_file = example_with("_file")
         .replace("/etc/gateway/mqtt-password", &secret)
         .replace("/etc/gateway/plc-token", &secret)
         .replace("/etc/gateway/influx-token", &secret)
+        .replace("/etc/gateway/webhook-token", &secret)
+        .replace("/etc/gateway/mail-password", &secret)
+        .replace("/etc/gateway/slack-url", &url)
+        .replace("/etc/gateway/webhook-url", &url)
         .replace("/etc/gateway/frames.keys", &keys.display().to_string());
     let mut read = std::collections::BTreeSet::new();
     let mut written = read.clone();

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Config;
+use crate::alert::Target;
 
 impl Config {
     /// One sentence each.
@@ -26,6 +27,18 @@ impl Config {
                 let (name, host) = (&broker.name, &broker.host);
                 out.push(format!(
                     "the password for broker {name} crosses the network in the clear: `url` is no mqtts://{host}"
+                ));
+            }
+        }
+        for alert in &self.alerts {
+            if let Target::Mqtt(mqtt) = &alert.target
+                && mqtt.tls.is_none()
+                && matches!(&mqtt.login, Some((_, Some(_))))
+                && !is_this_machine(&mqtt.host)
+            {
+                let (name, host) = (&alert.name, &mqtt.host);
+                out.push(format!(
+                    "the password of the alert channel {name} crosses the network in the clear: `url` is no mqtts://{host}"
                 ));
             }
         }

@@ -67,5 +67,6 @@ pub fn config(data_dir: &Path, http: SocketAddr, line: &Timeline) -> Config {
             files_max: FILES_MAX,
             delivery: DeliveryConfig::default(),
         })],
+        alerts: Vec::new(),
     }
 }

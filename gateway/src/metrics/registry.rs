@@ -175,6 +175,13 @@ impl Metrics {
             Unit::Seconds,
             m.drain_seconds.clone(),
         );
+        let r = root.sub_registry_with_prefix("alert");
+        let m = &self.alert;
+        r.register("sent", "Messages that the other side took", m.sent.clone());
+        r.register("failed", "Attempts that failed", m.failed.clone());
+        r.register("held", "Messages held back by quiet hours or the rate, and told in summaries", m.held.clone());
+        r.register("dropped", "Messages given up: refused for good, or too many", m.dropped.clone());
+        r.register("pending", "Messages that wait to go out", m.pending.clone());
 
         let r = root.sub_registry_with_prefix("disk");
         let m = &self.disk;

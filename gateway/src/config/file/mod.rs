@@ -1,5 +1,6 @@
 //! Which tables and keys there are, their defaults and bounds, and what must hold between them.
 
+mod alerts;
 mod clock;
 mod csv;
 pub(super) mod decode;
@@ -71,10 +72,33 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
     let detect = detect::read(reader, &clock);
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
     let (sinks, directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
+    let alerts = alerts::read(reader, &gateway, &mut named);
+    if !alerts.is_empty() && detect.is_none() {
+        let hint = "let `detect.enabled` be true, or take the [[alert]] tables out";
+        reader.fault(Place::File, "[[alert]] tells of incidents, and detection is off", hint);
+    }
     named.directories.push(Directory { path: gateway.data_dir.clone(), place: data_place });
     named.directories.extend(directories);
     named.directories.extend(csv_directories);
-    (Config { gateway, http, queue, mqtt, listen, serial, csv, upload, decode, frames, clock, detect, sinks }, named)
+    (
+        Config {
+            gateway,
+            http,
+            queue,
+            mqtt,
+            listen,
+            serial,
+            csv,
+            upload,
+            decode,
+            frames,
+            clock,
+            detect,
+            sinks,
+            alerts,
+        },
+        named,
+    )
 }
 
 /// What a batch run of detection needs of a configuration.

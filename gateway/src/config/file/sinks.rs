@@ -14,7 +14,7 @@ use crate::secret::Secret;
 /// Sinks of one kind: each has a task, a cursor and a batch in memory.
 const SINKS_MAX: usize = 8;
 /// Names that consumers of the queue have already.
-const TAKEN: [&str; 1] = ["detect"];
+const TAKEN: [&str; 2] = ["detect", crate::alert::CONSUMER];
 /// Kafka's own limit for a topic is 249; the longest ending is `.dead-letters`.
 const TOPIC_PREFIX_MAX: usize = 200;
 

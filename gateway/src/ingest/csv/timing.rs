@@ -96,7 +96,8 @@ impl std::str::FromStr for TimeFormat {
 pub struct UtcOffset(i64);
 
 impl UtcOffset {
-    pub(super) fn east_s(self) -> i64 {
+    /// Seconds.
+    pub fn east_s(self) -> i64 {
         self.0
     }
 }
