@@ -55,7 +55,8 @@ pub struct BacktestArgs {
     /// [default: 7d, but after 250 windows or samples where these are judged by all seen before, as live]
     #[arg(long, value_name = "SPAN|N rows")]
     pub learn: Option<Learn>,
-    /// Wanted false alarms per device and month, 0.001 to 1000 [default: 1]
+    /// Wanted false alarms per device and month, 0.001 to 1000; archives full of incidents are best judged with 3
+    /// [default: 1]
     #[arg(long, value_name = "N", value_parser = false_alarms)]
     pub false_alarms_per_month: Option<f64>,
     /// When something was really wrong: {"file": {"windows": [["from", "to"], …]}} in JSON, or CSV with file,from,to; a

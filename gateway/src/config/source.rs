@@ -59,15 +59,20 @@ impl fmt::Debug for Source {
 fn redact(text: &str) -> Vec<String> {
     // The quote that ends a secret of several lines.
     let mut open: Option<&str> = None;
+    let mut is_alert = false;
     text.lines()
         .map(|line| {
+            if line.trim_start().starts_with('[') {
+                is_alert = line.contains("alert");
+            }
             if let Some(quote) = open {
                 if line.contains(quote) {
                     open = None;
                 }
                 return "***".to_owned();
             }
-            let Some(at) = secret_value_at(line) else { return without_url_password(line) };
+            let at = secret_value_at(line).or_else(|| webhook_at(line).filter(|_| is_alert));
+            let Some(at) = at else { return without_url_password(line) };
             let value = &line[at..];
             open =
                 ["\"\"\"", "'''", "["].into_iter().find(|quote| value.trim_start().starts_with(quote)).and_then(|q| {
@@ -98,6 +103,12 @@ fn secret_value_at(line: &str) -> Option<usize> {
     }
     // A secret's key with the sign forgotten: the rest of the line may hold the value.
     SECRET_WORDS.iter().filter_map(|word| lower.find(word).map(|at| at + word.len())).min()
+}
+
+/// Where the address of a webhook begins: whoever knows its path may post there.
+fn webhook_at(line: &str) -> Option<usize> {
+    let (key, value) = line.split_once('=')?;
+    (key.trim().trim_matches(['"', '\'']) == "url" && value.contains("http")).then_some(key.len() + 1)
 }
 
 /// `token_env = "INFLUX_TOKEN"` may be shown; what does not look like a variable may be the secret itself.

@@ -16,8 +16,8 @@ use super::Settings;
 const WINDOWS_MIN: u8 = 3;
 /// With so few readings a window NOVEL has all to find, and alarms at its own threshold;
 pub(super) const LONE_READINGS_MAX: u32 = 4;
-/// with more, WINDOW sees dropouts, levels and ranges too, and NOVEL takes a fifth of the channel's false alarms.
-const SURER_DECADES: f64 = 1.0;
+/// with more, WINDOW sees dropouts, levels and ranges too, and NOVEL takes a third of the channel's false alarms.
+const SURER_DECADES: f64 = 0.5;
 /// Verdicts that are remembered for revisions: a day of ten minutes, most of which late readings cannot reach any more.
 const VERDICTS_MAX: usize = 144;
 

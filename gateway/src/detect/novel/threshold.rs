@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The score that alarms at a knob of 1: the middle of the plateau on which NAB's scorer has its optimum. Windows of
-/// stationary noise (Gaussian, Laplace, counts, rounded values, with and without a daily round) then give two alarms a
-/// channel, as a mean over these kinds, in the month after the first week, and one in later months.
+/// The score that alarms at [`PER_MONTH`] false alarms: the middle of the plateau on which NAB's scorer has its optimum.
+/// Windows of stationary noise (Gaussian, Laplace, counts, rounded values, with and without a daily round) then give some
+/// three alarms a channel in the month after the first week, one at a knob of 1 and a third at 0.3; later months give half.
 const SCORE: f64 = 0.88;
+const PER_MONTH: f64 = 3.0;
 /// A score higher by this much is ten times rarer, on that noise and on NAB's files outside of their labelled windows.
 const SCORE_PER_DECADE: f64 = 1.0;
 /// What the knob may be: below, the tail is not known; above, next to every record would alarm.
@@ -20,7 +21,7 @@ impl Threshold {
     /// The score that noise reaches so often.
     pub(crate) fn new(false_alarms_per_month: f64) -> Self {
         let knob = false_alarms_per_month.clamp(PER_MONTH_MIN, PER_MONTH_MAX);
-        Self(SCORE - SCORE_PER_DECADE * libm::log10(knob))
+        Self(SCORE + SCORE_PER_DECADE * libm::log10(PER_MONTH / knob))
     }
 
     /// By how many decades `raw` is rarer than what the knob allows; 0 at the threshold, negative below.
