@@ -15,7 +15,7 @@ fn slack(answer: &'static str) -> (String, JoinHandle<(String, String)>) {
         let mut stream = BufReader::new(stream);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            stream.read_line(&mut head).expect("a head in full");
+            assert_ne!(stream.read_line(&mut head).expect("a head in full"), 0, "cut off: {head}");
         }
         let length =
             head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
@@ -46,9 +46,10 @@ fn a_test_message_goes_out_and_what_the_other_side_says_is_told() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (url, served) = slack("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     let output = run(dir.path(), &url, "team");
-    let (head, body) = served.join().expect("the fake Slack ends");
+    // Asked first: a program that sent nothing leaves the fake waiting.
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "team (slack): taken: 200 ok\n");
-    assert!(output.status.success());
+    let (head, body) = served.join().expect("the fake Slack ends");
     assert!(head.to_ascii_lowercase().contains("idempotency-key: edge-1/team/test"), "{head}");
     assert!(body.starts_with("{\"text\":\"test of the alert channel team\\n"), "{body}");
 }
@@ -58,13 +59,13 @@ fn a_refusal_and_a_wrong_name_are_told_without_the_secret() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (url, served) = slack("HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nno_service");
     let refused = run(dir.path(), &url, "team");
-    served.join().expect("the fake Slack ends");
     let told = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(1), "{told}");
     assert!(
         told.contains("team (slack) did not take the message: 404 no_service") && !told.contains("hunter2"),
         "{told}"
     );
+    served.join().expect("the fake Slack ends");
     let unknown = run(dir.path(), &url, "tema");
     let told = String::from_utf8_lossy(&unknown.stderr);
     assert!(

@@ -23,5 +23,6 @@ pub struct AlertTestArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
     /// Name of the channel, as in [[alert]]
-    pub name: String,
+    #[arg(value_name = "NAME")]
+    pub channel: String,
 }

@@ -16,13 +16,13 @@ pub async fn run(verb: AlertVerb) -> anyhow::Result<()> {
 
 async fn test(args: &AlertTestArgs) -> anyhow::Result<()> {
     let config = Config::load(&args.config.config, &Overrides::from_args(&args.config))?;
-    let Some(channel) = config.alerts.iter().find(|channel| channel.name == args.name) else {
+    let Some(channel) = config.alerts.iter().find(|channel| channel.name == args.channel) else {
         let names: Vec<&str> = config.alerts.iter().map(|channel| channel.name.as_str()).collect();
         let hint = match names.is_empty() {
             true => "add an [[alert]] table".to_owned(),
             false => format!("the channels are {}", names.join(", ")),
         };
-        return Err(anyhow!("there is no alert channel {:?}\nhint: {hint}", args.name));
+        return Err(anyhow!("there is no alert channel {:?}\nhint: {hint}", args.channel));
     };
     let (name, kind) = (&channel.name, channel.target.kind());
     match alert::test(channel, &config.alert_sender()).await {
