@@ -4,7 +4,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use gateway::clock::{ClockBoot, ClockMap, Stamp};
@@ -20,8 +21,19 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// Held while a store is open here, and while a program starts: between fork and exec it holds all that is open, locks of
+/// stores too.
+static STARTING: Mutex<()> = Mutex::new(());
+
+fn output_of(command: &mut Command) -> Output {
+    let starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let program = command.stderr(Stdio::piped()).spawn().expect("the program starts");
+    drop(starting);
+    program.wait_with_output().expect("the program ends")
+}
+
 fn gateway(arguments: &[&str]) -> Output {
-    command(arguments).output().expect("the program starts")
+    output_of(command(arguments).stdout(Stdio::piped()))
 }
 
 fn out(output: &Output) -> String {
@@ -46,6 +58,7 @@ fn record(n: u64, payload: &[u8]) -> Record {
 
 /// 300 raw records in blocks of 100, of which the consumer `lines` has passed 40; the boot's wall time is known.
 fn write(dir: &Path) {
+    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     let queue = Queue::open(&Config { ballast_bytes: 0, ..Config::new(dir) }, metrics::Queue::default()).unwrap();
     let reader = queue.reader_of("lines", &[Log::Raw]);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -64,6 +77,7 @@ fn write(dir: &Path) {
 
 /// Spoils the block of 100 to 199.
 fn damage(dir: &Path) {
+    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     let sled = sled::Config::new().path(dir.join("gen-00000001")).segment_size(1 << 20).flush_every_ms(None);
     let db = sled.open().unwrap();
     let trees = db.tree_names().into_iter().map(|name| db.open_tree(name).unwrap());
@@ -206,7 +220,7 @@ fn export_never_overwrites_a_file_and_ends_quietly_when_nobody_reads_on() {
 
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let unread = command(&["export", "--dir", &home.queue]).stdout(writer).output().unwrap();
+    let unread = output_of(command(&["export", "--dir", &home.queue]).stdout(writer));
     assert_eq!((unread.status.code(), err(&unread)), (Some(0), String::new()));
 }
 
@@ -236,7 +250,8 @@ fn repair_books_what_is_found_nowhere_as_lost_and_says_so() {
     fs::write(db, vec![0xa5; len]).unwrap();
     let new = home.path("new");
     // A relative name is one in the working directory.
-    let repaired = command(&["repair", "--dir", &home.queue, "new"]).current_dir(home.root.path()).output().unwrap();
+    let mut repair = command(&["repair", "--dir", &home.queue, "new"]);
+    let repaired = output_of(repair.current_dir(home.root.path()).stdout(Stdio::piped()));
     assert_eq!((repaired.status.code(), err(&repaired)), (Some(0), String::new()));
     assert!(out(&repaired).contains("\nlost: raw 0–299 (300 records)\n"), "{}", out(&repaired));
     assert!(out(&repaired).contains("\nstate of stages is lost: "), "{}", out(&repaired));
