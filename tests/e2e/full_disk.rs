@@ -130,8 +130,8 @@ async fn a_sensor_that_waits_for_a_full_queue_stays_connected() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_drops_its_oldest_keeps_to_the_budget_and_names_every_record_it_dropped() -> Result<()> {
-    /// One batch on its way, and the next.
-    const UNDER_WAY_MAX: f64 = 100.0;
+    /// Batches of 50: two with the sink, one ready and four read ahead in each of two lanes.
+    const UNDER_WAY_MAX: f64 = 12.0 * 50.0;
     const PLAN: Plan = Plan { name: "drop", seed: 52, devices: 8, messages: 4_000, messages_per_second: 500 };
     let influx = stack::bucket("full-drop").await?;
     let (link, url) = link_to(&influx).await?;
