@@ -104,6 +104,15 @@ pub fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> S
     text
 }
 
+/// The first `bytes_max` bytes at most, and no part of a character.
+pub fn cut(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// `1 device`, `1 200 devices`.
 pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })

@@ -8,6 +8,7 @@ use firmware_protocol::derived::{Incident, Severity};
 use super::quiet::Quiet;
 use super::template::Template;
 use crate::ingest::tls;
+use crate::pattern;
 use crate::secret::Secret;
 
 /// One `[[alert]]` table.
@@ -62,29 +63,13 @@ impl Default for Rules {
 impl Rules {
     /// Whether the incident is one for this channel, as severe as it is now.
     pub(super) fn take(&self, severity: Severity, device: &str) -> bool {
-        severity >= self.min_severity && self.devices.iter().any(|pattern| matches(pattern, device))
+        severity >= self.min_severity && self.devices.iter().any(|pattern| pattern::matches(pattern, device))
     }
 
     /// Whether the channel could ever be told of it: its severity may still rise.
     pub(super) fn may_take(&self, incident: &Incident) -> bool {
         self.take(Severity::Critical, &incident.device)
     }
-}
-
-/// Whether the pattern is for the whole text; `*` stands for any characters. Each piece is looked for once, from left to
-/// right.
-fn matches(pattern: &str, text: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let Some(rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let Some(last) = pieces.next_back() else { return rest.is_empty() };
-    let Some(mut rest) = rest.strip_suffix(last) else { return false };
-    pieces.all(|piece| match rest.split_once(piece) {
-        Some((_, after)) => {
-            rest = after;
-            true
-        }
-        None => false,
-    })
 }
 
 /// Where messages go.
@@ -173,16 +158,6 @@ pub struct Mqtt {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pattern_is_for_whole_names() {
-        for (pattern, name) in [("*", ""), ("pump-*", "pump-7"), ("*-7", "pump-7"), ("a*b*c", "axbxc"), ("a", "a")] {
-            assert!(matches(pattern, name), "{pattern} {name}");
-        }
-        for (pattern, name) in [("pump-*", "a-pump-7"), ("a", "ab"), ("a*a", "a"), ("a*b*b", "ab"), ("", "a")] {
-            assert!(!matches(pattern, name), "{pattern} {name}");
-        }
-    }
 
     #[test]
     fn a_channel_takes_what_is_severe_enough_and_of_its_devices() {

@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::calendar::WindowIndex;
 use super::history::{History, Row};
 use super::past::{ChunkName, ChunkRange};
 use super::state::{Named, Pending, StateSource, append, encode, load, parts, rows_key, sealed_key, usable};
@@ -129,6 +130,25 @@ impl RowsOf<'_, '_> {
         bytes.and_then(|bytes| usable(&key, parts(&bytes))).unwrap_or_default()
     }
 
+    /// The row of a window that is remembered. Reads the newest chunks alone, as far back as that.
+    pub(super) fn row_of(&self, window: WindowIndex) -> Option<Row> {
+        self.chunk_of(window).map(|(_, rows, at)| rows[at])
+    }
+
+    /// The chunk with the row of a window, its rows, and which of them it is.
+    fn chunk_of(&self, window: WindowIndex) -> Option<(u32, Vec<Row>, usize)> {
+        for chunk in (self.chunks.rows.first_chunk..=self.chunks.rows.newest_chunk).rev() {
+            let rows = self.chunk(chunk);
+            if let Some(at) = rows.iter().position(|row| row.window == window) {
+                return Some((chunk, rows, at));
+            }
+            if rows.first().is_some_and(|first| first.window < window) {
+                return None;
+            }
+        }
+        None
+    }
+
     fn chunks_max(&self) -> u32 {
         self.rows_max.div_ceil(CHUNK_ROWS as usize) as u32
     }
@@ -173,20 +193,12 @@ impl History for RowsOf<'_, '_> {
     }
 
     fn amend(&mut self, row: Row) {
-        for chunk in (self.chunks.rows.first_chunk..=self.chunks.rows.newest_chunk).rev() {
-            let mut rows = self.chunk(chunk);
-            if let Some(amended) = rows.iter_mut().find(|r| r.window == row.window) {
-                *amended = row;
-                let all = rows[1..].iter().try_fold(encode(&rows[0]), append);
-                let key = self.key(chunk);
-                if let Some(bytes) = usable(&key, all) {
-                    self.named.put(key, bytes);
-                }
-                return;
-            }
-            if rows.first().is_some_and(|first| first.window < row.window) {
-                return;
-            }
+        let Some((chunk, mut rows, at)) = self.chunk_of(row.window) else { return };
+        rows[at] = row;
+        let all = rows[1..].iter().try_fold(encode(&rows[0]), append);
+        let key = self.key(chunk);
+        if let Some(bytes) = usable(&key, all) {
+            self.named.put(key, bytes);
         }
     }
 
@@ -208,7 +220,6 @@ impl History for RowsOf<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::calendar::WindowIndex;
     use super::super::features::{Feature, Features};
     use super::super::groups::Group;
     use super::super::history::Standing;

@@ -12,6 +12,8 @@ use std::fmt;
 
 use firmware_protocol::frame::{KEY_MAX_BYTES, KEY_MIN_BYTES, Key, Signature};
 
+use crate::pattern;
+
 /// Devices with a key of their own: some 150 bytes each.
 const NAMED_MAX: usize = 100_000;
 /// Patterns with a `*`: each is compared with the device's name of each frame.
@@ -110,7 +112,7 @@ impl Keys {
     }
 
     fn of<'k>(&'k self, device: &'k str) -> impl Iterator<Item = &'k Secret> {
-        let by_pattern = self.patterns.iter().filter(move |(pattern, _)| is_like(pattern, device));
+        let by_pattern = self.patterns.iter().filter(move |(pattern, _)| pattern::matches(pattern, device));
         self.named.get(device).into_iter().flatten().chain(by_pattern.map(|(_, secret)| secret))
     }
 
@@ -158,21 +160,6 @@ fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
-/// Whether the pattern, with `*` for any text, is like the whole name.
-fn is_like(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,7 +194,7 @@ mod tests {
             ("ab*ba", "aba", false),
             ("a*b*a", "aba", true),
         ] {
-            assert_eq!(is_like(pattern, name), is, "{pattern} {name}");
+            assert_eq!(pattern::matches(pattern, name), is, "{pattern} {name}");
         }
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::message::Message;
 use super::settings::{Config, Target};
+use crate::text::cut;
 
 /// An answer is quoted up to here, bytes.
 const QUOTE_MAX_BYTES: usize = 300;
@@ -93,9 +94,5 @@ impl Channel {
 /// An answer for logs: one line, cut.
 fn quote(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut end = line.len().min(QUOTE_MAX_BYTES);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    line[..end].replace(char::is_control, "")
+    cut(&line, QUOTE_MAX_BYTES).replace(char::is_control, "")
 }

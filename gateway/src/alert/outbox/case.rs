@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lane::Lane;
 use crate::alert::settings::Rules;
+use crate::text;
 
 /// Longest text that is kept, bytes: device names may be as long as topics.
 const TEXT_MAX_BYTES: usize = 512;
@@ -105,11 +106,7 @@ impl Subject {
 }
 
 fn cut(text: &str) -> String {
-    let mut end = text.len().min(TEXT_MAX_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
+    text::cut(text, TEXT_MAX_BYTES).to_owned()
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

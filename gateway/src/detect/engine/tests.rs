@@ -101,32 +101,38 @@ enum Fate {
     DiesAfter,
 }
 
-/// Runs all records with that fate at each transaction.
-fn run(fate: Fate) -> (Durable, Counts) {
+/// Takes all records; `commit` is what becomes of each transaction, and of the engine, at the record that it came with.
+fn run_with(mut commit: impl FnMut(u64, Changes, &mut Durable, &mut Engine)) -> Durable {
     let mut durable = Durable::default();
     let mut engine = durable.restore();
-    let mut counts = Counts::default();
-    let mut died_at = None;
     while engine.next().0 < RECORDS {
         let seq = engine.next().0;
         feed(&mut engine, seq, &durable.store);
-        if (seq + 1) % 16 != 0 && seq + 1 != RECORDS {
-            continue;
-        }
-        if let Some(changes) = engine.changes() {
-            if fate == Fate::DiesBefore && died_at != Some(seq) {
-                died_at = Some(seq);
-                durable.store.keep(changes.past);
-                engine = durable.restore();
-                continue;
-            }
-            counts.add(engine.take_counts().0);
-            durable.commit(changes);
-            if fate == Fate::DiesAfter {
-                engine = durable.restore();
-            }
+        let is_due = (seq + 1) % 16 == 0 || seq + 1 == RECORDS;
+        if let Some(changes) = is_due.then(|| engine.changes()).flatten() {
+            commit(seq, changes, &mut durable, &mut engine);
         }
     }
+    durable
+}
+
+/// Runs all records with that fate at each transaction.
+fn run(fate: Fate) -> (Durable, Counts) {
+    let mut counts = Counts::default();
+    let mut died_at = None;
+    let durable = run_with(|seq, changes, durable, engine| {
+        if fate == Fate::DiesBefore && died_at != Some(seq) {
+            died_at = Some(seq);
+            durable.store.keep(changes.past);
+            *engine = durable.restore();
+            return;
+        }
+        counts.add(engine.take_counts().0);
+        durable.commit(changes);
+        if fate == Fate::DiesAfter {
+            *engine = durable.restore();
+        }
+    });
     (durable, counts)
 }
 
@@ -151,20 +157,13 @@ fn a_death_before_or_after_every_transaction_gives_the_same_bytes_as_none() {
 #[test]
 fn rows_that_a_caller_cannot_seal_stay_in_named_state_with_the_same_results() {
     let (straight, _) = run(Fate::LivesOn);
-    let mut durable = Durable::default();
-    let mut engine = durable.restore();
-    while engine.next().0 < RECORDS {
-        let seq = engine.next().0;
-        feed(&mut engine, seq, &durable.store);
-        let is_due = (seq + 1) % 16 == 0 || seq + 1 == RECORDS;
-        if let Some(mut changes) = is_due.then(|| engine.changes()).flatten() {
-            changes.unseal();
-            durable.commit(changes);
-            if seq % 64 == 31 {
-                engine = durable.restore();
-            }
+    let durable = run_with(|seq, mut changes, durable, engine| {
+        changes.unseal();
+        durable.commit(changes);
+        if seq % 64 == 31 {
+            *engine = durable.restore();
         }
-    }
+    });
     assert_eq!(straight.derived, durable.derived);
     assert!(durable.store.past.is_empty());
 }
@@ -172,17 +171,10 @@ fn rows_that_a_caller_cannot_seal_stay_in_named_state_with_the_same_results() {
 #[test]
 fn a_lost_past_changes_no_window_and_crashes_nothing() {
     let (straight, _) = run(Fate::LivesOn);
-    let mut durable = Durable::default();
-    let mut engine = durable.restore();
-    while engine.next().0 < RECORDS {
-        let seq = engine.next().0;
-        feed(&mut engine, seq, &durable.store);
-        let is_due = (seq + 1) % 16 == 0 || seq + 1 == RECORDS;
-        if let Some(changes) = is_due.then(|| engine.changes()).flatten() {
-            durable.commit(changes);
-            durable.store.past.clear();
-        }
-    }
+    let durable = run_with(|_, changes, durable, _| {
+        durable.commit(changes);
+        durable.store.past.clear();
+    });
     let windows = |durable: &Durable| {
         let records = durable.derived.iter().map(|b| Derived::from_json(b).unwrap());
         records.filter_map(|d| if let Derived::Window(w) = d { Some((w.id, w.count, w.stats)) } else { None }).collect()

@@ -181,7 +181,7 @@ impl ChannelJudge {
 
     /// What was seen of a window that closed before.
     pub(super) fn seen(&mut self, window: WindowIndex, settings: &Settings, named: &mut Named<'_>) -> Option<Features> {
-        self.past(settings, named).iter().rev().find(|row| row.window == window).map(Row::features)
+        self.rows(settings, named).row_of(window).map(|row| row.features())
     }
 
     /// The rows of the past, for the relation of channels.

@@ -116,14 +116,13 @@ impl Relation {
         settings: &Settings,
         named: &mut Named<'_>,
     ) -> Option<Related> {
-        let model = self.model.as_ref()?;
-        let SavedRelation { memory, channels: places, alarms, .. } = &self.saved;
+        // Rows of other channels are read for nothing else.
+        self.model.as_ref()?;
+        let SavedRelation { channels: places, alarms, .. } = &self.saved;
         let unchanged = |place: &ChannelPlace| Some((*place, channels.get_mut(place)?.seen(window, settings, named)?));
         let others = places.iter().filter(|place| of(place, present).is_none());
         let all: Vec<_> = present.iter().copied().chain(others.filter_map(unchanged).collect::<Vec<_>>()).collect();
-        let row = DeviceRow::new(window, places.iter().map(|place| of(place, &all)));
-        let calendar = settings.horizon.calendar();
-        let score = model.score(&row, memory, (settings.false_alarms_per_month, calendar))?;
+        let score = self.score(window, &all, settings)?;
         let was_alarmed = alarms.iter().any(|(first, last)| (*first..=*last).contains(&window));
         Some(self.related(device, &score, DeviceMemory::is_alarm_still(&score, was_alarmed)))
     }
@@ -135,11 +134,9 @@ impl Relation {
         present: &Present,
         settings: &Settings,
     ) -> Option<Related> {
+        let score = self.score(window, present, settings)?;
         let model = self.model.as_ref()?;
-        let SavedRelation { memory, channels, alarms, .. } = &mut self.saved;
-        let row = DeviceRow::new(window, channels.iter().map(|place| of(place, present)));
-        let calendar = settings.horizon.calendar();
-        let score = model.score(&row, memory, (settings.false_alarms_per_month, calendar))?;
+        let SavedRelation { memory, alarms, .. } = &mut self.saved;
         let is_alarmed = memory.follow(model, &score);
         if is_alarmed {
             match alarms.last_mut() {
@@ -151,6 +148,13 @@ impl Relation {
             }
         }
         Some(self.related(device, &score, is_alarmed))
+    }
+
+    fn score(&self, window: WindowIndex, present: &Present, settings: &Settings) -> Option<DeviceScore> {
+        let SavedRelation { memory, channels, .. } = &self.saved;
+        let row = DeviceRow::new(window, channels.iter().map(|place| of(place, present)));
+        let calendar = settings.horizon.calendar();
+        self.model.as_ref()?.score(&row, memory, (settings.false_alarms_per_month, calendar))
     }
 
     fn related(&self, device: &Device, score: &DeviceScore, is_alarmed: bool) -> Related {

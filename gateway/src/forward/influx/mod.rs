@@ -20,6 +20,7 @@ use super::gzip::Gzip;
 use super::lines::Lines;
 use super::{Encoder, InfluxConfig, Sink, SinkError, Times, Undeliverable};
 use crate::queue::{Log, QueueSeq, Record};
+use crate::text::cut;
 
 /// A server that does not even take the connection by then is away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -155,12 +156,7 @@ fn transport_error(error: reqwest::Error) -> SinkError {
 }
 
 fn quote(text: &str) -> &str {
-    let text = text.trim();
-    let mut end = QUOTE_MAX_BYTES.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    cut(text.trim(), QUOTE_MAX_BYTES)
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! Encoding of a piece, and where it is done: encoding and compressing a large one takes a thread for milliseconds, which
 //! belong to the doors.
 
-use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use tokio::task::spawn_blocking;
+use super::blocking::elsewhere;
 
 use crate::forward::delivery::Item;
 use crate::forward::{Encoder, Times, Undeliverable};
@@ -32,16 +31,11 @@ pub(super) async fn encode<E: Encoder>(
         let work = run(&mut encoder, log, &items, bytes_max);
         return (encoder, work);
     }
-    let elsewhere = spawn_blocking(move || {
+    elsewhere(move || {
         let work = run(&mut encoder, log, &items, bytes_max);
         (encoder, work)
-    });
-    match elsewhere.await {
-        Ok(done) => done,
-        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-        // The runtime ends, and this task with it.
-        Err(_) => std::future::pending().await,
-    }
+    })
+    .await
 }
 
 fn run<E: Encoder>(encoder: &mut E, log: Log, items: &[Item], bytes_max: usize) -> Work<E::Batch> {

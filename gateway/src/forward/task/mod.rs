@@ -8,15 +8,15 @@
 //! # Not here
 //! Decisions: what to do next, and what an outcome means, is all in `delivery`.
 
+mod blocking;
 mod encoding;
 mod progress;
 
 use std::collections::HashMap;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{self, JoinError, JoinSet, spawn_blocking, yield_now};
+use tokio::task::{self, JoinError, JoinSet, yield_now};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
@@ -26,6 +26,7 @@ use super::{DeliveryConfig, Encoder, Sink, SinkError, Times, Undeliverable};
 use crate::metrics::{self, SinkLabel, SinkLog, SinkReason};
 use crate::queue::{Block, Log, QueueSeq, Reader, Record};
 use crate::shutdown::Stop;
+use blocking::elsewhere;
 use encoding::Work;
 use progress::Teller;
 
@@ -171,12 +172,7 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
             self.reader.read(log, from)
         } else {
             let reader = self.reader.clone();
-            match spawn_blocking(move || reader.read(log, from)).await {
-                Ok(found) => found,
-                Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-                // The runtime ends, and this task with it.
-                Err(_) => std::future::pending().await,
-            }
+            elsewhere(move || reader.read(log, from)).await
         };
         match found {
             Ok(found) => {

@@ -1,9 +1,9 @@
 //! Tells how far behind the sink is: on the metrics, and in the log while there is a backlog.
 
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::gauge::Gauge;
-use std::sync::atomic::AtomicU64;
 use tracing::info;
 
 use crate::forward::delivery::{Delivery, Progress};

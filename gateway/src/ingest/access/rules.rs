@@ -6,6 +6,7 @@ use super::Denied;
 use super::grant::Grant;
 use super::topics::Filter;
 use super::users::User;
+use crate::pattern::pieces_match;
 
 /// Read without any rule: what the gateway tells of itself, and what it asks Sparkplug's edge nodes.
 const READ_BY_DEFAULT: [&str; 2] = ["gateway/#", "spBv1.0/#"];
@@ -68,25 +69,15 @@ impl Rule {
     }
 }
 
-/// Whether a pattern is for a text: `*` stands for any characters, `{user}` for the user's name as it is. Takes time in
-/// proportion to pattern times text at worst.
+/// Whether a pattern is for a text: `*` stands for any characters, `{user}` for the user's name as it is.
 fn matches(pattern: &str, user: Option<&str>, text: &str) -> bool {
     let is_user = |piece: &str| piece.contains("{user}");
     if user.is_none() && is_user(pattern) {
         return false;
     }
     // A `*` in the name is none of the pattern: pieces are cut out before it is put in.
-    let mut pieces = pattern.split('*').map(|piece| piece.replace("{user}", user.unwrap_or_default()));
-    let Some(rest) = pieces.next().and_then(|first| text.strip_prefix(&first)) else { return false };
-    let Some(last) = pieces.next_back() else { return rest.is_empty() };
-    let Some(mut rest) = rest.strip_suffix(&last) else { return false };
-    pieces.all(|piece| match rest.split_once(&piece) {
-        Some((_, after)) => {
-            rest = after;
-            true
-        }
-        None => false,
-    })
+    let pieces = pattern.split('*').map(|piece| piece.replace("{user}", user.unwrap_or_default()));
+    pieces_match(pieces, text)
 }
 
 #[cfg(test)]
