@@ -10,19 +10,14 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
-use crate::consume::Readiness;
+use crate::roles::Healths;
 
 /// Serves until the process ends.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub async fn serve(
-    bind: SocketAddr,
-    registry: Registry,
-    ready: watch::Receiver<Readiness>,
-) -> anyhow::Result<SocketAddr> {
+pub async fn serve(bind: SocketAddr, registry: Registry, health: Healths) -> anyhow::Result<SocketAddr> {
     let listener =
         TcpListener::bind(bind).await.with_context(|| format!("cannot listen on {bind}: is another process there?"))?;
     let address = listener.local_addr()?;
@@ -32,14 +27,11 @@ pub async fn serve(
         .route(
             "/readyz",
             get(move || async move {
-                match *ready.borrow() {
-                    Readiness { partitions: 0, .. } => {
-                        (StatusCode::SERVICE_UNAVAILABLE, "not ready: no partitions assigned\n")
-                    }
-                    Readiness { influx_away: true, .. } => {
-                        (StatusCode::SERVICE_UNAVAILABLE, "not ready: InfluxDB does not take data\n")
-                    }
-                    Readiness { .. } => (StatusCode::OK, "ready\n"),
+                let faults = health.iter().filter_map(|(role, health)| Some((role, health.borrow().fault()?)));
+                let faults: String = faults.map(|(role, fault)| format!("not ready: {role}: {fault}\n")).collect();
+                match faults.is_empty() {
+                    true => (StatusCode::OK, "ready\n".to_owned()),
+                    false => (StatusCode::SERVICE_UNAVAILABLE, faults),
                 }
             }),
         )

@@ -1,20 +1,21 @@
-//! The other end of the gateways' Kafka topics: a consumer group that writes InfluxDB.
+//! The other end of the gateways' Kafka topics: consumer groups that write InfluxDB and an archive of Parquet files.
 //!
 //! ```text
-//! sensors.raw ───────┐
-//! sensors.windows ───┼▶ consume ─▶ encode (firmware-protocol) ─▶ influx ─▶ InfluxDB
-//! sensors.anomalies ─┤     ▲                 │                      │
-//! sensors.gaps ──────┘     └── offsets ◀─────┼──── after the answer ┘
-//!                                            └▶ sensors.dead-letters (what no decoder reads, or InfluxDB refuses)
+//!                                 ┌▶ role influx: encode (firmware-protocol) ─▶ InfluxDB
+//! sensors.raw ───────┐            │     └▶ sensors.dead-letters (what no decoder reads, or InfluxDB refuses)
+//! sensors.windows ───┼▶ kafka::group
+//! sensors.anomalies ─┤            │
+//! sensors.gaps ──────┘            └▶ role archive: rolls ─▶ Parquet files, then their manifest ─▶ object store
 //! ```
-//! An offset is committed only after InfluxDB took, or the dead-letter topic holds, everything before it.
-//! Several processes of one group share the partitions; a repeat after a crash upserts the same points.
+//! Each role is a consumer group of its own, and commits an offset only after its sink took, or the dead-letter topic
+//! holds, everything before it.
+//! Several processes share the partitions; a repeat after a crash writes the same points, and the same files.
 
-pub mod batch;
-pub mod consume;
+pub mod kafka;
+pub mod roles;
+
+pub mod archive;
 pub mod dead_letters;
-pub mod encode;
-pub mod influx;
 
 pub mod cli;
 pub mod config;

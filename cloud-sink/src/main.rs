@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use cloud_sink::cli::{Cli, Command};
+use cloud_sink::cli::{Cli, Command, DeadLettersVerb};
 use cloud_sink::config::Config;
-use cloud_sink::consume::{Consume, Readiness};
 use cloud_sink::metrics::Metrics;
-use cloud_sink::{http, telemetry};
+use cloud_sink::roles::{Role, Roles};
+use cloud_sink::{dead_letters, http, telemetry};
+use firmware_protocol::envelope::Topics;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tracing::info;
 
 const WRONG_CONFIGURATION: u8 = 2;
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         eprintln!("error: --log-level {}: {e:#}", cli.log_level);
         return ExitCode::from(WRONG_CONFIGURATION);
     }
-    let (Command::Run { config: path } | Command::Check { config: path }) = &cli.command;
+    let path = cli.command.config();
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(e) => {
@@ -28,12 +28,13 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_CONFIGURATION);
         }
     };
-    let done = match cli.command {
+    let done = match &cli.command {
         Command::Check { .. } => {
             println!("{}: ok", path.display());
             Ok(())
         }
-        Command::Run { .. } => run(config),
+        Command::Run { roles, .. } => run(config, roles),
+        Command::DeadLetters { verb } => dead_letters(&config, verb).map(|said| print!("{said}")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,12 +45,26 @@ fn main() -> ExitCode {
     }
 }
 
+fn dead_letters(config: &Config, verb: &DeadLettersVerb) -> anyhow::Result<String> {
+    let topic = Topics::new(&config.kafka.topic_prefix).dead_letters;
+    match verb {
+        DeadLettersVerb::List { json, limit, .. } => dead_letters::list(&config.kafka, &topic, *limit, *json),
+        DeadLettersVerb::Redrive { reason, dry_run, .. } => {
+            Ok(dead_letters::redrive(&config.kafka, reason.as_deref(), *dry_run)?.to_string())
+        }
+    }
+}
+
 #[tokio::main]
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(config: Config, roles: &[Role]) -> anyhow::Result<()> {
     let metrics = Metrics::default();
-    let (ready, is_ready) = watch::channel(Readiness::default());
-    if let Some(bind) = config.http {
-        let address = http::serve(bind, metrics.registry(), is_ready).await?;
+    let (bind, bootstrap) = (config.http, config.kafka.bootstrap.clone());
+    let roles = Roles::new(config, roles, metrics.clone())?;
+    let health = roles.health();
+    let names: Vec<&str> = health.iter().map(|(role, _)| role.name()).collect();
+    info!(%bootstrap, roles = names.join(","), "Running.");
+    if let Some(bind) = bind {
+        let address = http::serve(bind, metrics.registry(), health).await?;
         info!(%address, "HTTP is open.");
     }
     let mut terminate = signal(SignalKind::terminate())?;
@@ -60,6 +75,5 @@ async fn run(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    info!(bootstrap = %config.kafka.bootstrap, group = %config.kafka.group, influx = %config.influx.url, "Running.");
-    Consume::new(config, metrics, ready)?.run(stop).await
+    roles.run(stop).await
 }

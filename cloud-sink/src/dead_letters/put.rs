@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use firmware_protocol::envelope::{ERROR_DETAIL, ERROR_ORIGIN, ERROR_REASON};
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::encode::Undeliverable;
+use super::{Undeliverable, head};
+use crate::config::Kafka;
+use crate::kafka::client;
 use crate::metrics::{Metrics, ReasonLabel};
 
 /// How long Kafka may take to confirm one dead letter before the batch is tried again.
@@ -17,7 +18,7 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Largest dead letter, bytes: what brokers take by default (1 048 588) less their framing. Gateways send records of up to
 /// 1 000 000, so the reason has room beside each of them.
-const MESSAGE_MAX_BYTES: usize = 1_040_000;
+pub(super) const MESSAGE_MAX_BYTES: usize = 1_040_000;
 /// Longest detail in a header, bytes.
 const DETAIL_MAX_BYTES: usize = 1_000;
 
@@ -30,9 +31,8 @@ pub struct DeadLetters {
 impl DeadLetters {
     /// # Errors
     /// The producer cannot be made.
-    pub fn new(bootstrap: &str, topic: String, metrics: Metrics) -> anyhow::Result<Self> {
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", bootstrap)
+    pub fn new(kafka: &Kafka, topic: String, metrics: Metrics) -> anyhow::Result<Self> {
+        let producer = client::settings(kafka)
             .set("enable.idempotence", "true")
             .set("message.max.bytes", MESSAGE_MAX_BYTES.to_string())
             .set("message.timeout.ms", CONFIRM_TIMEOUT.as_millis().to_string())
@@ -79,13 +79,4 @@ impl DeadLetters {
         }
         self.producer.send(record, CONFIRM_TIMEOUT).await.map(drop).map_err(|(e, _)| e)
     }
-}
-
-/// The beginning of a text, at most so many bytes and never half a letter.
-pub(crate) fn head(text: &str, max_bytes: usize) -> &str {
-    let mut end = max_bytes.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }

@@ -9,15 +9,10 @@ use firmware_protocol::envelope::{Envelope, Schema};
 use firmware_protocol::line;
 use firmware_protocol::measurement::Measurement;
 
+use crate::dead_letters::Undeliverable;
+
 /// Gateways with a line encoder of their own kept at a time; above it all are made anew.
 const GATEWAYS_MAX: usize = 1_000;
-
-/// Why a record cannot become points. `reason` is a label of few values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Undeliverable {
-    pub reason: &'static str,
-    pub detail: String,
-}
 
 /// Turns records into lines. One per process; keeps what makes encoding cheap.
 pub struct LineEncoder {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::config;
-use crate::encode::Undeliverable;
+use crate::dead_letters::Undeliverable;
 
 /// A batch ends with the record that brings what it keeps for the dead-letter topic to this: a stream of large records
 /// that no decoder reads makes no lines, and must not fill the memory.
