@@ -12,6 +12,7 @@ mod interop;
 mod firmware;
 mod tables;
 
+mod archive;
 mod backpressure;
 mod cloud_sink;
 mod crash;

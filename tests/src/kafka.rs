@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -49,7 +50,20 @@ pub(crate) fn wait_for_broker(bootstrap: &str) -> Result<()> {
 /// # Errors
 /// The broker does not answer.
 pub fn read_topic(bootstrap: &str, topic: &str) -> Result<Vec<Entry>> {
-    let consumer = consumer(bootstrap)?;
+    read_all(&consumer(bootstrap)?, topic)
+}
+
+/// As [`read_topic`], without what transactions have not committed.
+///
+/// # Errors
+/// The broker does not answer.
+pub fn read_committed(bootstrap: &str, topic: &str) -> Result<Vec<Entry>> {
+    let mut config = settings(bootstrap);
+    config.set("isolation.level", "read_committed");
+    read_all(&config.create()?, topic)
+}
+
+fn read_all(consumer: &BaseConsumer, topic: &str) -> Result<Vec<Entry>> {
     let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
     let partitions = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id());
     let mut assignment = TopicPartitionList::new();
@@ -64,8 +78,15 @@ pub fn read_topic(bootstrap: &str, topic: &str) -> Result<Vec<Entry>> {
     consumer.assign(&assignment)?;
     let mut entries = Vec::new();
     while !ends.is_empty() {
-        let message =
-            consumer.poll(TIMEOUT).with_context(|| format!("{topic} ends before its watermark: {ends:?}"))??;
+        let polled = consumer.poll(TIMEOUT).with_context(|| format!("{topic} ends before its watermark: {ends:?}"))?;
+        let message = match polled {
+            // Behind the last record there may be the end of a transaction, which is no record.
+            Err(KafkaError::PartitionEOF(partition)) => {
+                ends.retain(|(open, _)| *open != partition);
+                continue;
+            }
+            polled => polled?,
+        };
         entries.push(Entry {
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().unwrap_or_default().to_vec(),
@@ -97,9 +118,14 @@ pub fn count(bootstrap: &str, topic: &str) -> Result<u64> {
 }
 
 fn consumer(bootstrap: &str) -> Result<BaseConsumer> {
+    Ok(settings(bootstrap).create()?)
+}
+
+fn settings(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap).set("group.id", "tests").set("enable.auto.commit", "false");
     // A test must not make the topic that it asks for, and must not miss what an unfinished transaction hides.
     config.set("allow.auto.create.topics", "false").set("isolation.level", "read_uncommitted");
-    Ok(config.create()?)
+    config.set("enable.partition.eof", "true");
+    config
 }

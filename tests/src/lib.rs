@@ -30,6 +30,7 @@ pub mod publisher;
 pub mod certificates;
 pub mod interop;
 
+pub mod archive;
 pub mod influx;
 pub mod kafka;
 pub mod oracle;

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - InfluxDB, HiveMQ and one Kafka are started once per test process, when first asked for; scenarios keep apart by bucket and
-//!   topic prefix. mosquitto, and a Kafka that is to be killed, belong to one scenario.
+//!   topic prefix. mosquitto, S3 stores, and a Kafka that is to be killed, belong to one scenario.
 //! - Servers and processes of the tests write their PID under [`run_dir`]. A guard holds the read end of a pipe and
 //!   ends them all when this process is gone, even by kill -9: a test binary has no teardown of its own.
 
@@ -209,6 +209,63 @@ impl Kafka {
 pub async fn kafka() -> Result<Arc<Kafka>> {
     static KAFKA: Shared<Kafka> = Shared::new();
     spawn_blocking(|| KAFKA.get(Kafka::start_blocking)).await?
+}
+
+/// What the S3 store's script sets.
+pub const S3_ACCESS_KEY: &str = "test-access";
+pub const S3_SECRET_KEY: &str = "test-secret";
+
+/// An S3-compatible object store of its own.
+pub struct S3 {
+    service: Arc<Service>,
+    endpoint: String,
+    root: PathBuf,
+}
+
+impl S3 {
+    /// # Errors
+    /// It does not start.
+    pub async fn start() -> Result<Self> {
+        let service = spawn_blocking(|| Service::start("s3s.sh")).await??;
+        let (endpoint, root) = (service.setting("S3_ENDPOINT")?.to_owned(), service.setting("S3_ROOT")?.into());
+        Ok(Self { service: Arc::new(service), endpoint, root })
+    }
+
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Makes a bucket; returns the folder where its objects lie as files.
+    ///
+    /// # Errors
+    /// It exists.
+    pub fn bucket(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.root.join(name);
+        std::fs::create_dir(&folder).with_context(|| format!("bucket {name}"))?;
+        Ok(folder)
+    }
+
+    /// kill -9.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn kill(&self) -> Result<()> {
+        self.run("kill").await
+    }
+
+    /// Starts it again, on its data and its port.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_again(&self) -> Result<()> {
+        self.run("start").await
+    }
+
+    async fn run(&self, verb: &'static str) -> Result<()> {
+        let service = self.service.clone();
+        spawn_blocking(move || service.run(verb)).await??;
+        Ok(())
+    }
 }
 
 /// A new bucket in the InfluxDB that all scenarios share.
