@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::setup;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "cloud-sink",
     version,
     about = "Reads the gateways' Kafka topics as a consumer group and writes InfluxDB.",
-    long_about = "Reads the gateways' Kafka topics as a consumer group and writes InfluxDB.\n\nExit codes: 0 done, 1 failure, 2 faults in the configuration or on the command line."
+    long_about = "Reads the gateways' Kafka topics as a consumer group and writes InfluxDB.\n\nExit codes: 0 done, 1 failure, 2 faults in the configuration or on the command line, 3 drift found by setup --dry-run."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -32,5 +34,13 @@ pub enum Command {
         /// Configuration file (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Make topics, InfluxDB buckets, rollup tasks and dashboards as the configuration wants them
+    Setup {
+        /// Configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        #[command(flatten)]
+        options: setup::Options,
     },
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use firmware_protocol::decode::{Decoder, Route};
 use serde::Deserialize;
 
+use crate::setup::config::{Grafana, GrafanaFile, Setup};
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
@@ -27,6 +29,12 @@ pub struct Fault {
     fault: String,
 }
 
+impl Fault {
+    pub(crate) fn new(key: &'static str, fault: impl Into<String>) -> Self {
+        Self { key, fault: fault.into() }
+    }
+}
+
 /// The whole of cloud-sink, resolved. `Debug` shows no secret.
 #[derive(Debug)]
 pub struct Config {
@@ -37,6 +45,8 @@ pub struct Config {
     /// A reading further ahead of the received time gets the received time.
     pub future_max: Duration,
     pub batch: Batch,
+    pub setup: Setup,
+    pub grafana: Option<Grafana>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -108,6 +118,10 @@ struct File {
     future_max_s: u64,
     #[serde(default)]
     batch: Batch,
+    #[serde(default)]
+    setup: Setup,
+    #[serde(default)]
+    grafana: Option<GrafanaFile>,
 }
 
 #[derive(Deserialize)]
@@ -169,7 +183,10 @@ impl Config {
         let routes = if file.decode.is_empty() { Route::defaults() } else { file.decode };
         let decoder = Decoder::new(routes).map_err(|fault| Fault { key: "decode", fault: fault.to_string() })?;
         let influx = Influx { url, org, bucket, token };
-        Ok(Self { kafka: file.kafka, influx, http: file.http.map(|h| h.bind), decoder, future_max, batch })
+        file.setup.check()?;
+        let (setup, grafana) = (file.setup, file.grafana.map(GrafanaFile::resolve).transpose()?);
+        let http = file.http.map(|h| h.bind);
+        Ok(Self { kafka: file.kafka, influx, http, decoder, future_max, batch, setup, grafana })
     }
 }
 

@@ -16,6 +16,8 @@ pub mod dead_letters;
 pub mod encode;
 pub mod influx;
 
+pub mod setup;
+
 pub mod cli;
 pub mod config;
 pub mod http;

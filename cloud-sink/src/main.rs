@@ -1,4 +1,4 @@
-//! Parse, run, error to exit code: 0 done, 1 failed, 2 wrong usage or configuration.
+//! Parse, run, error to exit code: 0 done, 1 failed, 2 wrong usage or configuration, 3 drift found by a dry run.
 
 use std::process::ExitCode;
 
@@ -7,12 +7,13 @@ use cloud_sink::cli::{Cli, Command};
 use cloud_sink::config::Config;
 use cloud_sink::consume::{Consume, Readiness};
 use cloud_sink::metrics::Metrics;
-use cloud_sink::{http, telemetry};
+use cloud_sink::{http, setup, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
 
 const WRONG_CONFIGURATION: u8 = 2;
+const DRIFT: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -20,7 +21,8 @@ fn main() -> ExitCode {
         eprintln!("error: --log-level {}: {e:#}", cli.log_level);
         return ExitCode::from(WRONG_CONFIGURATION);
     }
-    let (Command::Run { config: path } | Command::Check { config: path }) = &cli.command;
+    let (Command::Run { config: path } | Command::Check { config: path } | Command::Setup { config: path, .. }) =
+        &cli.command;
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(e) => {
@@ -31,12 +33,16 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Check { .. } => {
             println!("{}: ok", path.display());
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
-        Command::Run { .. } => run(config),
+        Command::Run { .. } => run(config).map(|()| ExitCode::SUCCESS),
+        Command::Setup { options, .. } => setup::run(&config, &options).map(|outcome| match outcome {
+            setup::Outcome::Done => ExitCode::SUCCESS,
+            setup::Outcome::Drift => ExitCode::from(DRIFT),
+        }),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) => {
             eprintln!("error: {e:#}");
             ExitCode::FAILURE
