@@ -14,6 +14,8 @@ mod tables;
 
 mod backpressure;
 mod cloud_sink;
+mod setup;
+mod dashboards;
 mod crash;
 mod crowd;
 mod delivery;

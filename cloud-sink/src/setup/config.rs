@@ -15,7 +15,7 @@ const PARTITIONS_MAX: u32 = 1_000;
 const RETENTION_MIN: Duration = Duration::from_secs(3_600);
 
 /// `[setup]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Setup {
     /// Of the topics that gateways write; the dead letters have one.
@@ -29,7 +29,7 @@ pub struct Setup {
 }
 
 /// Days that records stay in each topic.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TopicDays {
     pub raw: f64,
@@ -40,7 +40,7 @@ pub struct TopicDays {
 }
 
 /// Days that points stay in each bucket; 0 is for ever.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BucketDays {
     pub raw: f64,
@@ -203,6 +203,17 @@ mod tests {
         assert!(fault("[bucket_days]\nraw = nan").starts_with("setup.bucket_days.raw: NaN"));
         assert!(fault("[bucket_days]\nraw = -1").starts_with("setup.bucket_days.raw: -1"));
         assert!(fault("retention = 3").contains("unknown field `retention`"));
+    }
+
+    #[test]
+    fn the_example_file_shows_the_defaults() {
+        #[derive(Deserialize)]
+        struct Example {
+            setup: Setup,
+        }
+        let example: Example = toml::from_str(include_str!("../../cloud-sink.example.toml")).unwrap();
+        assert_eq!(example.setup, Setup::default());
+        assert!(example.setup.check().is_ok());
     }
 
     #[test]
