@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use crate::eventually::eventually;
 use crate::gateway::http_client;
 
+/// The shortest that InfluxDB makes: shards may not be longer than points stay.
+const SHARD_MIN_S: u64 = 3_600;
+
 /// One bucket of a running server.
 #[derive(Clone, Debug)]
 pub struct Influx {
@@ -88,7 +91,8 @@ impl Influx {
     pub async fn set_retention_s(&self, seconds: u64) -> Result<()> {
         let found = self.get("/api/v2/buckets", &[("org", &self.org), ("name", &self.bucket)]).await?;
         let id = found["buckets"][0]["id"].as_str().context("no such bucket")?;
-        let change = json!({ "retentionRules": [{ "type": "expire", "everySeconds": seconds }] });
+        let rule = json!({ "type": "expire", "everySeconds": seconds, "shardGroupDurationSeconds": SHARD_MIN_S });
+        let change = json!({ "retentionRules": [rule] });
         let request = self.client.patch(self.path(&format!("/api/v2/buckets/{id}")));
         self.send(request.body(change.to_string())).await?;
         Ok(())

@@ -3,6 +3,7 @@
 //! The influxdb2 crate has no call that changes a bucket, so all of them go the same way here.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Context;
 use reqwest::Method;
@@ -11,6 +12,9 @@ use serde_json::{Value, json};
 use super::http::Api;
 use super::state::{Bucket, Kept, Task};
 use crate::config;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) struct Influx {
     api: Api,
@@ -75,14 +79,15 @@ impl Influx {
     /// # Errors
     /// InfluxDB refuses.
     pub(super) async fn create_bucket(&self, name: &str, kept: Kept) -> anyhow::Result<()> {
-        let body = json!({ "orgID": self.org_id, "name": name, "retentionRules": rules(kept) });
+        let body = json!({ "orgID": self.org_id, "name": name, "retentionRules": [{ "type": "expire", "everySeconds": kept.secs() }] });
         self.api.send(Method::POST, "/api/v2/buckets", &body).await.map(drop)
     }
 
     /// # Errors
     /// InfluxDB refuses.
     pub(super) async fn set_retention(&self, bucket_id: &str, kept: Kept) -> anyhow::Result<()> {
-        let body = json!({ "retentionRules": rules(kept) });
+        let rule = json!({ "type": "expire", "everySeconds": kept.secs(), "shardGroupDurationSeconds": shard(kept).as_secs() });
+        let body = json!({ "retentionRules": [rule] });
         self.api.send(Method::PATCH, &format!("/api/v2/buckets/{bucket_id}"), &body).await.map(drop)
     }
 
@@ -102,9 +107,15 @@ impl Influx {
     }
 }
 
-/// Always one rule: an empty list leaves a bucket's retention as it is.
-fn rules(kept: Kept) -> Value {
-    json!([{ "type": "expire", "everySeconds": kept.secs() }])
+/// How long a time each of a bucket's shards covers: as InfluxDB chooses it for a new bucket. It keeps the old length when
+/// a retention changes, and refuses one that is shorter than its shards.
+/// <https://docs.influxdata.com/influxdb/v2/reference/internals/shards/#shard-group-duration>
+fn shard(kept: Kept) -> Duration {
+    match kept {
+        Kept::For(time) if time < 2 * DAY => HOUR,
+        Kept::For(time) if time < 180 * DAY => DAY,
+        Kept::For(_) | Kept::Always => 7 * DAY,
+    }
 }
 
 fn id(found: &Value) -> anyhow::Result<String> {
