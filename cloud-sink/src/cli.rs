@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 
 use crate::roles::Role;
+use crate::setup;
 
 #[derive(Debug, Parser)]
 #[command(
     name = "cloud-sink",
     version,
     about = "Reads the gateways' Kafka topics as consumer groups and writes InfluxDB and an archive.",
-    long_about = "Reads the gateways' Kafka topics as consumer groups and writes InfluxDB and an archive.\n\nExit codes: 0 done, 1 failure, 2 faults in the configuration or on the command line."
+    long_about = "Reads the gateways' Kafka topics as consumer groups and writes InfluxDB and an archive.\n\nExit codes: 0 done, 1 failure, 2 faults in the configuration or on the command line, 3 drift found by setup --dry-run."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -42,6 +43,14 @@ pub enum Command {
     DeadLetters {
         #[command(subcommand)]
         verb: DeadLettersVerb,
+    },
+    /// Make topics, InfluxDB buckets, rollup tasks and dashboards as the configuration wants them
+    Setup {
+        /// Configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        #[command(flatten)]
+        options: setup::Options,
     },
 }
 
@@ -77,7 +86,7 @@ impl Command {
     /// The configuration file that it needs.
     pub fn config(&self) -> &Path {
         match self {
-            Self::Run { config, .. } | Self::Check { config } => config,
+            Self::Run { config, .. } | Self::Check { config } | Self::Setup { config, .. } => config,
             Self::DeadLetters {
                 verb: DeadLettersVerb::List { config, .. } | DeadLettersVerb::Redrive { config, .. },
             } => config,

@@ -17,6 +17,8 @@ pub mod roles;
 pub mod archive;
 pub mod dead_letters;
 
+pub mod setup;
+
 pub mod cli;
 pub mod config;
 pub mod http;

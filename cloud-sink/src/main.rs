@@ -1,4 +1,4 @@
-//! Parse, run, error to exit code: 0 done, 1 failed, 2 wrong usage or configuration.
+//! Parse, run, error to exit code: 0 done, 1 failed, 2 wrong usage or configuration, 3 drift found by a dry run.
 
 use std::process::ExitCode;
 
@@ -7,12 +7,13 @@ use cloud_sink::cli::{Cli, Command, DeadLettersVerb};
 use cloud_sink::config::Config;
 use cloud_sink::metrics::Metrics;
 use cloud_sink::roles::{Role, Roles};
-use cloud_sink::{dead_letters, http, telemetry};
+use cloud_sink::{dead_letters, http, setup, telemetry};
 use firmware_protocol::envelope::Topics;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 const WRONG_CONFIGURATION: u8 = 2;
+const DRIFT: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -31,13 +32,20 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Check { .. } => {
             println!("{}: ok", path.display());
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
-        Command::Run { roles, .. } => run(config, roles),
-        Command::DeadLetters { verb } => dead_letters(&config, verb).map(|said| print!("{said}")),
+        Command::Run { roles, .. } => run(config, roles).map(|()| ExitCode::SUCCESS),
+        Command::Setup { options, .. } => setup::run(&config, options).map(|outcome| match outcome {
+            setup::Outcome::Done => ExitCode::SUCCESS,
+            setup::Outcome::Drift => ExitCode::from(DRIFT),
+        }),
+        Command::DeadLetters { verb } => dead_letters(&config, verb).map(|said| {
+            print!("{said}");
+            ExitCode::SUCCESS
+        }),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) => {
             eprintln!("error: {e:#}");
             ExitCode::FAILURE

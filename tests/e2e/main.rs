@@ -15,6 +15,8 @@ mod tables;
 mod archive;
 mod backpressure;
 mod cloud_sink;
+mod setup;
+mod dashboards;
 mod crash;
 mod crowd;
 mod delivery;

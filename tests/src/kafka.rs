@@ -1,12 +1,17 @@
-//! Kafka from the outside, as far as the tests need it: is it there, and all that is in a topic.
+//! Kafka from the outside, as far as the tests need it: is it there, what are its topics, and all that is in one.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use firmware_protocol::envelope::Envelope;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ConfigSource, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, Headers, Message as _};
+use rdkafka::message::{Header, Headers, Message as _, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 
 /// For one question to the broker.
@@ -58,7 +63,7 @@ pub fn read_topic(bootstrap: &str, topic: &str) -> Result<Vec<Entry>> {
 /// # Errors
 /// The broker does not answer.
 pub fn read_committed(bootstrap: &str, topic: &str) -> Result<Vec<Entry>> {
-    let mut config = settings(bootstrap);
+    let mut config = client(bootstrap);
     config.set("isolation.level", "read_committed");
     read_all(&config.create()?, topic)
 }
@@ -117,11 +122,61 @@ pub fn count(bootstrap: &str, topic: &str) -> Result<u64> {
     Ok(entries)
 }
 
-fn consumer(bootstrap: &str) -> Result<BaseConsumer> {
-    Ok(settings(bootstrap).create()?)
+/// Number of partitions; 0 if there is no such topic.
+///
+/// # Errors
+/// The broker does not answer.
+pub fn partitions(bootstrap: &str, topic: &str) -> Result<usize> {
+    let metadata = consumer(bootstrap)?.fetch_metadata(None, TIMEOUT)?;
+    Ok(metadata.topics().iter().find(|t| t.name() == topic).map_or(0, |t| t.partitions().len()))
 }
 
-fn settings(bootstrap: &str) -> ClientConfig {
+/// What a topic was given itself.
+///
+/// # Errors
+/// The broker does not answer, or has no such topic.
+pub async fn settings(bootstrap: &str, topic: &str) -> Result<BTreeMap<String, String>> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    let found = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &AdminOptions::new()).await?;
+    let found = found.into_iter().next().context("no answer")?.map_err(|e| anyhow!("{topic}: {e}"))?;
+    let own = found.entries.into_iter().filter(|e| e.source == ConfigSource::DynamicTopic);
+    Ok(own.filter_map(|e| Some((e.name, e.value?))).collect())
+}
+
+/// Gives a topic these settings, and no others.
+///
+/// # Errors
+/// The broker refuses.
+pub async fn set(bootstrap: &str, topic: &str, settings: &[(&str, &str)]) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    let all = AlterConfig::new(ResourceSpecifier::Topic(topic));
+    let all = settings.iter().fold(all, |all, (key, value)| all.set(key, value));
+    let done = admin.alter_configs([&all], &AdminOptions::new()).await?;
+    done.into_iter().next().context("no answer")?.map_err(|(_, e)| anyhow!("{topic}: {e}"))?;
+    Ok(())
+}
+
+/// Puts a record as a gateway would.
+///
+/// # Errors
+/// The broker does not take it.
+pub async fn put(bootstrap: &str, topic: &str, envelope: &Envelope<'_>, key: &str, value: &[u8]) -> Result<()> {
+    let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    let mut headers = OwnedHeaders::new();
+    envelope.write_headers(|key, value| {
+        let before = std::mem::replace(&mut headers, OwnedHeaders::new_with_capacity(0));
+        headers = before.insert(Header { key, value: Some(value) });
+    });
+    let record = FutureRecord::to(topic).key(key).payload(value).headers(headers);
+    producer.send(record, TIMEOUT).await.map_err(|(e, _)| e)?;
+    Ok(())
+}
+
+fn consumer(bootstrap: &str) -> Result<BaseConsumer> {
+    Ok(client(bootstrap).create()?)
+}
+
+fn client(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap).set("group.id", "tests").set("enable.auto.commit", "false");
     // A test must not make the topic that it asks for, and must not miss what an unfinished transaction hides.

@@ -37,6 +37,7 @@ pub mod oracle;
 pub mod stored;
 
 pub mod browser;
+pub mod grafana;
 pub mod disk;
 pub mod eventually;
 pub mod link;

@@ -70,6 +70,14 @@ pub(crate) fn paho() -> Result<String> {
     Ok(run_script("paho.sh", "python", "")?.trim().to_owned())
 }
 
+/// Directory with the Node modules of Grafana's schema.
+///
+/// # Errors
+/// They cannot be fetched.
+pub(crate) fn grafana_modules() -> Result<String> {
+    Ok(run_script("grafana.sh", "modules", "")?.trim().to_owned())
+}
+
 impl Drop for Service {
     fn drop(&mut self) {
         if let Err(e) = self.run("wipe") {

@@ -8,16 +8,21 @@ use firmware_protocol::decode::{Decoder, Route};
 use serde::Deserialize;
 
 mod archive;
+mod grafana;
 mod influx;
 mod kafka;
 mod secret;
+mod setup;
 
 pub use archive::{Archive, Keys, Place, S3};
+pub use grafana::Grafana;
 pub use influx::{Batch, Influx};
 pub use kafka::Kafka;
 pub use secret::Secret;
+pub use setup::{Setup, retention};
 
 use archive::ArchiveFile;
+use grafana::GrafanaFile;
 use influx::InfluxFile;
 
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +64,8 @@ pub struct Config {
     /// A reading further ahead of the received time gets the received time.
     pub future_max: Duration,
     pub batch: Batch,
+    pub setup: Setup,
+    pub grafana: Option<Grafana>,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +82,10 @@ struct File {
     future_max_s: u64,
     #[serde(default)]
     batch: Batch,
+    #[serde(default)]
+    setup: Setup,
+    #[serde(default)]
+    grafana: Option<GrafanaFile>,
 }
 
 #[derive(Deserialize)]
@@ -107,7 +118,10 @@ impl Config {
         let future_max = Duration::from_secs(file.future_max_s);
         let routes = if file.decode.is_empty() { Route::defaults() } else { file.decode };
         let decoder = Decoder::new(routes).map_err(|fault| Fault::new("decode", fault))?;
-        Ok(Self { kafka: file.kafka, influx, archive, http: file.http.map(|h| h.bind), decoder, future_max, batch })
+        file.setup.check()?;
+        let (setup, grafana) = (file.setup, file.grafana.map(GrafanaFile::resolve).transpose()?);
+        let (kafka, http) = (file.kafka, file.http.map(|h| h.bind));
+        Ok(Self { kafka, influx, archive, http, decoder, future_max, batch, setup, grafana })
     }
 }
 
