@@ -34,8 +34,3 @@ use std::time::Duration;
 
 /// For a sink to have everything: much more than it takes, because the machine may be busy with other scenarios.
 const DELIVERY: Duration = Duration::from_secs(90);
-
-/// Of sorted values.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
-    sorted.get(sorted.len() * percent / 100).copied()
-}

@@ -182,6 +182,14 @@ impl Gateway {
         self.process.rss_bytes()
     }
 
+    /// Time on a processor since it was started.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        self.process.cpu_seconds()
+    }
+
     /// kill -9.
     ///
     /// # Errors

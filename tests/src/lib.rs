@@ -33,11 +33,13 @@ pub mod interop;
 pub mod influx;
 pub mod kafka;
 pub mod oracle;
+pub mod sight;
 pub mod stored;
 
 pub mod browser;
 pub mod disk;
 pub mod eventually;
+pub mod http;
 pub mod link;
 pub mod slack;
 pub mod metrics;
