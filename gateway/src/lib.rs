@@ -23,6 +23,7 @@ pub mod alert;
 mod backoff;
 pub mod frames;
 mod losses;
+pub mod memory;
 mod pattern;
 mod wear;
 pub mod clock;

@@ -28,7 +28,7 @@ const KEEP_ALIVES: Duration = Duration::from_secs(9);
 const BROKER_KEEP_ALIVE: &str = "keep_alive = \"5s\"";
 const SENSOR_KEEP_ALIVE_S: u16 = 2;
 const SENSOR_PINGS: Duration = Duration::from_secs(1);
-/// What memory may move by once all is read ahead that is for sinks that are away (four batches of 1 MiB for each lane of
+/// What memory may move by once all is read ahead that is for sinks that are away (up to four batches of 1 MiB for each lane of
 /// InfluxDB, and for Kafka): buffers of attempts to reach them.
 const FLAT_BYTES: u64 = 12 << 20;
 /// With four fleets' worth of messages under way; the backlog alone is six times as much.
