@@ -24,6 +24,7 @@ mod backoff;
 pub mod frames;
 mod losses;
 mod pattern;
+mod retry_after;
 mod wear;
 pub mod clock;
 pub mod config;

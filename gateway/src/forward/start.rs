@@ -75,7 +75,7 @@ type Ready = Box<dyn FnOnce() -> Running>;
 
 fn prepare(sink: &SinkConfig, context: &Context, reader: &impl Fn(&str) -> Reader) -> Result<Ready, Error> {
     check_name(sink.name())?;
-    make(sink, &context.encoding, Prepare { name: sink.name(), context, reader })?
+    make(sink, &context.encoding, &context.metrics, Prepare { name: sink.name(), context, reader })?
 }
 
 struct Prepare<'a, R> {
@@ -134,10 +134,10 @@ mod tests {
     use super::*;
     use crate::clock::SharedClockMap;
     use crate::forward::testing::{decoder, labels, record};
-    use crate::forward::{FileConfig, FileFormat, InfluxConfig};
+    use crate::forward::{FileConfig, FileFormat, HttpConfig, InfluxConfig};
     use crate::metrics::Metrics;
     use crate::queue::{Log, Queue, Transaction};
-    use crate::secret::Secret;
+    use crate::secret::{Secret, SecretSource};
     use crate::shutdown;
 
     fn context(dir: &Path, stop: Stop) -> Context {
@@ -207,7 +207,9 @@ mod tests {
             url: "influx.example".into(),
             org: String::new(),
             bucket: String::new(),
-            token: Secret::new(""),
+            token: SecretSource::fixed(Secret::new("")),
+            http: HttpConfig::default(),
+            series_max: 0,
             delivery: DeliveryConfig::default(),
         });
         let sinks = [file(dir.path(), "archive"), bad];
