@@ -35,10 +35,13 @@ mod tls;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use firmware_protocol::envelope::Topics;
+
 use crate::queue::{Log, QueueSeq, Record};
 use crate::secret::SecretSource;
 
 pub use http::{HttpConfig, Via};
+pub use kafka::{Compression, HAS_TLS, KafkaFault, KafkaLogin, KafkaSecurity, SaslMechanism};
 pub use made::Encoding;
 pub use quarantine::{Kept, Line, LineFault, Shelf, look};
 pub use redrive::{Outcome, RedriveError, redrive};
@@ -112,8 +115,9 @@ pub struct KafkaConfig {
     pub name: String,
     /// host:port, comma separated as librdkafka wants it.
     pub bootstrap: String,
-    /// Topics are `{prefix}.raw`, `.windows`, `.anomalies`, `.gaps`.
-    pub topic_prefix: String,
+    pub topics: Topics,
+    pub compression: Compression,
+    pub security: KafkaSecurity,
     pub delivery: DeliveryConfig,
 }
 

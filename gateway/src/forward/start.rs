@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::influx::InfluxError;
+use super::kafka::KafkaFault;
 use super::made::{Encoding, Use, directory_error, make};
 use super::quarantine::Quarantine;
 use super::task::{Parts, Task};
@@ -51,8 +52,8 @@ pub enum Error {
     Name { name: String },
     #[error("sink {name:?}: {error}")]
     Influx { name: String, error: InfluxError },
-    #[error("sink {name:?}: kafka producer cannot be made: {error}")]
-    Kafka { name: String, error: rdkafka::error::KafkaError },
+    #[error("sink {name:?}: {error}")]
+    Kafka { name: String, error: KafkaFault },
     #[error("sink {name:?}: {} cannot be written: {error}", dir.display())]
     Directory { name: String, dir: PathBuf, error: io::Error },
 }

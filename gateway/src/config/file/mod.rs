@@ -8,6 +8,7 @@ pub(super) mod detect;
 mod doors;
 mod frames;
 mod http;
+mod kafka;
 mod queue;
 mod security;
 mod serial;

@@ -3,21 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{HOUR, MINUTE, Named, SECOND, name, normal, not_empty, not_nowhere, servers};
+use super::{HOUR, MINUTE, Named, SECOND, kafka, name, normal, not_empty, not_nowhere, servers};
 use crate::config::reader::{Reader, Section};
 use crate::config::secrets::{self, Keys};
-use crate::config::values::{Percent, Size, Wrong};
+use crate::config::values::{Percent, Size};
 use crate::config::{Directory, urls};
-use crate::forward::{DeliveryConfig, FileConfig, FileFormat, InfluxConfig, KafkaConfig, Order, SinkConfig};
+use crate::forward::{DeliveryConfig, FileConfig, FileFormat, InfluxConfig, Order, SinkConfig};
 use crate::secret::{Secret, SecretSource};
 
 /// Sinks of one kind: each has a task, a cursor and a batch in memory.
 const SINKS_MAX: usize = 8;
 /// Names that consumers of the queue have already.
 const TAKEN: [&str; 2] = ["detect", crate::alert::CONSUMER];
-/// Kafka's own limit for a topic is 249; the longest ending is `.dead-letters`.
-const TOPIC_PREFIX_MAX: usize = 200;
-
 const BATCH_RECORDS_MAX: u64 = 100_000;
 const BATCH_MIN: Size = Size(1 << 10);
 const BATCH_MAX: Size = Size(64 << 20);
@@ -48,7 +45,7 @@ pub(super) fn read(
     let mut names: Vec<String> = Vec::new();
     let mut directories: Vec<Directory> = Vec::new();
     let mut sinks = reader.tables("influx", SINKS_MAX, |s| SinkConfig::Influx(influx(s, &mut names, named)));
-    sinks.extend(reader.tables("kafka", SINKS_MAX, |s| SinkConfig::Kafka(kafka(s, &mut names))));
+    sinks.extend(reader.tables("kafka", SINKS_MAX, |s| SinkConfig::Kafka(kafka::read(s, &mut names, named))));
     sinks.extend(reader.tables("file", SINKS_MAX, |s| {
         let config = file(s, &mut names, data_dir);
         check_directory(s, &config.dir, queue_dir, &directories);
@@ -78,15 +75,6 @@ fn influx(s: &mut Section<'_, '_>, names: &mut Vec<String>, named: &mut Named) -
     InfluxConfig { name, url, org, bucket, token, http, series_max, delivery }
 }
 
-fn kafka(s: &mut Section<'_, '_>, names: &mut Vec<String>) -> KafkaConfig {
-    KafkaConfig {
-        name: unique_name(s, "kafka", names),
-        bootstrap: s.checked("bootstrap", "127.0.0.1:9092".to_owned(), |servers| urls::bootstrap(servers)),
-        topic_prefix: s.checked("topic_prefix", "sensors".to_owned(), |prefix| topic_prefix(prefix)),
-        delivery: delivery(s, &DeliveryConfig::default()),
-    }
-}
-
 fn file(s: &mut Section<'_, '_>, names: &mut Vec<String>, data_dir: &Path) -> FileConfig {
     let name = unique_name(s, "file", names);
     let mut dir = s.value("dir", PathBuf::new());
@@ -105,7 +93,7 @@ fn file(s: &mut Section<'_, '_>, names: &mut Vec<String>, data_dir: &Path) -> Fi
     }
 }
 
-fn delivery(s: &mut Section<'_, '_>, default: &DeliveryConfig) -> DeliveryConfig {
+pub(super) fn delivery(s: &mut Section<'_, '_>, default: &DeliveryConfig) -> DeliveryConfig {
     let share = Percent(default.backlog_share_percent);
     let records = default.batch_records_max as u64;
     DeliveryConfig {
@@ -121,7 +109,7 @@ fn delivery(s: &mut Section<'_, '_>, default: &DeliveryConfig) -> DeliveryConfig
 }
 
 /// Sinks share one space of names: that of cursors.
-fn unique_name(s: &mut Section<'_, '_>, default: &str, names: &mut Vec<String>) -> String {
+pub(super) fn unique_name(s: &mut Section<'_, '_>, default: &str, names: &mut Vec<String>) -> String {
     let name = name(s, default);
     if names.contains(&name) {
         s.fault(Some("name"), format!("two sinks have the name \"{name}\""), "give each sink its own `name`");
@@ -141,13 +129,4 @@ fn check_directory(s: &mut Section<'_, '_>, dir: &Path, queue_dir: &Path, others
     if others.iter().any(|other| normal(&other.path) == normal(dir)) {
         s.fault(Some("dir"), format!("two file sinks write to {}", dir.display()), "give each its own `dir`");
     }
-}
-
-fn topic_prefix(prefix: &str) -> Result<(), Wrong> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if prefix.is_empty() || prefix.len() > TOPIC_PREFIX_MAX || !prefix.chars().all(allowed) {
-        let hint = format!("1 to {TOPIC_PREFIX_MAX} of a-z, A-Z, 0-9, . _ and -");
-        return Err(Wrong::new(format!("is {prefix:?}, which Kafka does not allow in a topic"), hint));
-    }
-    Ok(())
 }

@@ -12,9 +12,10 @@
 //! How lines are written: this works on their text, so that it counts what InfluxDB counts.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::ops::Range;
 
+use memchr::memchr;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
@@ -35,7 +36,7 @@ pub(in crate::forward) struct SeriesCap {
     max: Option<usize>,
     hasher: RandomState,
     /// Hashes of the series that were let in, at most `max`. Two in 2^64 that share one are let in as one.
-    seen: HashSet<u64>,
+    seen: HashSet<u64, BuildHasherDefault<Hashed>>,
     /// Of the line before, which most often has the same.
     last: (Vec<u8>, Place),
     is_said: bool,
@@ -43,6 +44,26 @@ pub(in crate::forward) struct SeriesCap {
     /// Series let in, and lines that had to go under `overflow`; those that are encoded again count again.
     let_in: Gauge,
     turned_down: Counter,
+}
+
+/// Of what is a hash already.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 /// Where a line belongs.
@@ -59,7 +80,7 @@ impl SeriesCap {
             sink: sink.to_owned(),
             max: (max > 0).then_some(max),
             hasher: RandomState::new(),
-            seen: HashSet::new(),
+            seen: HashSet::default(),
             last: (Vec::new(), Place::OwnSeries),
             is_said: false,
             scratch: Vec::new(),
@@ -138,14 +159,14 @@ fn series_len(line: &[u8]) -> usize {
 
 /// Bytes of a line with its end. Texts hold no line breaks.
 fn line_len(lines: &[u8]) -> usize {
-    lines.iter().position(|b| *b == b'\n').map_or(lines.len(), |at| at + 1)
+    memchr(b'\n', lines).map_or(lines.len(), |at| at + 1)
 }
 
 /// The first of these bytes that is not escaped.
 fn find(text: &[u8], wanted: u8) -> Option<usize> {
     let mut from = 0;
     loop {
-        let at = from + text[from..].iter().position(|b| *b == wanted)?;
+        let at = from + memchr(wanted, &text[from..])?;
         if at == 0 || text[at - 1] != b'\\' {
             return Some(at);
         }
