@@ -15,6 +15,7 @@ mod tables;
 mod backpressure;
 mod cloud_sink;
 mod crash;
+mod credentials;
 mod crowd;
 mod delivery;
 mod full_disk;

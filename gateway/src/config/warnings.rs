@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Config;
 use crate::alert::Target;
+use crate::forward::{KafkaConfig, SaslMechanism, SinkConfig};
 
 impl Config {
     /// One sentence each.
@@ -27,6 +28,16 @@ impl Config {
                 let (name, host) = (&broker.name, &broker.host);
                 out.push(format!(
                     "the password for broker {name} crosses the network in the clear: `url` is no mqtts://{host}"
+                ));
+            }
+        }
+        for sink in &self.sinks {
+            if let SinkConfig::Kafka(kafka) = sink
+                && shows_password(kafka)
+            {
+                let name = &kafka.name;
+                out.push(format!(
+                    "the password of the sink {name} crosses the network in the clear: set `tls`, or `sasl` to a scram"
                 ));
             }
         }
@@ -56,6 +67,12 @@ impl Config {
         }
         out
     }
+}
+
+fn shows_password(kafka: &KafkaConfig) -> bool {
+    let is_plain = kafka.security.login.as_ref().is_some_and(|login| login.mechanism == SaslMechanism::Plain);
+    let host = |server: &str| server.trim().rsplit_once(':').map_or(String::new(), |(host, _)| host.to_owned());
+    is_plain && kafka.security.tls.is_none() && !kafka.bootstrap.split(',').map(host).all(|host| is_this_machine(&host))
 }
 
 fn is_public(bind: SocketAddr) -> bool {

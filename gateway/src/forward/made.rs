@@ -8,11 +8,12 @@ use std::time::Duration;
 use firmware_protocol::decode::Decoder;
 
 use super::file::{FileEncoder, FileSink};
-use super::influx::{InfluxEncoder, InfluxSink};
+use super::influx::{InfluxEncoder, InfluxSink, SeriesCap};
 use super::kafka::{KafkaEncoder, KafkaSink};
 use super::lines::Lines;
 use super::{DeliveryConfig, Encoder, Error, Labels, Sink, SinkConfig};
 use crate::clock::SharedClockMap;
+use crate::metrics::{self, SinkLabel};
 
 /// What all encoders work with.
 #[derive(Clone, Debug)]
@@ -35,13 +36,22 @@ pub(super) trait Use {
 ///
 /// # Errors
 /// The settings cannot be used, or the directory not be written.
-pub(super) fn make<U: Use>(sink: &SinkConfig, encoding: &Encoding, then: U) -> Result<U::Out, Error> {
+pub(super) fn make<U: Use>(
+    sink: &SinkConfig,
+    encoding: &Encoding,
+    metrics: &metrics::Forward,
+    then: U,
+) -> Result<U::Out, Error> {
     let Encoding { labels, decoder, clock, future_max } = encoding;
     let lines = || Lines::new(decoder.clone(), clock.clone(), *future_max, labels);
     Ok(match sink {
         SinkConfig::Influx(c) => {
             let made = InfluxSink::new(c).map_err(|error| Error::Influx { name: c.name.clone(), error })?;
-            then.with(InfluxEncoder::new(lines()), made, &c.delivery)
+            let label = SinkLabel { sink: c.name.clone() };
+            let let_in = metrics.series.get_or_create_owned(&label);
+            let turned_down = metrics.overflowed.get_or_create_owned(&label);
+            let series = SeriesCap::new(&c.name, c.series_max, let_in, turned_down);
+            then.with(InfluxEncoder::new(lines(), series), made, &c.delivery)
         }
         SinkConfig::Kafka(c) => {
             let made =

@@ -17,6 +17,7 @@
 mod delivery;
 mod file;
 mod gzip;
+mod http;
 mod influx;
 mod kafka;
 mod lines;
@@ -29,17 +30,23 @@ mod start;
 mod task;
 #[cfg(test)]
 mod testing;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::queue::{Log, QueueSeq, Record};
-use crate::secret::Secret;
+use firmware_protocol::envelope::Topics;
 
+use crate::queue::{Log, QueueSeq, Record};
+use crate::secret::SecretSource;
+
+pub use http::{HttpConfig, Via};
+pub use kafka::{Compression, HAS_TLS, KafkaFault, KafkaLogin, KafkaSecurity, SaslMechanism};
 pub use made::Encoding;
 pub use quarantine::{Kept, Line, LineFault, Shelf, look};
 pub use redrive::{Outcome, RedriveError, redrive};
 pub use start::{Context, Error, Labels, Running, start};
+pub use tls::{CertificateFiles, TlsFiles};
 
 /// How batches are cut and repeated, the same for all sinks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,10 +98,14 @@ impl Default for DeliveryConfig {
 pub struct InfluxConfig {
     /// Name of the sink: of its cursor, in logs and metrics.
     pub name: String,
+    /// A path in it is that of a reverse proxy.
     pub url: String,
     pub org: String,
     pub bucket: String,
-    pub token: Secret,
+    pub token: SecretSource,
+    pub http: HttpConfig,
+    /// Most series that one run of the gateway makes; 0: any number.
+    pub series_max: usize,
     pub delivery: DeliveryConfig,
 }
 
@@ -104,8 +115,9 @@ pub struct KafkaConfig {
     pub name: String,
     /// host:port, comma separated as librdkafka wants it.
     pub bootstrap: String,
-    /// Topics are `{prefix}.raw`, `.windows`, `.anomalies`, `.gaps`.
-    pub topic_prefix: String,
+    pub topics: Topics,
+    pub compression: Compression,
+    pub security: KafkaSecurity,
     pub delivery: DeliveryConfig,
 }
 
