@@ -8,10 +8,13 @@ use tests::gateway::{Gateway, Home};
 use tests::link::Link;
 use tests::oracle::Oracle;
 use tests::sight::{Sight, percentile};
-use tests::stack;
+use tests::stack::{self, Kafka};
 
 use crate::DELIVERY;
 use crate::crash::is_long;
+
+/// Kafka is sent payloads and headers as they are; its backlog drains in the order in which it came in, before what is live.
+const KAFKA_BYTES_PER_SECOND: u32 = 2_000_000;
 
 /// How much there is to do.
 struct Load {
@@ -47,29 +50,34 @@ impl Load {
 #[tokio::test(flavor = "multi_thread")]
 async fn live_records_go_beside_the_backlog_of_an_outage_and_kills_lose_nothing_in_any_sink() -> Result<()> {
     let Load { backlog, live, kills, bytes_per_second } = Load::new();
-    let kafka = stack::kafka().await?;
+    let kafka_link = Link::to_nowhere().await?;
+    let kafka = Kafka::start_behind(&kafka_link).await?;
     let influx = stack::bucket("delivery").await?;
     let far = influx.url().strip_prefix("http://").context("InfluxDB is reached by http")?.parse()?;
     let link = Link::to(far).await?;
     let home = Home::new()?;
     let config = home.config().without_detection().listen();
     let config = config.influx(&format!("http://{}", link.address()), &influx).with("timeout = \"2s\"");
-    let config = config.kafka(kafka.bootstrap(), "delivery");
+    let config = config.kafka(&kafka_link.address().to_string(), "delivery");
     let mut gateway = Gateway::start(&home, &config, influx.token()).await?;
 
     let idle_bytes = gateway.rss_bytes()?;
     let mut most_bytes = 0;
 
     link.cut();
+    kafka_link.cut();
     let behind = Fleet::start(backlog, home.listen()).finish().await?;
     link.half_open();
+    kafka_link.half_open();
     let fleet = Fleet::start(live.clone(), home.listen());
     fleet.acked(live.messages / 8).await?;
     if is_long() {
         link.corrupt();
+        kafka_link.corrupt();
         fleet.acked(live.messages / 4).await?;
     }
     link.slow(bytes_per_second);
+    kafka_link.slow(KAFKA_BYTES_PER_SECOND);
     let watch = Sight::begin(&influx, &live.devices());
     let rest = live.messages - live.messages / 4;
     for kill in 1..=kills {
@@ -80,6 +88,7 @@ async fn live_records_go_beside_the_backlog_of_an_outage_and_kills_lose_nothing_
     }
     let now = fleet.finish().await?;
     link.restore();
+    kafka_link.restore();
 
     let oracle = Oracle::new(&[&behind, &now]);
     let in_influx = oracle.expect_in_influx(&influx, 2 * DELIVERY).await?;

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Apache Kafka as one KRaft node (broker and controller) from Maven Central's jars. Prints KAFKA_PORT, KAFKA_BOOTSTRAP.
 # With KAFKA_PEM (key and certificate) and KAFKA_CA also a listener with TLS that asks for certificates and a login: the user
-# gw with the password KAFKA_PASSWORD, by PLAIN and SCRAM; then KAFKA_SECURE_BOOTSTRAP is printed, too.
+# gw with the password KAFKA_PASSWORD, by PLAIN and SCRAM; then KAFKA_SECURE_BOOTSTRAP is printed, too. With KAFKA_LINK, the
+# address of a proxy, also a listener for those who come through it, on KAFKA_BEHIND_LINK.
 # Needs Java 17 and Maven. The port answers before the broker takes clients: wait until metadata lists a broker.
 . "$(dirname "$0")/lib.sh"
 KAFKA_VERSION=4.3.0
@@ -32,7 +33,7 @@ JVM=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms64m -Xmx512m -Djava.awt.headle
   "-Dlog4j2.configurationFile=$RUNDIR/log4j2.properties" -cp "$DIST/libs/*")
 
 configure() {
-  local port controller secure listeners users=()
+  local port controller secure behind listeners advertised users=()
   port=$(free_port) controller=$(free_port)
   listeners=PLAINTEXT://$HOST:$port
   cat >"$RUNDIR/log4j2.properties" <<X
@@ -63,16 +64,22 @@ listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.se
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 X
   fi
+  advertised=$listeners
+  if [ -n "${KAFKA_LINK:-}" ]; then
+    behind=$(free_port)
+    listeners=$listeners,LINK://$HOST:$behind advertised=$advertised,LINK://$KAFKA_LINK
+    printf 'KAFKA_BEHIND_LINK=%s:%s\n' $HOST "$behind" >>"$PORTS"
+  fi
   # One node: every internal topic needs replication 1, or groups and idempotent producers hang. No rebalance delay and
   # few internal partitions make the first join quick.
   cat >>"$RUNDIR/server.properties" <<X
 process.roles=broker,controller
 node.id=1
 listeners=$listeners,CONTROLLER://$HOST:$controller
-advertised.listeners=$listeners
+advertised.listeners=$advertised
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@$HOST:$controller
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,LINK:PLAINTEXT
 log.dirs=$RUNDIR/data
 num.partitions=3
 offsets.topic.replication.factor=1

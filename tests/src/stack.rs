@@ -19,6 +19,7 @@ use tokio::task::spawn_blocking;
 
 use crate::influx::Influx;
 use crate::kafka;
+use crate::link::Link;
 use crate::publisher::Target;
 
 /// One server under way. Dropping it stops it and deletes its data.
@@ -193,6 +194,21 @@ impl Kafka {
             Self::wait_for(Service::start_with("kafka.sh", &variables)?)
         };
         spawn_blocking(start).await?
+    }
+
+    /// One for this scenario alone, which is there directly and through the link: to whoever comes through it, it names the
+    /// link's address.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_behind(link: &Link) -> Result<Self> {
+        let address = link.address().to_string();
+        let kafka = spawn_blocking(move || {
+            Self::wait_for(Service::start_with("kafka.sh", &[("KAFKA_LINK", address.as_str())])?)
+        });
+        let kafka = kafka.await??;
+        link.lead_to(kafka.service.setting("KAFKA_BEHIND_LINK")?.parse()?);
+        Ok(kafka)
     }
 
     pub fn bootstrap(&self) -> &str {
