@@ -137,6 +137,17 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "its own `name`",
     ),
     ("[[file]]\nname = \"alerts\"\n", "2:8", "the name \"alerts\" belongs to the gateway itself", "choose another"),
+    // What sinks get.
+    ("[[file]]\nlogs = [\"window\"]\n", "2:8", "holds \"window\", which is no log", "did you mean \"windows\"?"),
+    ("[[file]]\nlogs = []\n", "2:8", "the sink would get nothing", "\"raw\", \"windows\""),
+    ("[[file]]\ndevices = [\"a\", \"!\"]\n", "2:11", "holds \"!\": it is empty", "\"!pump-9\""),
+    ("[[file]]\ntopics = [\"!a#\"]\n", "2:10", "`#` must be the whole last level", "\"sensors/#\""),
+    (
+        "[[file]]\nlogs = [\"gaps\"]\ntopics = [\"a\"]\n",
+        "3:10",
+        "`topics` is for raw records, which `logs` leaves out",
+        "add \"raw\"",
+    ),
     // Addresses.
     (
         "[http]\nbind = \"localhost:8080\"\n",

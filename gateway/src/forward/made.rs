@@ -8,6 +8,7 @@ use std::time::Duration;
 use firmware_protocol::decode::Decoder;
 
 use super::file::{FileEncoder, FileSink};
+use super::filter::Filtered;
 use super::influx::{InfluxEncoder, InfluxSink};
 use super::kafka::{KafkaEncoder, KafkaSink};
 use super::lines::Lines;
@@ -37,20 +38,25 @@ pub(super) trait Use {
 /// The settings cannot be used, or the directory not be written.
 pub(super) fn make<U: Use>(sink: &SinkConfig, encoding: &Encoding, then: U) -> Result<U::Out, Error> {
     let Encoding { labels, decoder, clock, future_max } = encoding;
-    let lines = || Lines::new(decoder.clone(), clock.clone(), *future_max, labels);
+    let lines = |delivery: &DeliveryConfig| {
+        Lines::new(decoder.clone(), clock.clone(), *future_max, labels).of_channels(&delivery.filter.channels)
+    };
     Ok(match sink {
         SinkConfig::Influx(c) => {
             let made = InfluxSink::new(c).map_err(|error| Error::Influx { name: c.name.clone(), error })?;
-            then.with(InfluxEncoder::new(lines()), made, &c.delivery)
+            let encoder = InfluxEncoder::new(lines(&c.delivery));
+            then.with(Filtered::new(&c.delivery.filter, decoder, encoder), made, &c.delivery)
         }
         SinkConfig::Kafka(c) => {
             let made =
                 KafkaSink::new(c, &labels.gateway).map_err(|error| Error::Kafka { name: c.name.clone(), error })?;
-            then.with(KafkaEncoder::new(decoder.clone(), clock.clone(), labels), made, &c.delivery)
+            let encoder = KafkaEncoder::new(decoder.clone(), clock.clone(), labels);
+            then.with(Filtered::new(&c.delivery.filter, decoder, encoder), made, &c.delivery)
         }
         SinkConfig::File(c) => {
             let made = FileSink::open(c).map_err(|error| directory_error(&c.name, c.dir.clone(), error))?;
-            then.with(FileEncoder::new(c.format, lines(), clock.clone()), made, &c.delivery)
+            let encoder = FileEncoder::new(c.format, lines(&c.delivery), clock.clone());
+            then.with(Filtered::new(&c.delivery.filter, decoder, encoder), made, &c.delivery)
         }
     })
 }

@@ -16,6 +16,7 @@
 
 mod delivery;
 mod file;
+mod filter;
 mod gzip;
 mod influx;
 mod kafka;
@@ -36,14 +37,16 @@ use std::time::Duration;
 use crate::queue::{Log, QueueSeq, Record};
 use crate::secret::Secret;
 
+pub use filter::{Filter, Kind, Matches, Name, Patterns, Topic};
 pub use made::Encoding;
 pub use quarantine::{Kept, Line, LineFault, Shelf, look};
 pub use redrive::{Outcome, RedriveError, redrive};
 pub use start::{Context, Error, Labels, Running, start};
 
-/// How batches are cut and repeated, the same for all sinks.
+/// What a sink gets, and how batches are cut and repeated: the same for all sinks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryConfig {
+    pub filter: Filter,
     /// Most records in one batch.
     pub batch_records_max: usize,
     /// A batch ends with the record that brings it to this many encoded bytes, before compression.
@@ -74,6 +77,7 @@ pub enum Order {
 impl Default for DeliveryConfig {
     fn default() -> Self {
         Self {
+            filter: Filter::default(),
             batch_records_max: 5_000,
             batch_max_bytes: 1 << 20,
             timeout: Duration::from_secs(10),
@@ -200,13 +204,15 @@ pub trait Sink: Send + Sync + 'static {
     fn send(&self, batch: &Self::Batch) -> impl Future<Output = Result<(), SinkError>> + Send;
 }
 
-/// What had to be done about the times of a record.
+/// What became of a record besides being encoded: mostly of its times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
     /// Readings from a device whose clock is ahead; they got the received time.
     pub future: usize,
     /// It went out marked: the gateway's clock had not been set when it was received, and is not known well enough now.
     pub is_marked: bool,
+    /// Nothing of it is for this sink: it is counted as filtered.
+    pub is_left_out: bool,
 }
 
 /// Why a record cannot be encoded for a sink.

@@ -11,6 +11,7 @@ mod http;
 mod queue;
 mod security;
 mod serial;
+mod sink_filter;
 mod sinks;
 
 use std::path::{Component, Path, PathBuf};

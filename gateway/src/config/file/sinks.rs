@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{HOUR, MINUTE, SECOND, name, normal, not_empty, not_nowhere};
+use super::{HOUR, MINUTE, SECOND, name, normal, not_empty, not_nowhere, sink_filter};
 use crate::config::reader::{Reader, Section};
 use crate::config::secrets::{self, Keys};
 use crate::config::values::{Percent, Size, Wrong};
@@ -98,6 +98,7 @@ fn delivery(s: &mut Section<'_, '_>, default: &DeliveryConfig) -> DeliveryConfig
     let share = Percent(default.backlog_share_percent);
     let records = default.batch_records_max as u64;
     DeliveryConfig {
+        filter: sink_filter::read(s),
         batch_records_max: s.within("batch_records_max", records, 1..=BATCH_RECORDS_MAX) as usize,
         batch_max_bytes: s.within("batch_max", Size(default.batch_max_bytes as u64), BATCH_MIN..=BATCH_MAX).0 as usize,
         timeout: s.within("timeout", default.timeout, Duration::from_millis(100)..=10 * MINUTE),
