@@ -24,6 +24,7 @@ mod backoff;
 pub mod frames;
 mod losses;
 mod pattern;
+pub mod publisher;
 mod wear;
 pub mod clock;
 pub mod config;

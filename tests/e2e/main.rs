@@ -23,6 +23,7 @@ mod poison;
 mod redrive;
 mod renewal;
 mod shutdown;
+mod sinks;
 
 mod cli;
 mod demo;

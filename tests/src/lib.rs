@@ -39,5 +39,7 @@ pub mod browser;
 pub mod disk;
 pub mod eventually;
 pub mod link;
+pub mod receiver;
+pub mod request;
 pub mod slack;
 pub mod metrics;

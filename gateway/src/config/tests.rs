@@ -148,6 +148,17 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "`topics` is for raw records, which `logs` leaves out",
         "add \"raw\"",
     ),
+    (
+        "[[mqtt_sink]]\ntopic = \"a/{devise}\"\n",
+        "2:9",
+        "has the placeholder {devise}, which stands for nothing here",
+        "did you mean {device}?",
+    ),
+    ("[[mqtt_sink]]\ntopic = \"a/{topic}\"\n", "2:9", "the placeholder {topic}", "one of {gateway}, {log}, {device}"),
+    ("[[mqtt_sink]]\nraw_topic = \"a/#\"\n", "2:13", "holds + or #", "a topic such as"),
+    ("[[mqtt_sink]]\nretain = [\"incident\"]\n", "2:10", "which is no log", "did you mean \"incidents\"?"),
+    ("[[mqtt_sink]]\ntopics = [\"a\"]\n", "2:10", "`logs` leaves out", "add \"raw\""),
+    ("[[mqtt_sink]]\n[[file]]\nname = \"mqtt-out\"\n", "1:1", "two sinks have the name", "its own `name`"),
     // Addresses.
     (
         "[http]\nbind = \"localhost:8080\"\n",
@@ -776,6 +787,26 @@ fn every_option_reaches_its_place() {
 }
 
 #[test]
+fn a_sink_whose_messages_come_in_again_is_warned_of() {
+    let sink = "[[mqtt_sink]]\nurl = \"mqtt://127.0.0.1:1883\"\n";
+    let broker =
+        |filter: &str| format!("{sink}[[mqtt]]\nurl = \"mqtt://127.0.0.1:1883\"\nsubscribe = [\"{filter}\"]\n");
+    let warned = |text: &str| accept(text).warnings().join("\n");
+    assert_eq!(warned(&broker("sensors/#")), "");
+    assert_eq!(warned(&broker("gateway/other/#")), "");
+    for filter in ["#", "gateway/edge-7/windows/#"] {
+        let warning = warned(&broker(filter));
+        assert!(
+            warning.contains("under \"gateway/edge-7\" may come in again") && warning.contains(filter),
+            "{warning}"
+        );
+    }
+    let elsewhere = broker("#").replacen("1883", "1884", 1);
+    assert_eq!(warned(&elsewhere), "");
+    assert!(warned(&format!("{sink}[listen]\n")).contains("own door [listen]"));
+}
+
+#[test]
 fn what_crosses_a_network_in_the_clear_is_warned_of() {
     let warned = |text: &str| accept(text).warnings().join("\n");
     let token = "[[http.token]]\nname = \"a\"\ntoken_env = \"PLC_TOKEN\"\n";
@@ -863,6 +894,9 @@ fn every_option_of_the_example_is_shown_with_its_default() {
         token_env = \"INFLUX_TOKEN\"
         [[kafka]]
         [[file]]
+        [[mqtt_sink]]
+        username = \"u\"
+        password_env = \"MQTT_PASSWORD\"
         [[alert]]
         kind = \"slack\"
         url_env = \"SLACK_URL\"

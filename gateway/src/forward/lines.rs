@@ -182,7 +182,7 @@ mod tests {
         let mut lines = lines();
         let an_hour_and_a_bit_ahead = record("sensors/a", br#"{"x":1,"ts":1700003600003}"#);
         let times = lines.push(Log::Raw, QueueSeq(0), &an_hour_and_a_bit_ahead).unwrap();
-        assert_eq!(times, Times { future: 1, is_marked: false });
+        assert_eq!(times, Times { future: 1, ..Times::default() });
         assert_eq!(text(&lines), "sensor,device=a,gateway=edge-1 x=1 1700000000002000000\n");
     }
 
@@ -192,7 +192,7 @@ mod tests {
         clock.write().note(ClockBoot(1), 0);
         let mut lines = Lines::new(decoder(), clock, HOUR, &labels());
         let times = lines.push(Log::Raw, QueueSeq(0), &record("sensors/a", br#"{"x":1}"#)).unwrap();
-        assert_eq!(times, Times { future: 0, is_marked: true });
+        assert_eq!(times, Times { is_marked: true, ..Times::default() });
         assert_eq!(text(&lines), "sensor,clock=unsynchronised,device=a,gateway=edge-1 x=1 2000000\n");
         lines.clear();
         let times = lines.push(Log::Raw, QueueSeq(0), &record("sensors/a", br#"{"x":1,"ts":1700003600003}"#)).unwrap();

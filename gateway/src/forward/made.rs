@@ -12,6 +12,7 @@ use super::filter::Filtered;
 use super::influx::{InfluxEncoder, InfluxSink};
 use super::kafka::{KafkaEncoder, KafkaSink};
 use super::lines::Lines;
+use super::mqtt::{MqttEncoder, MqttSink};
 use super::{DeliveryConfig, Encoder, Error, Labels, Sink, SinkConfig};
 use crate::clock::SharedClockMap;
 
@@ -57,6 +58,10 @@ pub(super) fn make<U: Use>(sink: &SinkConfig, encoding: &Encoding, then: U) -> R
             let made = FileSink::open(c).map_err(|error| directory_error(&c.name, c.dir.clone(), error))?;
             let encoder = FileEncoder::new(c.format, lines(&c.delivery), clock.clone());
             then.with(Filtered::new(&c.delivery.filter, decoder, encoder), made, &c.delivery)
+        }
+        SinkConfig::Mqtt(c) => {
+            let encoder = MqttEncoder::new(c, decoder.clone(), clock.clone(), labels);
+            then.with(Filtered::new(&c.delivery.filter, decoder, encoder), MqttSink::new(c), &c.delivery)
         }
     })
 }

@@ -6,9 +6,9 @@
 //!
 //! # Flow
 //! ```text
-//! queue::Reader ─▶ task: Encoder ─batch─▶ Sink ─▶ InfluxDB, Kafka, files
-//!                   ▲  └─ what cannot be encoded, what the sink refuses ─▶ quarantine ─▶ redrive ─▶ Sink
-//!                   └─ delivery (pure): what next, and what an outcome means
+//! queue::Reader ─▶ filter ─▶ task: Encoder ─batch─▶ Sink ─▶ InfluxDB, Kafka, files, webhooks, MQTT
+//!                              ▲  └─ what cannot be encoded, what the sink refuses ─▶ quarantine ─▶ redrive ─▶ Sink
+//!                              └─ delivery (pure): what next, and what an outcome means
 //! ```
 //!
 //! # Not here
@@ -23,6 +23,7 @@ mod kafka;
 mod lines;
 mod lock;
 mod made;
+mod mqtt;
 mod quarantine;
 mod redrive;
 pub(crate) mod rotating;
@@ -39,6 +40,7 @@ use crate::secret::Secret;
 
 pub use filter::{Filter, Kind, Matches, Name, Patterns, Topic};
 pub use made::Encoding;
+pub use mqtt::{MqttSinkConfig, TemplateFault, TopicTemplate};
 pub use quarantine::{Kept, Line, LineFault, Shelf, look};
 pub use redrive::{Outcome, RedriveError, redrive};
 pub use start::{Context, Error, Labels, Running, start};
@@ -137,6 +139,7 @@ pub enum SinkConfig {
     Influx(InfluxConfig),
     Kafka(KafkaConfig),
     File(FileConfig),
+    Mqtt(MqttSinkConfig),
 }
 
 impl SinkConfig {
@@ -145,6 +148,7 @@ impl SinkConfig {
             Self::Influx(c) => &c.name,
             Self::Kafka(c) => &c.name,
             Self::File(c) => &c.name,
+            Self::Mqtt(c) => &c.name,
         }
     }
 }

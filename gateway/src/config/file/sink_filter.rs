@@ -13,11 +13,13 @@ const PATTERNS_MAX: usize = 64;
 const NAMES: &str = "write names, `*` for any text and `!` in front to leave one out: [\"pump-*\", \"!pump-9\"]";
 const TOPICS: &str = "write topic filters, `!` in front to leave topics out: [\"sensors/#\", \"!sensors/test/#\"]";
 
-pub(super) fn read(s: &mut Section<'_, '_>) -> Filter {
-    let all = Kind::ALL.map(|kind| kind.name().to_owned()).to_vec();
-    let logs = s.checked("logs", all, |names: &Vec<String>| kinds(names).map(drop));
+pub(super) fn read(s: &mut Section<'_, '_>, default: &Filter) -> Filter {
     let filter = Filter {
-        kinds: kinds(&logs).unwrap_or_default(),
+        kinds: some_kinds(s, "logs", &default.kinds, |names| {
+            let hint =
+                || format!("write some of \"{}\", or take the sink out", Kind::ALL.map(Kind::name).join("\", \""));
+            if names.is_empty() { Err(Wrong::new("is empty: the sink would get nothing", hint())) } else { Ok(()) }
+        }),
         devices: patterns(s, "devices", NAMES, |_| Ok(())),
         channels: patterns(s, "channels", NAMES, |_| Ok(())),
         topics: patterns(s, "topics", TOPICS, filters::check),
@@ -29,12 +31,23 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Filter {
     filter
 }
 
+/// Kinds of records, which also pass `check`.
+pub(super) fn some_kinds(
+    s: &mut Section<'_, '_>,
+    key: &'static str,
+    default: &[Kind],
+    check: impl Fn(&[String]) -> Result<(), Wrong>,
+) -> Vec<Kind> {
+    let default = default.iter().map(|kind| kind.name().to_owned()).collect();
+    let names = s.checked(key, default, |names: &Vec<String>| {
+        check(names)?;
+        kinds(names).map(drop)
+    });
+    kinds(&names).unwrap_or_default()
+}
+
 fn kinds(names: &[String]) -> Result<Vec<Kind>, Wrong> {
     let known = Kind::ALL.map(Kind::name);
-    if names.is_empty() {
-        let hint = format!("write some of \"{}\", or take the sink out", known.join("\", \""));
-        return Err(Wrong::new("is empty: the sink would get nothing", hint));
-    }
     let kind = |name: &String| {
         Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
             let hint = match nearest(name, &known) {

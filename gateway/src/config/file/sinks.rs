@@ -1,9 +1,9 @@
-//! `[[influx]]`, `[[kafka]]` and `[[file]]`: the ways out.
+//! `[[influx]]`, `[[kafka]]` and `[[file]]`, and what they have in common with the other ways out.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{HOUR, MINUTE, SECOND, name, normal, not_empty, not_nowhere, sink_filter};
+use super::{Gateway, HOUR, MINUTE, Named, SECOND, mqtt_sink, name, normal, not_empty, not_nowhere, sink_filter};
 use crate::config::reader::{Reader, Section};
 use crate::config::secrets::{self, Keys};
 use crate::config::values::{Percent, Size, Wrong};
@@ -36,17 +36,24 @@ const FILES_DEFAULT: u64 = 16;
 const FILES_MAX: u64 = 100_000;
 
 /// The sinks, and the directories that they write to.
-pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path, queue_dir: &Path) -> (Vec<SinkConfig>, Vec<Directory>) {
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    gateway: &Gateway,
+    queue_dir: &Path,
+    named: &mut Named,
+) -> (Vec<SinkConfig>, Vec<Directory>) {
     let mut names: Vec<String> = Vec::new();
     let mut directories: Vec<Directory> = Vec::new();
     let mut sinks = reader.tables("influx", SINKS_MAX, |s| SinkConfig::Influx(influx(s, &mut names)));
     sinks.extend(reader.tables("kafka", SINKS_MAX, |s| SinkConfig::Kafka(kafka(s, &mut names))));
     sinks.extend(reader.tables("file", SINKS_MAX, |s| {
-        let config = file(s, &mut names, data_dir);
+        let config = file(s, &mut names, &gateway.data_dir);
         check_directory(s, &config.dir, queue_dir, &directories);
         directories.push(Directory { path: config.dir.clone(), place: s.place("dir") });
         SinkConfig::File(config)
     }));
+    let publishes = |s: &mut Section<'_, '_>| SinkConfig::Mqtt(mqtt_sink::read(s, gateway, &mut names, named));
+    sinks.extend(reader.tables("mqtt_sink", SINKS_MAX, publishes));
     (sinks, directories)
 }
 
@@ -94,11 +101,11 @@ fn file(s: &mut Section<'_, '_>, names: &mut Vec<String>, data_dir: &Path) -> Fi
     }
 }
 
-fn delivery(s: &mut Section<'_, '_>, default: &DeliveryConfig) -> DeliveryConfig {
+pub(super) fn delivery(s: &mut Section<'_, '_>, default: &DeliveryConfig) -> DeliveryConfig {
     let share = Percent(default.backlog_share_percent);
     let records = default.batch_records_max as u64;
     DeliveryConfig {
-        filter: sink_filter::read(s),
+        filter: sink_filter::read(s, &default.filter),
         batch_records_max: s.within("batch_records_max", records, 1..=BATCH_RECORDS_MAX) as usize,
         batch_max_bytes: s.within("batch_max", Size(default.batch_max_bytes as u64), BATCH_MIN..=BATCH_MAX).0 as usize,
         timeout: s.within("timeout", default.timeout, Duration::from_millis(100)..=10 * MINUTE),
@@ -111,7 +118,7 @@ fn delivery(s: &mut Section<'_, '_>, default: &DeliveryConfig) -> DeliveryConfig
 }
 
 /// Sinks share one space of names: that of cursors.
-fn unique_name(s: &mut Section<'_, '_>, default: &str, names: &mut Vec<String>) -> String {
+pub(super) fn unique_name(s: &mut Section<'_, '_>, default: &str, names: &mut Vec<String>) -> String {
     let name = name(s, default);
     if names.contains(&name) {
         s.fault(Some("name"), format!("two sinks have the name \"{name}\""), "give each sink its own `name`");
