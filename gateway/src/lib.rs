@@ -25,6 +25,7 @@ pub mod frames;
 mod losses;
 mod pattern;
 pub mod publisher;
+mod retry_after;
 mod wear;
 pub mod clock;
 pub mod config;

@@ -148,6 +148,15 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "`topics` is for raw records, which `logs` leaves out",
         "add \"raw\"",
     ),
+    ("[[webhook]]\nname = \"a\"\n", "1:1", "[[webhook]] has no `url`", "https://host/path"),
+    ("[[webhook]]\nurl = \"http://me:hunter2@a/\"\n", "2:7", "`url` holds credentials", "keys of their own"),
+    ("[[webhook]]\nurl = \"http://a\"\nheaders = [\"Host: b\"]\n", "3:11", "the sink's own to set", "Name: value"),
+    (
+        "[[webhook]]\nurl = \"http://a\"\ntoken_header = \"X-Api-Key: a\"\n",
+        "3:16",
+        "has no {token} in its value",
+        "X-Api-Key: {token}",
+    ),
     (
         "[[mqtt_sink]]\ntopic = \"a/{devise}\"\n",
         "2:9",
@@ -179,10 +188,28 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "http://host",
     ),
     (
-        "[[influx]]\nurl = \"http://a/x\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
+        "[[influx]]\nurl = \"http://a/x?y\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
         "2:7",
-        "`url` has more than a host and a port",
+        "`url` has more than a host, a port and a path",
         "http://host",
+    ),
+    (
+        "[[influx]]\nproxy = \"socks://a\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
+        "2:9",
+        "`proxy` has the scheme \"socks\"",
+        "http://host:port",
+    ),
+    (
+        "[[influx]]\nproxy = \"http://u:hunter2@a\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
+        "2:9",
+        "`proxy` holds credentials",
+        "HTTPS_PROXY",
+    ),
+    (
+        "[[influx]]\ntls_ca_file = \"ca\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
+        "1:1",
+        "the connection is a plain one",
+        "https://",
     ),
     ("[[kafka]]\nbootstrap = \"a:9092,b\"\n", "2:13", "\"b\", which is not a host and a port", "commas between"),
     ("[[kafka]]\nbootstrap = \"a:0\"\n", "2:13", "with a port that is none of 1 to 65535", "host:port"),
@@ -532,7 +559,7 @@ fn secrets_are_read_but_seen_neither_in_debug_output_nor_in_the_listing() {
     let loaded = load(text).expect("valid");
     assert_eq!(loaded.config.mqtt[0].password.as_ref().map(|p| p.expose()), Some("swordfish"));
     let SinkConfig::Influx(influx) = &loaded.config.sinks[0] else { panic!("one influx sink") };
-    assert_eq!(influx.token.expose(), "hunter2");
+    assert_eq!(influx.token.at_start().expose(), "hunter2");
     let seen = format!("{loaded:?}\n{}", loaded.effective);
     assert!(!seen.contains("hunter2") && !seen.contains("swordfish"), "{seen}");
     assert!(seen.contains("token_env = \"INFLUX_TOKEN\"     # gateway.toml:7, read: ***"), "{seen}");
@@ -545,7 +572,7 @@ fn a_secret_file_loses_its_last_newline_and_must_hold_one_line() {
     let text = format!("[listen]\n[[influx]]\norg = \"o\"\ntoken_file = {path:?}\n");
     std::fs::write(&path, "hunter2\n").expect("writable");
     let SinkConfig::Influx(influx) = &accept(&text).sinks[0] else { panic!("one influx sink") };
-    assert_eq!(influx.token.expose(), "hunter2");
+    assert_eq!(influx.token.at_start().expose(), "hunter2");
     for (content, message) in [("\n", "an empty secret"), ("hunter2\nswordfish\n", "has control characters")] {
         std::fs::write(&path, content).expect("writable");
         let report = report(&text);
@@ -894,6 +921,9 @@ fn every_option_of_the_example_is_shown_with_its_default() {
         token_env = \"INFLUX_TOKEN\"
         [[kafka]]
         [[file]]
+        [[webhook]]
+        url = \"http://127.0.0.1:9000/sensors\"
+        token_env = \"WEBHOOK_TOKEN\"
         [[mqtt_sink]]
         username = \"u\"
         password_env = \"MQTT_PASSWORD\"

@@ -83,6 +83,11 @@ impl Lines {
         &self.out
     }
 
+    /// For sinks that change lines once more.
+    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
     /// Keeps the allocation.
     pub(super) fn clear(&mut self) {
         self.out.clear();

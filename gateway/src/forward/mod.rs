@@ -18,6 +18,7 @@ mod delivery;
 mod file;
 mod filter;
 mod gzip;
+mod http;
 mod influx;
 mod kafka;
 mod lines;
@@ -31,19 +32,24 @@ mod start;
 mod task;
 #[cfg(test)]
 mod testing;
+mod tls;
+mod webhook;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::queue::{Log, QueueSeq, Record};
-use crate::secret::Secret;
+use crate::secret::SecretSource;
 
 pub use filter::{Filter, Kind, Matches, Name, Patterns, Topic};
+pub use http::{HttpConfig, Via};
 pub use made::Encoding;
 pub use mqtt::{MqttSinkConfig, TemplateFault, TopicTemplate};
 pub use quarantine::{Kept, Line, LineFault, Shelf, look};
 pub use redrive::{Outcome, RedriveError, redrive};
 pub use start::{Context, Error, Labels, Running, start};
+pub use tls::{CertificateFiles, TlsFiles};
+pub use webhook::{HeaderFault, Headers, TokenHeader, WebhookConfig, WebhookError};
 
 /// What a sink gets, and how batches are cut and repeated: the same for all sinks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,10 +103,14 @@ impl Default for DeliveryConfig {
 pub struct InfluxConfig {
     /// Name of the sink: of its cursor, in logs and metrics.
     pub name: String,
+    /// A path in it is that of a reverse proxy.
     pub url: String,
     pub org: String,
     pub bucket: String,
-    pub token: Secret,
+    pub token: SecretSource,
+    pub http: HttpConfig,
+    /// Most series that one run of the gateway makes; 0: any number.
+    pub series_max: usize,
     pub delivery: DeliveryConfig,
 }
 
@@ -139,6 +149,7 @@ pub enum SinkConfig {
     Influx(InfluxConfig),
     Kafka(KafkaConfig),
     File(FileConfig),
+    Webhook(WebhookConfig),
     Mqtt(MqttSinkConfig),
 }
 
@@ -148,6 +159,7 @@ impl SinkConfig {
             Self::Influx(c) => &c.name,
             Self::Kafka(c) => &c.name,
             Self::File(c) => &c.name,
+            Self::Webhook(c) => &c.name,
             Self::Mqtt(c) => &c.name,
         }
     }

@@ -21,6 +21,7 @@ use super::quarantine::{Held, Kept, Line, Shelf};
 use super::{DeliveryConfig, Encoder, Error, FileConfig, MqttSinkConfig, Sink, SinkConfig, SinkError, Undeliverable};
 use crate::backoff::Backoff;
 use crate::clock::ClockMap;
+use crate::metrics;
 use crate::publisher::Broker;
 use crate::queue::{Log, QueueSeq};
 use crate::shutdown::Stop;
@@ -84,7 +85,9 @@ pub async fn redrive(
     }
     let work = Work { name: sink.name().to_owned(), encoding: encoding.clone(), reason, stop, outcome };
     let files = Files { shelf, files };
-    make(&beside_the_gateway(sink), encoding, Start { work, files })?.await
+    // Nobody looks at the metrics of a process that ends.
+    let metrics = metrics::Forward::default();
+    make(&beside_the_gateway(sink), encoding, &metrics, Start { work, files })?.await
 }
 
 /// The gateway appends to its files itself: a re-drive writes to others, in the same directory. A broker ends a connection
@@ -97,7 +100,7 @@ fn beside_the_gateway(sink: &SinkConfig) -> SinkConfig {
             let broker = Broker { client_id, ..c.broker.clone() };
             SinkConfig::Mqtt(MqttSinkConfig { broker, status_topic: String::new(), ..c.clone() })
         }
-        SinkConfig::Influx(_) | SinkConfig::Kafka(_) => sink.clone(),
+        SinkConfig::Influx(_) | SinkConfig::Kafka(_) | SinkConfig::Webhook(_) => sink.clone(),
     }
 }
 

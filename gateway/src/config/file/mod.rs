@@ -13,8 +13,10 @@ mod publishing;
 mod queue;
 mod security;
 mod serial;
+mod servers;
 mod sink_filter;
 mod sinks;
+mod webhook;
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;

@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Gateway, HOUR, MINUTE, Named, SECOND, mqtt_sink, name, normal, not_empty, not_nowhere, sink_filter};
+use super::{
+    Gateway, HOUR, MINUTE, Named, SECOND, mqtt_sink, name, normal, not_empty, not_nowhere, servers, sink_filter,
+    webhook,
+};
 use crate::config::reader::{Reader, Section};
 use crate::config::secrets::{self, Keys};
 use crate::config::values::{Percent, Size, Wrong};
 use crate::config::{Directory, urls};
 use crate::forward::{DeliveryConfig, FileConfig, FileFormat, InfluxConfig, KafkaConfig, Order, SinkConfig};
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretSource};
 
 /// Sinks of one kind: each has a task, a cursor and a batch in memory.
 const SINKS_MAX: usize = 8;
@@ -28,6 +31,9 @@ const SHARE_MAX: Percent = Percent(90);
 const INFLIGHT_MAX: u64 = 8;
 /// 10 Gbit/s: more than any link that needs a limit.
 const RATE_MAX: Size = Size(1_250_000_000);
+/// An InfluxDB on a small machine keeps its index of so many in memory; one hash of each is kept here, 2 MB.
+const SERIES_DEFAULT: u64 = 100_000;
+const SERIES_MAX: u64 = 10_000_000;
 const ROTATE_MIN: Size = Size(64 << 10);
 const ROTATE_MAX: Size = Size(16 << 30);
 const ROTATE_DEFAULT: Size = Size(64 << 20);
@@ -44,7 +50,7 @@ pub(super) fn read(
 ) -> (Vec<SinkConfig>, Vec<Directory>) {
     let mut names: Vec<String> = Vec::new();
     let mut directories: Vec<Directory> = Vec::new();
-    let mut sinks = reader.tables("influx", SINKS_MAX, |s| SinkConfig::Influx(influx(s, &mut names)));
+    let mut sinks = reader.tables("influx", SINKS_MAX, |s| SinkConfig::Influx(influx(s, &mut names, named)));
     sinks.extend(reader.tables("kafka", SINKS_MAX, |s| SinkConfig::Kafka(kafka(s, &mut names))));
     sinks.extend(reader.tables("file", SINKS_MAX, |s| {
         let config = file(s, &mut names, &gateway.data_dir);
@@ -52,18 +58,20 @@ pub(super) fn read(
         directories.push(Directory { path: config.dir.clone(), place: s.place("dir") });
         SinkConfig::File(config)
     }));
+    sinks.extend(reader.tables("webhook", SINKS_MAX, |s| SinkConfig::Webhook(webhook::read(s, &mut names, named))));
     let publishes = |s: &mut Section<'_, '_>| SinkConfig::Mqtt(mqtt_sink::read(s, gateway, &mut names, named));
     sinks.extend(reader.tables("mqtt_sink", SINKS_MAX, publishes));
     (sinks, directories)
 }
 
-fn influx(s: &mut Section<'_, '_>, names: &mut Vec<String>) -> InfluxConfig {
+fn influx(s: &mut Section<'_, '_>, names: &mut Vec<String>, named: &mut Named) -> InfluxConfig {
     let name = unique_name(s, "influx", names);
     let keys = Keys { file: "token_file", variable: "token_env" };
     let url = s.checked("url", "http://127.0.0.1:8086".to_owned(), |url| urls::http(url));
+    let http = servers::http(s, &name, &url, named);
     let org = s.required("org", "name the organisation in InfluxDB", |org: &String| not_empty(org)).unwrap_or_default();
     let bucket = s.checked("bucket", "sensors".to_owned(), |bucket| not_empty(bucket));
-    let token = secrets::read(s, &keys);
+    let token = secrets::read_source(s, &keys);
     if !s.has(keys.file) && !s.has(keys.variable) {
         let hint = "name where it is with `token_file` or `token_env`";
         s.fault(None, "[[influx]] has no token", hint);
@@ -71,7 +79,9 @@ fn influx(s: &mut Section<'_, '_>, names: &mut Vec<String>) -> InfluxConfig {
     // Points are upserted: their order does not matter, and requests may overlap.
     let default = DeliveryConfig { order: Order::LiveFirst, inflight: 2, ..DeliveryConfig::default() };
     let delivery = delivery(s, &default);
-    InfluxConfig { name, url, org, bucket, token: token.unwrap_or_else(|| Secret::new("")), delivery }
+    let token = token.unwrap_or_else(|| SecretSource::fixed(Secret::new("")));
+    let series_max = s.within("series_max", SERIES_DEFAULT, 0..=SERIES_MAX) as usize;
+    InfluxConfig { name, url, org, bucket, token, http, series_max, delivery }
 }
 
 fn kafka(s: &mut Section<'_, '_>, names: &mut Vec<String>) -> KafkaConfig {

@@ -108,7 +108,10 @@ mod tests {
         let header = TokenHeader::parse("Authorization: Bearer {token}").unwrap();
         let (name, value) = header.with(&Secret::new("t0ken"));
         let value = value.unwrap();
-        assert_eq!((name.as_str(), value.to_str().unwrap(), value.is_sensitive()), ("authorization", "Bearer t0ken", true));
+        assert_eq!(
+            (name.as_str(), value.to_str().unwrap(), value.is_sensitive()),
+            ("authorization", "Bearer t0ken", true)
+        );
         assert_eq!(TokenHeader::parse("X-Api-Key: key"), Err(HeaderFault::NoToken));
         assert_eq!(TokenHeader::parse("X: {token}{token}"), Err(HeaderFault::NoToken));
         assert_eq!(header.with(&Secret::new("a\nb")).1, None);

@@ -5,13 +5,13 @@ use std::ops::Range;
 
 use super::*;
 use crate::clock::SharedClockMap;
+use crate::forward::Encoder;
 use crate::forward::file::FileEncoder;
 use crate::forward::http::Via;
 use crate::forward::http::testing::{Answer, Seen, Server, TlsServer, says};
 use crate::forward::lines::Lines;
 use crate::forward::testing::{decoder, labels, record};
 use crate::forward::tls::TlsFiles;
-use crate::forward::Encoder;
 use crate::queue::{Log, QueueSeq};
 use crate::secret::Secret;
 
@@ -81,8 +81,9 @@ async fn lines_headers_gzip_and_token_are_as_configured() {
     })
     .await;
     let headers = &seen[0].headers;
-    assert_eq!((&headers["content-type"], &headers["content-encoding"]), (&"text/plain; charset=utf-8", &"gzip"));
-    assert_eq!((&headers["x-site"], &headers["authorization"]), (&"hall 3", &"Bearer t0ken"));
+    let of = |name: &str| headers[name].to_str().unwrap();
+    assert_eq!((of("content-type"), of("content-encoding")), ("text/plain; charset=utf-8", "gzip"));
+    assert_eq!((of("x-site"), of("authorization")), ("hall 3", "Bearer t0ken"));
     let mut text = String::new();
     flate2::read::GzDecoder::new(&seen[0].body[..]).read_to_string(&mut text).unwrap();
     assert!(text.starts_with("sensor,device=a,gateway=edge-1 x=1 1700000000123"), "{text}");
@@ -144,7 +145,8 @@ async fn a_token_that_was_mended_in_its_file_is_taken_up_without_a_restart() {
     assert!(matches!(outcome, Err(SinkError::Misconfigured { .. })), "{outcome:?}");
     std::fs::write(&path, "new\n").unwrap();
     sink.send(&batch).await.unwrap();
-    let keys: Vec<_> = server.seen().iter().map(|seen| seen.headers["x-api-key"].to_str().unwrap().to_owned()).collect();
+    let keys: Vec<_> =
+        server.seen().iter().map(|seen| seen.headers["x-api-key"].to_str().unwrap().to_owned()).collect();
     assert_eq!(keys, ["old", "new"]);
 }
 
