@@ -123,11 +123,11 @@ impl<P: Matches> Patterns<P> {
         Ok(patterns)
     }
 
-    pub fn take_all(&self) -> bool {
+    pub fn takes_all(&self) -> bool {
         self.taken.is_empty() && self.left_out.is_empty()
     }
 
-    pub fn take(&self, text: &str) -> bool {
+    pub fn takes(&self, text: &str) -> bool {
         (self.taken.is_empty() || self.taken.iter().any(|p| p.matches(text)))
             && !self.left_out.iter().any(|p| p.matches(text))
     }
@@ -163,32 +163,32 @@ impl Filter {
         if !self.takes_kind(Kind::Raw) {
             return false;
         }
-        if self.topics.take_all() && self.devices.take_all() {
+        if self.topics.takes_all() && self.devices.takes_all() {
             return true;
         }
         let Ok(topic) = std::str::from_utf8(&record.topic) else { return true };
-        self.topics.take(topic)
-            && (self.devices.take_all()
-                || self.devices.take(&decoder.device_of(topic, &record.payload, record.content_type())))
+        self.topics.takes(topic)
+            && (self.devices.takes_all()
+                || self.devices.takes(&decoder.device_of(topic, &record.payload, record.content_type())))
     }
 
     fn takes_derived(&self, record: &Record) -> bool {
         let takes_all_kinds = Kind::ALL[1..].iter().all(|kind| self.takes_kind(*kind));
-        if takes_all_kinds && self.devices.take_all() && self.channels.take_all() {
+        if takes_all_kinds && self.devices.takes_all() && self.channels.takes_all() {
             return true;
         }
         let Ok(derived) = Derived::from_json(&record.payload) else { return true };
-        self.takes_kind(Kind::of(&derived)) && self.devices.take(derived.device()) && self.takes_channels(&derived)
+        self.takes_kind(Kind::of(&derived)) && self.devices.takes(derived.device()) && self.takes_channels(&derived)
     }
 
     /// One of the channels is enough; gaps are of a whole device.
     fn takes_channels(&self, derived: &Derived) -> bool {
         let one_of = |channel: &str, shares: &[ChannelShare]| {
-            (!channel.is_empty() && self.channels.take(channel))
-                || shares.iter().any(|share| self.channels.take(&share.channel))
+            (!channel.is_empty() && self.channels.takes(channel))
+                || shares.iter().any(|share| self.channels.takes(&share.channel))
         };
         match derived {
-            Derived::Window(w) => self.channels.take(&w.channel),
+            Derived::Window(w) => self.channels.takes(&w.channel),
             Derived::Anomaly(a) => one_of(&a.channel, &a.channels),
             Derived::Incident(i) => one_of(&i.evidence.channel, &i.channels),
             Derived::Gap(_) => true,
@@ -303,11 +303,11 @@ mod tests {
     #[test]
     fn a_pattern_with_an_exclamation_mark_takes_names_out_again() {
         let patterns = names(&["pump-*", "fan-1", "!pump-9*"]);
-        assert!(patterns.take("pump-1") && patterns.take("fan-1"));
-        assert!(!patterns.take("pump-9") && !patterns.take("pump-90") && !patterns.take("fan-2"));
+        assert!(patterns.takes("pump-1") && patterns.takes("fan-1"));
+        assert!(!patterns.takes("pump-9") && !patterns.takes("pump-90") && !patterns.takes("fan-2"));
         let all_but_one = names(&["!x"]);
-        assert!(all_but_one.take("y") && !all_but_one.take("x"));
-        assert!(names(&[]).take("anything") && names(&[]).take_all());
+        assert!(all_but_one.takes("y") && !all_but_one.takes("x"));
+        assert!(names(&[]).takes("anything") && names(&[]).takes_all());
         assert_eq!(Patterns::<Name>::parse(["a", "!"]).unwrap_err().0, "!");
         assert_eq!(Patterns::<Topic>::parse(["a/#", "!a#"]).unwrap_err().0, "!a#");
     }

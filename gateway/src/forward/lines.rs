@@ -63,8 +63,8 @@ impl Lines {
             .decoder
             .decode(incoming, &mut self.measurement)
             .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
-        if !self.channels.take_all() && !self.measurement.is_announcement {
-            self.measurement.retain_channels(|channel| self.channels.take(channel));
+        if !self.channels.takes_all() && !self.measurement.is_announcement {
+            self.measurement.retain_channels(|channel| self.channels.takes(channel));
             if self.measurement.is_empty() {
                 return Ok(Times { is_left_out: true, ..Times::default() });
             }

@@ -24,7 +24,7 @@ pub(super) fn read(s: &mut Section<'_, '_>, default: &Filter) -> Filter {
         channels: patterns(s, "channels", NAMES, |_| Ok(())),
         topics: patterns(s, "topics", TOPICS, filters::check),
     };
-    if !filter.topics.take_all() && !filter.takes_kind(Kind::Raw) {
+    if !filter.topics.takes_all() && !filter.takes_kind(Kind::Raw) {
         let message = "`topics` is for raw records, which `logs` leaves out";
         s.fault(Some("topics"), message, "take it out, or add \"raw\" to `logs`");
     }
