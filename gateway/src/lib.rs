@@ -25,6 +25,7 @@ pub mod frames;
 mod losses;
 pub mod memory;
 mod pattern;
+pub mod publisher;
 mod retry_after;
 mod wear;
 pub mod clock;

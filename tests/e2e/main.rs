@@ -24,6 +24,7 @@ mod poison;
 mod redrive;
 mod renewal;
 mod shutdown;
+mod sinks;
 
 mod cli;
 mod demo;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::http::request;
+use crate::request::Request;
 
 /// Dropping it closes it.
 pub struct Slack {
@@ -75,7 +75,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn serve(stream: TcpStream, shared: &Shared) -> Result<()> {
     let mut stream = BufReader::new(stream);
-    while let Some(body) = request(&mut stream).await? {
+    while let Some(Request { body, .. }) = Request::read(&mut stream).await? {
         shared.attempts.fetch_add(1, Ordering::SeqCst);
         let answer = if shared.is_away.load(Ordering::SeqCst) {
             "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\naway"

@@ -138,6 +138,37 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "its own `name`",
     ),
     ("[[file]]\nname = \"alerts\"\n", "2:8", "the name \"alerts\" belongs to the gateway itself", "choose another"),
+    // What sinks get.
+    ("[[file]]\nlogs = [\"window\"]\n", "2:8", "holds \"window\", which is no log", "did you mean \"windows\"?"),
+    ("[[file]]\nlogs = []\n", "2:8", "the sink would get nothing", "\"raw\", \"windows\""),
+    ("[[file]]\ndevices = [\"a\", \"!\"]\n", "2:11", "holds \"!\": it is empty", "\"!pump-9\""),
+    ("[[file]]\ntopics = [\"!a#\"]\n", "2:10", "`#` must be the whole last level", "\"sensors/#\""),
+    (
+        "[[file]]\nlogs = [\"gaps\"]\ntopics = [\"a\"]\n",
+        "3:10",
+        "`topics` is for raw records, which `logs` leaves out",
+        "add \"raw\"",
+    ),
+    ("[[webhook]]\nname = \"a\"\n", "1:1", "[[webhook]] has no `url`", "https://host/path"),
+    ("[[webhook]]\nurl = \"http://me:hunter2@a/\"\n", "2:7", "`url` holds credentials", "keys of their own"),
+    ("[[webhook]]\nurl = \"http://a\"\nheaders = [\"Host: b\"]\n", "3:11", "the sink's own to set", "Name: value"),
+    (
+        "[[webhook]]\nurl = \"http://a\"\ntoken_header = \"X-Api-Key: a\"\n",
+        "3:16",
+        "has no {token} in its value",
+        "X-Api-Key: {token}",
+    ),
+    (
+        "[[mqtt_sink]]\ntopic = \"a/{devise}\"\n",
+        "2:9",
+        "has the placeholder {devise}, which stands for nothing here",
+        "did you mean {device}?",
+    ),
+    ("[[mqtt_sink]]\ntopic = \"a/{topic}\"\n", "2:9", "the placeholder {topic}", "one of {gateway}, {log}, {device}"),
+    ("[[mqtt_sink]]\nraw_topic = \"a/#\"\n", "2:13", "holds + or #", "a topic such as"),
+    ("[[mqtt_sink]]\nretain = [\"incident\"]\n", "2:10", "which is no log", "did you mean \"incidents\"?"),
+    ("[[mqtt_sink]]\ntopics = [\"a\"]\n", "2:10", "`logs` leaves out", "add \"raw\""),
+    ("[[mqtt_sink]]\n[[file]]\nname = \"mqtt-out\"\n", "1:1", "two sinks have the name", "its own `name`"),
     // Addresses.
     (
         "[http]\nbind = \"localhost:8080\"\n",
@@ -181,8 +212,8 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "the connection is a plain one",
         "https://",
     ),
-    ("[[kafka]]\ntopics = { raws = \"a\" }\n", "2:10", "\"raws\", which is no kind", "raw, windows"),
-    ("[[kafka]]\ntopics = { raw = \"a/b\" }\n", "2:10", "does not allow in a topic", "1 to 249"),
+    ("[[kafka]]\ntopic_names = { raws = \"a\" }\n", "2:10", "\"raws\", which is no kind", "raw, windows"),
+    ("[[kafka]]\ntopic_names = { raw = \"a/b\" }\n", "2:10", "does not allow in a topic", "1 to 249"),
     ("[[kafka]]\ncompression = \"lz5\"\n", "2:15", "not one of the choices", "did you mean \"lz4\"?"),
     ("[[kafka]]\ntls_ca_file = \"ca\"\n", "1:1", "the connection is a plain one", "`tls = true`"),
     ("[[kafka]]\nsasl = \"plain\"\nusername = \"u\"\n", "2:8", "without a whole login", "password_file"),
@@ -791,7 +822,7 @@ fn every_option_reaches_its_place() {
 
 #[test]
 fn a_kafka_table_tells_topics_packing_and_who_asks() {
-    let text = "[listen]\n[[kafka]]\ntopics = { raw = \"plant-7\" }\ncompression = \"zstd\"\ntls = true\n\
+    let text = "[listen]\n[[kafka]]\ntopic_names = { raw = \"plant-7\" }\ncompression = \"zstd\"\ntls = true\n\
                 tls_ca_file = \"ca\"\nsasl = \"scram-sha-512\"\nusername = \"u\"\npassword_env = \"MQTT_PASSWORD\"\n";
     let config = accept(text);
     let [SinkConfig::Kafka(kafka)] = &config.sinks[..] else { panic!("one sink") };
@@ -801,6 +832,26 @@ fn a_kafka_table_tells_topics_packing_and_who_asks() {
     let login = kafka.security.login.as_ref().expect("a login");
     assert_eq!((login.mechanism, login.username.as_str()), (SaslMechanism::ScramSha512, "u"));
     assert_eq!(login.password.at_start().expose(), "swordfish");
+}
+
+#[test]
+fn a_sink_whose_messages_come_in_again_is_warned_of() {
+    let sink = "[[mqtt_sink]]\nurl = \"mqtt://127.0.0.1:1883\"\n";
+    let broker =
+        |filter: &str| format!("{sink}[[mqtt]]\nurl = \"mqtt://127.0.0.1:1883\"\nsubscribe = [\"{filter}\"]\n");
+    let warned = |text: &str| accept(text).warnings().join("\n");
+    assert_eq!(warned(&broker("sensors/#")), "");
+    assert_eq!(warned(&broker("gateway/other/#")), "");
+    for filter in ["#", "gateway/edge-7/windows/#"] {
+        let warning = warned(&broker(filter));
+        assert!(
+            warning.contains("under \"gateway/edge-7\" may come in again") && warning.contains(filter),
+            "{warning}"
+        );
+    }
+    let elsewhere = broker("#").replacen("1883", "1884", 1);
+    assert_eq!(warned(&elsewhere), "");
+    assert!(warned(&format!("{sink}[listen]\n")).contains("own door [listen]"));
 }
 
 #[test]
@@ -902,6 +953,12 @@ fn every_option_of_the_example_is_shown_with_its_default() {
         username = \"u\"
         password_env = \"KAFKA_PASSWORD\"
         [[file]]
+        [[webhook]]
+        url = \"http://127.0.0.1:9000/sensors\"
+        token_env = \"WEBHOOK_TOKEN\"
+        [[mqtt_sink]]
+        username = \"u\"
+        password_env = \"MQTT_PASSWORD\"
         [[alert]]
         kind = \"slack\"
         url_env = \"SLACK_URL\"

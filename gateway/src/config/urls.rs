@@ -52,6 +52,15 @@ pub(super) fn http(text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// An endpoint, with whatever path and query it has.
+///
+/// # Errors
+/// What is wrong with the address.
+pub(super) fn endpoint(text: &str) -> Result<(), Wrong> {
+    const FORM: &str = "write \"http://host/path\" or \"https://host/path\"";
+    parse(text, &["http", "https"], FORM).map(drop)
+}
+
 /// `host:port`, comma separated.
 ///
 /// # Errors

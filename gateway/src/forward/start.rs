@@ -12,7 +12,7 @@ use super::kafka::KafkaFault;
 use super::made::{Encoding, Use, directory_error, make};
 use super::quarantine::Quarantine;
 use super::task::{Parts, Task};
-use super::{DeliveryConfig, Encoder, Sink, SinkConfig};
+use super::{DeliveryConfig, Encoder, Sink, SinkConfig, WebhookError};
 use crate::metrics;
 use crate::queue::Reader;
 use crate::shutdown::Stop;
@@ -54,6 +54,8 @@ pub enum Error {
     Influx { name: String, error: InfluxError },
     #[error("sink {name:?}: {error}")]
     Kafka { name: String, error: KafkaFault },
+    #[error("sink {name:?}: {error}")]
+    Webhook { name: String, error: WebhookError },
     #[error("sink {name:?}: {} cannot be written: {error}", dir.display())]
     Directory { name: String, dir: PathBuf, error: io::Error },
 }

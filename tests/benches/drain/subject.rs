@@ -8,9 +8,9 @@ use anyhow::{Context, Result, ensure};
 use tests::config::{GatewayConfig, TOKEN_ENV};
 use tests::eventually::eventually;
 use tests::gateway::{Gateway, Home};
-use tests::http::request;
 use tests::message::Device;
 use tests::publisher::{Connection, Target};
+use tests::request::Request;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -167,7 +167,7 @@ impl Counting {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(async move {
                     let mut stream = BufReader::new(stream);
-                    while request(&mut stream).await?.is_some() {
+                    while Request::read(&mut stream).await?.is_some() {
                         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
                     }
                     anyhow::Ok(())

@@ -15,7 +15,7 @@ use crate::forward::{Compression, DeliveryConfig, HAS_TLS, KafkaConfig, KafkaLog
 /// Kafka's own limit for a topic is 249; the longest ending is `.dead-letters`.
 const TOPIC_PREFIX_MAX: usize = 200;
 const TOPIC_MAX: usize = 249;
-/// What `topics` can name.
+/// What `topic_names` can name.
 const KINDS: [&str; 4] = ["raw", "windows", "anomalies", "gaps"];
 const LEAN_HINT: &str = "use a gateway that was built with the feature `kafka-tls`, as it is by default";
 
@@ -38,10 +38,10 @@ pub(super) fn read(s: &mut Section<'_, '_>, names: &mut Vec<String>, named: &mut
     }
 }
 
-/// `topic_prefix`, and `topics` for those that are called otherwise.
+/// `topic_prefix`, and `topic_names` for those that are called otherwise.
 fn topics(s: &mut Section<'_, '_>) -> Topics {
     let prefix = s.checked("topic_prefix", "sensors".to_owned(), |prefix: &String| topic(prefix, TOPIC_PREFIX_MAX));
-    let mut named = s.checked("topics", BTreeMap::new(), |topics: &BTreeMap<String, String>| {
+    let mut named = s.checked("topic_names", BTreeMap::new(), |topics: &BTreeMap<String, String>| {
         topics.iter().try_for_each(|(kind, name)| {
             if !KINDS.contains(&kind.as_str()) {
                 let message = format!("holds {kind:?}, which is no kind of record");

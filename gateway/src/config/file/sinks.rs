@@ -1,9 +1,12 @@
-//! `[[influx]]`, `[[kafka]]` and `[[file]]`: the ways out.
+//! `[[influx]]`, `[[kafka]]` and `[[file]]`, and what they have in common with the other ways out.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{HOUR, MINUTE, Named, SECOND, kafka, name, normal, not_empty, not_nowhere, servers};
+use super::{
+    Gateway, HOUR, MINUTE, Named, SECOND, kafka, mqtt_sink, name, normal, not_empty, not_nowhere, servers, sink_filter,
+    webhook,
+};
 use crate::config::reader::{Reader, Section};
 use crate::config::secrets::{self, Keys};
 use crate::config::values::{Percent, Size};
@@ -38,7 +41,7 @@ const FILES_MAX: u64 = 100_000;
 /// The sinks, and the directories that they write to.
 pub(super) fn read(
     reader: &mut Reader<'_>,
-    data_dir: &Path,
+    gateway: &Gateway,
     queue_dir: &Path,
     named: &mut Named,
 ) -> (Vec<SinkConfig>, Vec<Directory>) {
@@ -47,11 +50,14 @@ pub(super) fn read(
     let mut sinks = reader.tables("influx", SINKS_MAX, |s| SinkConfig::Influx(influx(s, &mut names, named)));
     sinks.extend(reader.tables("kafka", SINKS_MAX, |s| SinkConfig::Kafka(kafka::read(s, &mut names, named))));
     sinks.extend(reader.tables("file", SINKS_MAX, |s| {
-        let config = file(s, &mut names, data_dir);
+        let config = file(s, &mut names, &gateway.data_dir);
         check_directory(s, &config.dir, queue_dir, &directories);
         directories.push(Directory { path: config.dir.clone(), place: s.place("dir") });
         SinkConfig::File(config)
     }));
+    sinks.extend(reader.tables("webhook", SINKS_MAX, |s| SinkConfig::Webhook(webhook::read(s, &mut names, named))));
+    let publishes = |s: &mut Section<'_, '_>| SinkConfig::Mqtt(mqtt_sink::read(s, gateway, &mut names, named));
+    sinks.extend(reader.tables("mqtt_sink", SINKS_MAX, publishes));
     (sinks, directories)
 }
 
@@ -97,6 +103,7 @@ pub(super) fn delivery(s: &mut Section<'_, '_>, default: &DeliveryConfig) -> Del
     let share = Percent(default.backlog_share_percent);
     let records = default.batch_records_max as u64;
     DeliveryConfig {
+        filter: sink_filter::read(s, &default.filter),
         batch_records_max: s.within("batch_records_max", records, 1..=BATCH_RECORDS_MAX) as usize,
         batch_max_bytes: s.within("batch_max", Size(default.batch_max_bytes as u64), BATCH_MIN..=BATCH_MAX).0 as usize,
         timeout: s.within("timeout", default.timeout, Duration::from_millis(100)..=10 * MINUTE),

@@ -131,17 +131,17 @@ async fn buckets(client: &Client, org: &str) -> Result<Vec<String>, Refusal> {
 }
 
 fn refusal(error: &RequestError) -> Refusal {
-    match error {
-        RequestError::Http { status, .. } if status.as_u16() == 401 => Refusal::Unknown,
-        error => Refusal::Other(said(error)),
+    if matches!(error, RequestError::Http { status, .. } if status.as_u16() == 401) {
+        return Refusal::Unknown;
     }
+    Refusal::Other(said(error))
 }
 
 fn said(error: &RequestError) -> String {
-    match error {
-        RequestError::Http { status, text } => format!("{} {}", status.as_u16(), quote(text)).trim_end().to_owned(),
-        error => quote(&error.to_string()).to_owned(),
+    if let RequestError::Http { status, text } = error {
+        return format!("{} {}", status.as_u16(), quote(text)).trim_end().to_owned();
     }
+    quote(&error.to_string()).to_owned()
 }
 
 /// What is wrong, and what to do.
@@ -210,7 +210,9 @@ mod tests {
 
     #[test]
     fn each_mistake_is_named_with_what_to_do() {
-        let cases: [(u16, fn(&mut Found), &str); 6] = [
+        /// Status, what is found, a part of the words.
+        type Case = (u16, fn(&mut Found), &'static str);
+        let cases: [Case; 6] = [
             (404, |f| f.health = Err("302".into()), "correct `url`"),
             (401, |f| f.organisations = Err(Refusal::Unknown), "does not know the token: replace it in `token_file`"),
             (

@@ -185,7 +185,7 @@ fn overflow(out: &mut Vec<u8>, line: &[u8], series_len: usize, seq: Option<Queue
     let mut device = Some(OVERFLOW);
     for tag in &kept {
         // Sorted by key, as InfluxDB likes them.
-        if &series[tag.clone()] > &b"device="[..] {
+        if series[tag.clone()] > b"device="[..] {
             write_device(out, device.take());
         }
         out.push(b',');
