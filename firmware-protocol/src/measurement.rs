@@ -306,6 +306,14 @@ impl Measurement {
         (self.texts, self.text) = (texts, all);
     }
 
+    /// Leaves out the readings and texts of all channels but those that `keep` names.
+    pub fn retain_channels(&mut self, keep: impl Fn(&str) -> bool) {
+        let is_kept: Vec<bool> = self.channels().map(|(_, name)| keep(name)).collect();
+        let is_kept = |channel: ChannelIndex| is_kept.get(usize::from(channel.0)).is_some_and(|kept| *kept);
+        self.readings.retain(|reading| is_kept(reading.channel));
+        self.texts.retain(|text| is_kept(text.channel));
+    }
+
     /// Neither a reading nor a text.
     pub fn is_empty(&self) -> bool {
         self.readings.is_empty() && self.texts.is_empty()

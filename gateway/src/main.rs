@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use gateway::cli::Cli;
-use gateway::{commands, config, telemetry};
+use gateway::{commands, config, memory, telemetry};
 
 /// Something went wrong while running.
 const FAILURE: u8 = 1;
@@ -13,6 +13,7 @@ const FAILURE: u8 = 1;
 const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
+    memory::give_back();
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -286,6 +286,10 @@ pub struct Forward {
     pub up: Family<SinkLabel, Gauge>,
     /// Records that wait for the sink, of both logs.
     pub backlog_records: Family<SinkLabel, Gauge>,
+    /// Series that a sink was sent since the start, as far as it has a cap for them.
+    pub series: Family<SinkLabel, Gauge>,
+    /// Points that were encoded with `device=overflow`, above that cap; one that is encoded again counts again.
+    pub overflowed: Family<SinkLabel, Counter>,
     /// Until none waits, by the last minute; ten years if they get no less.
     pub drain_seconds: Family<SinkLabel, Gauge<f64, AtomicU64>>,
 }
@@ -304,6 +308,8 @@ impl Default for Forward {
             send_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 16))),
             up: Family::default(),
             backlog_records: Family::default(),
+            series: Family::default(),
+            overflowed: Family::default(),
             drain_seconds: Family::default(),
         }
     }

@@ -28,7 +28,7 @@ const KEEP_ALIVES: Duration = Duration::from_secs(9);
 const BROKER_KEEP_ALIVE: &str = "keep_alive = \"5s\"";
 const SENSOR_KEEP_ALIVE_S: u16 = 2;
 const SENSOR_PINGS: Duration = Duration::from_secs(1);
-/// What memory may move by once all is read ahead that is for sinks that are away (four batches of 1 MiB for each lane of
+/// What memory may move by once all is read ahead that is for sinks that are away (up to four batches of 1 MiB for each lane of
 /// InfluxDB, and for Kafka): buffers of attempts to reach them.
 const FLAT_BYTES: u64 = 12 << 20;
 /// With four fleets' worth of messages under way; the backlog alone is six times as much.
@@ -70,11 +70,12 @@ async fn without_sinks_doors_wait_and_memory_is_flat_and_everything_drains_when_
     let metrics = gateway.metrics().await?;
     let connects = metrics.sum("gateway_ingest_connects_total", &[]);
     // At first sinks read ahead as far as they may; after that nothing more is held.
-    let mut rss = [0; 2];
-    for period in 0..rss.len() {
+    let mut rss = Vec::new();
+    for _ in 0..2 {
+        let mut most = 0;
         throughout("sessions without acknowledgements", KEEP_ALIVES, async || {
-            rss[period] = rss[period].max(gateway.rss_bytes()?);
-            ensure!(rss[period] < RSS_MAX_BYTES, "{} bytes of memory", rss[period]);
+            most = gateway.rss_bytes()?.max(most);
+            ensure!(most < RSS_MAX_BYTES, "{most} bytes of memory");
             sensor.ping().await?;
             let metrics = gateway.metrics().await?;
             ensure!(metrics.sum("gateway_ingest_connects_total", &[]) == connects, "somebody has reconnected");
@@ -85,8 +86,9 @@ async fn without_sinks_doors_wait_and_memory_is_flat_and_everything_drains_when_
             Ok(())
         })
         .await?;
+        rss.push(most);
     }
-    let [read_ahead, later] = rss;
+    let (read_ahead, later) = (rss[0], rss[1]);
     assert!(later <= read_ahead + FLAT_BYTES, "{read_ahead} bytes of memory became {later}");
     let refused = gateway.post("/v1/ingest?topic=sensors/by-http/telemetry", "application/json", b"{\"t\":1}".into());
     let refused = refused.await?;

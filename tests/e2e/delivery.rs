@@ -1,24 +1,20 @@
 //! A backlog and what comes in, over a bad link, with kills in the drain: nothing is lost, the present goes first, and the
 //! ledger balances.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use tests::eventually::eventually;
-use tests::fleet::{Acked, AckedAt, Fleet, Plan};
+use tests::fleet::{Fleet, Plan};
 use tests::gateway::{Gateway, Home};
-use tests::influx::Influx;
 use tests::link::Link;
-use tests::message::counter_at;
 use tests::oracle::Oracle;
-use tests::stack;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tests::sight::{Sight, percentile};
+use tests::stack::{self, Kafka};
 
+use crate::DELIVERY;
 use crate::crash::is_long;
-use crate::{DELIVERY, percentile};
+
+/// Kafka is sent payloads and headers as they are; its backlog drains in the order in which it came in, before what is live.
+const KAFKA_BYTES_PER_SECOND: u32 = 2_000_000;
 
 /// How much there is to do.
 struct Load {
@@ -54,30 +50,35 @@ impl Load {
 #[tokio::test(flavor = "multi_thread")]
 async fn live_records_go_beside_the_backlog_of_an_outage_and_kills_lose_nothing_in_any_sink() -> Result<()> {
     let Load { backlog, live, kills, bytes_per_second } = Load::new();
-    let kafka = stack::kafka().await?;
+    let kafka_link = Link::to_nowhere().await?;
+    let kafka = Kafka::start_behind(&kafka_link).await?;
     let influx = stack::bucket("delivery").await?;
     let far = influx.url().strip_prefix("http://").context("InfluxDB is reached by http")?.parse()?;
     let link = Link::to(far).await?;
     let home = Home::new()?;
     let config = home.config().without_detection().listen();
     let config = config.influx(&format!("http://{}", link.address()), &influx).with("timeout = \"2s\"");
-    let config = config.kafka(kafka.bootstrap(), "delivery");
+    let config = config.kafka(&kafka_link.address().to_string(), "delivery");
     let mut gateway = Gateway::start(&home, &config, influx.token()).await?;
 
     let idle_bytes = gateway.rss_bytes()?;
     let mut most_bytes = 0;
 
     link.cut();
+    kafka_link.cut();
     let behind = Fleet::start(backlog, home.listen()).finish().await?;
     link.half_open();
+    kafka_link.half_open();
     let fleet = Fleet::start(live.clone(), home.listen());
     fleet.acked(live.messages / 8).await?;
     if is_long() {
         link.corrupt();
+        kafka_link.corrupt();
         fleet.acked(live.messages / 4).await?;
     }
     link.slow(bytes_per_second);
-    let watch = Watch::begin(&influx, "live-");
+    kafka_link.slow(KAFKA_BYTES_PER_SECOND);
+    let watch = Sight::begin(&influx, &live.devices());
     let rest = live.messages - live.messages / 4;
     for kill in 1..=kills {
         fleet.acked(live.messages / 4 + rest * kill / (kills + 1)).await?;
@@ -87,6 +88,7 @@ async fn live_records_go_beside_the_backlog_of_an_outage_and_kills_lose_nothing_
     }
     let now = fleet.finish().await?;
     link.restore();
+    kafka_link.restore();
 
     let oracle = Oracle::new(&[&behind, &now]);
     let in_influx = oracle.expect_in_influx(&influx, 2 * DELIVERY).await?;
@@ -129,56 +131,4 @@ async fn settled(gateway: &Gateway, messages: u64) -> Result<()> {
         Ok(())
     })
     .await
-}
-
-/// Notes when a fleet's points are first seen in InfluxDB.
-struct Watch {
-    began: Instant,
-    end: watch::Sender<bool>,
-    task: JoinHandle<Result<BTreeMap<(String, u64), Instant>>>,
-}
-
-impl Watch {
-    fn begin(influx: &Influx, prefix: &'static str) -> Self {
-        let (end, ended) = watch::channel(false);
-        let influx = influx.clone();
-        let task = tokio::spawn(async move {
-            let mut seen = BTreeMap::new();
-            // The oldest of the newest points of the devices: what is older was seen.
-            let mut from_ns = 0;
-            while !*ended.borrow() {
-                let points = influx.points_of("sensor", "n", prefix, from_ns).await?;
-                let now = Instant::now();
-                let mut newest = BTreeMap::new();
-                for point in points {
-                    let at = newest.entry(point.device.clone()).or_insert(point.at_ns);
-                    *at = point.at_ns.max(*at);
-                    if let Some(n) = counter_at(point.at_ns) {
-                        seen.entry((point.device, n)).or_insert(now);
-                    }
-                }
-                // Of event time, in which a device's messages lie 10 ms apart: the last 3 000 are looked at again.
-                let looked_back_ns = 30_000_000_000;
-                from_ns = newest.into_values().min().map_or(from_ns, |least| from_ns.max(least - looked_back_ns));
-            }
-            Ok(seen)
-        });
-        Self { began: Instant::now(), end, task }
-    }
-
-    /// From acknowledgement to sight, sorted, of what was acknowledged since the beginning.
-    async fn end(self, acked_at: &AckedAt, acked: &Acked) -> Result<Vec<Duration>> {
-        self.end.send_replace(true);
-        let seen = self.task.await??;
-        let mut latencies = Vec::new();
-        for (device, at) in acked_at {
-            for (n, at) in at.iter().filter(|(n, at)| **at >= self.began && acked[device].contains(*n)) {
-                let Some(seen) = seen.get(&(device.clone(), *n)) else { continue };
-                latencies.push(seen.saturating_duration_since(*at));
-            }
-        }
-        latencies.sort_unstable();
-        ensure!(!latencies.is_empty(), "some live record was seen while the link was slow");
-        Ok(latencies)
-    }
 }

@@ -18,6 +18,7 @@ mod cloud_sink;
 mod setup;
 mod dashboards;
 mod crash;
+mod credentials;
 mod crowd;
 mod delivery;
 mod full_disk;
@@ -26,6 +27,7 @@ mod poison;
 mod redrive;
 mod renewal;
 mod shutdown;
+mod sinks;
 
 mod cli;
 mod demo;
@@ -37,8 +39,3 @@ use std::time::Duration;
 
 /// For a sink to have everything: much more than it takes, because the machine may be busy with other scenarios.
 const DELIVERY: Duration = Duration::from_secs(90);
-
-/// Of sorted values.
-fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
-    sorted.get(sorted.len() * percent / 100).copied()
-}

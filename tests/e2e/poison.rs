@@ -10,6 +10,7 @@ use firmware_protocol::{BootId, DeviceSeq};
 use tests::eventually::eventually;
 use tests::fleet::{Fleet, Plan};
 use tests::gateway::{Gateway, Home};
+use tests::link::Link;
 use tests::oracle::Oracle;
 use tests::publisher::publish_all;
 use tests::stack;
@@ -123,5 +124,44 @@ async fn poison_is_quarantined_and_counted_and_the_good_messages_around_it_are_s
         let line = format!("\"payload_base64\":\"{}\"", BASE64_STANDARD.encode(payload));
         assert!(kept.lines().any(|kept| kept.contains(&line) && kept.contains(reason)), "kept byte for byte: {reason}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_point_that_influxdb_refuses_among_5000_is_kept_with_its_words_and_the_others_are_stored() -> Result<()> {
+    const MESSAGES: usize = 5_000;
+    const FIRST_AT_MS: usize = 1_600_000_000_000;
+    let influx = stack::bucket("conflict").await?;
+    // From now on `mode` is a text for this measurement.
+    influx.write(format!("sensor,device=other mode=\"auto\" {FIRST_AT_MS}000000\n")).await?;
+    let home = Home::new()?;
+    // The link is cut until all is there, so that it goes out in full batches.
+    let link = Link::to(influx.url().strip_prefix("http://").context("InfluxDB is reached by http")?.parse()?).await?;
+    link.cut();
+    let config = home.config().listen().influx(&format!("http://{}", link.address()), &influx);
+    let gateway = Gateway::start(&home, &config, influx.token()).await?;
+    let payloads: Vec<String> = (0..MESSAGES)
+        .map(|i| format!("{{\"ts\":{},\"n\":{i}{}}}", FIRST_AT_MS + i, if i == 3_210 { ",\"mode\":2" } else { "" }))
+        .collect();
+    let messages: Vec<_> = payloads.iter().map(|payload| ("sensors/press/telemetry", payload.as_bytes())).collect();
+    publish_all(&home.listen(), "press", &messages).await?;
+    gateway.accepted(MESSAGES as u64).await?;
+    link.restore();
+
+    eventually("all points but one", DELIVERY, async || {
+        let stored = influx.count("sensor", "n").await?;
+        ensure!(stored == MESSAGES as u64 - 1, "{stored} points");
+        let quarantined = gateway.metrics().await?.count("gateway_forward_quarantined_total", &["sink=\"influx"])?;
+        ensure!(quarantined == 1, "{quarantined} quarantined");
+        Ok(())
+    })
+    .await?;
+    let mut kept = String::new();
+    for file in std::fs::read_dir(home.data_dir().join("quarantine/influx"))? {
+        kept += &std::fs::read_to_string(file?.path())?;
+    }
+    assert_eq!(kept.lines().count(), 1, "{kept}");
+    assert!(kept.contains(&BASE64_STANDARD.encode(&payloads[3_210])), "{kept}");
+    assert!(kept.contains("field type conflict: input field") && kept.contains("mode"), "the server's words: {kept}");
     Ok(())
 }

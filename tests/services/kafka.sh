@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
 # Apache Kafka as one KRaft node (broker and controller) from Maven Central's jars. Prints KAFKA_PORT, KAFKA_BOOTSTRAP.
+# With KAFKA_PEM (key and certificate) and KAFKA_CA also a listener with TLS that asks for certificates and a login: the user
+# gw with the password KAFKA_PASSWORD, by PLAIN and SCRAM; then KAFKA_SECURE_BOOTSTRAP is printed, too. With KAFKA_LINK, the
+# address of a proxy, also a listener for those who come through it, on KAFKA_BEHIND_LINK.
 # Needs Java 17 and Maven. The port answers before the broker takes clients: wait until metadata lists a broker.
 . "$(dirname "$0")/lib.sh"
 KAFKA_VERSION=4.3.0
@@ -30,8 +33,9 @@ JVM=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms64m -Xmx512m -Djava.awt.headle
   "-Dlog4j2.configurationFile=$RUNDIR/log4j2.properties" -cp "$DIST/libs/*")
 
 configure() {
-  local port controller
+  local port controller secure behind listeners advertised users=()
   port=$(free_port) controller=$(free_port)
+  listeners=PLAINTEXT://$HOST:$port
   cat >"$RUNDIR/log4j2.properties" <<X
 rootLogger.level=warn
 rootLogger.appenderRef.out.ref=out
@@ -40,16 +44,42 @@ appender.out.name=out
 appender.out.layout.type=PatternLayout
 appender.out.layout.pattern=%d %p %c %m%n
 X
+  printf 'KAFKA_PORT=%s\nKAFKA_BOOTSTRAP=%s:%s\n' "$port" $HOST "$port" >"$PORTS"
+  : >"$RUNDIR/server.properties"
+  if [ -n "${KAFKA_PEM:-}" ]; then
+    secure=$(free_port)
+    listeners=$listeners,SASL_SSL://$HOST:$secure
+    printf 'KAFKA_SECURE_BOOTSTRAP=%s:%s\n' $HOST "$secure" >>"$PORTS"
+    users=(--add-scram "SCRAM-SHA-256=[name=gw,password=$KAFKA_PASSWORD]"
+      --add-scram "SCRAM-SHA-512=[name=gw,password=$KAFKA_PASSWORD]")
+    cat >"$RUNDIR/server.properties" <<X
+ssl.keystore.type=PEM
+ssl.keystore.location=$KAFKA_PEM
+ssl.truststore.type=PEM
+ssl.truststore.location=$KAFKA_CA
+listener.name.sasl_ssl.ssl.client.auth=required
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_gw="$KAFKA_PASSWORD";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+X
+  fi
+  advertised=$listeners
+  if [ -n "${KAFKA_LINK:-}" ]; then
+    behind=$(free_port)
+    listeners=$listeners,LINK://$HOST:$behind advertised=$advertised,LINK://$KAFKA_LINK
+    printf 'KAFKA_BEHIND_LINK=%s:%s\n' $HOST "$behind" >>"$PORTS"
+  fi
   # One node: every internal topic needs replication 1, or groups and idempotent producers hang. No rebalance delay and
   # few internal partitions make the first join quick.
-  cat >"$RUNDIR/server.properties" <<X
+  cat >>"$RUNDIR/server.properties" <<X
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://$HOST:$port,CONTROLLER://$HOST:$controller
-advertised.listeners=PLAINTEXT://$HOST:$port
+listeners=$listeners,CONTROLLER://$HOST:$controller
+advertised.listeners=$advertised
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@$HOST:$controller
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,LINK:PLAINTEXT
 log.dirs=$RUNDIR/data
 num.partitions=3
 offsets.topic.replication.factor=1
@@ -64,9 +94,8 @@ broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 X
   # The cluster id is any 16 bytes in base64; a node alone needs no other than this.
-  java "${JVM[@]}" kafka.tools.StorageTool format -t AAAAAAAAAAAAAAAAAAAAAQ -c "$RUNDIR/server.properties" >>"$LOG" 2>&1 \
+  java "${JVM[@]}" kafka.tools.StorageTool format -t AAAAAAAAAAAAAAAAAAAAAQ -c "$RUNDIR/server.properties" "${users[@]}" >>"$LOG" 2>&1 \
     || { tail "$LOG" >&2; die "cannot format $RUNDIR/data"; }
-  printf 'KAFKA_PORT=%s\nKAFKA_BOOTSTRAP=%s:%s\n' "$port" $HOST "$port" >"$PORTS"
 }
 
 launch() {

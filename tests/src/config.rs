@@ -67,6 +67,13 @@ impl GatewayConfig {
         self.table(&format!("[[influx]]\n{}retry_max = \"1s\"\n", influx_keys(url, influx)))
     }
 
+    /// With the token in a file, which may change.
+    pub fn influx_by_file(self, influx: &Influx, token_file: &str) -> Self {
+        let keys = influx_keys(influx.url(), influx);
+        let keys: Vec<&str> = keys.lines().filter(|key| !key.starts_with("token_env")).collect();
+        self.table(&format!("[[influx]]\n{}\ntoken_file = \"{token_file}\"\nretry_max = \"1s\"\n", keys.join("\n")))
+    }
+
     pub fn kafka(self, bootstrap: &str, topic_prefix: &str) -> Self {
         self.table(&format!(
             "[[kafka]]\nbootstrap = \"{bootstrap}\"\ntopic_prefix = \"{topic_prefix}\"\nretry_max = \"1s\"\n"

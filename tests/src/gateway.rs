@@ -56,9 +56,7 @@ impl Home {
     /// # Errors
     /// It cannot be read.
     pub fn file_sink(&self) -> Result<String> {
-        let files = std::fs::read_dir(self.data_dir().join("files"))?;
-        let paths = files.map(|file| Ok(file?.path())).collect::<std::io::Result<BTreeSet<_>>>()?;
-        Ok(paths.iter().map(std::fs::read_to_string).collect::<std::io::Result<Vec<_>>>()?.concat())
+        written(&self.data_dir().join("files"))
     }
 
     /// Where sensors reach the gateway without a broker.
@@ -84,6 +82,16 @@ impl Home {
         std::fs::write(&file, text)?;
         Ok(file.display().to_string())
     }
+}
+
+/// All files of a directory, in the order of their names.
+///
+/// # Errors
+/// One cannot be read.
+pub fn written(dir: &Path) -> Result<String> {
+    let files = std::fs::read_dir(dir)?;
+    let paths = files.map(|file| Ok(file?.path())).collect::<std::io::Result<BTreeSet<_>>>()?;
+    Ok(paths.iter().map(std::fs::read_to_string).collect::<std::io::Result<Vec<_>>>()?.concat())
 }
 
 /// A running gateway.
@@ -180,6 +188,14 @@ impl Gateway {
     /// It is gone.
     pub fn rss_bytes(&self) -> Result<u64> {
         self.process.rss_bytes()
+    }
+
+    /// Time on a processor since it was started.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        self.process.cpu_seconds()
     }
 
     /// kill -9.

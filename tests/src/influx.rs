@@ -162,21 +162,38 @@ impl Influx {
     /// # Errors
     /// The server does not answer.
     pub async fn points(&self, measurement: &str, field: &str) -> Result<Vec<Point>> {
-        let rows =
-            self.query(measurement, field, "group() |> keep(columns: [\"device\", \"_time\", \"_value\"])").await?;
-        rows.iter().map(point).collect()
+        self.points_where(measurement, field, "true", 0).await
     }
 
-    /// The same of devices whose names begin so, from this time on.
+    /// The same of some devices: an answer with a million points takes long.
     ///
     /// # Errors
     /// The server does not answer.
-    pub async fn points_of(&self, measurement: &str, field: &str, prefix: &str, from_ns: i64) -> Result<Vec<Point>> {
+    pub async fn points_of(&self, measurement: &str, field: &str, devices: &[&str]) -> Result<Vec<Point>> {
+        self.points_since(measurement, field, devices, 0).await
+    }
+
+    /// The same from this time on.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub async fn points_since(
+        &self,
+        measurement: &str,
+        field: &str,
+        devices: &[&str],
+        from_ns: i64,
+    ) -> Result<Vec<Point>> {
+        let devices: Vec<String> = devices.iter().map(|device| format!("r.device == \"{device}\"")).collect();
+        self.points_where(measurement, field, &devices.join(" or "), from_ns).await
+    }
+
+    async fn points_where(&self, measurement: &str, field: &str, condition: &str, from_ns: i64) -> Result<Vec<Point>> {
         let then = format!(
-            "filter(fn: (r) => r._time >= {from_ns} and strings.hasPrefix(v: r.device, prefix: \"{prefix}\")) \
-             |> group() |> keep(columns: [\"device\", \"_time\", \"_value\"])"
+            "filter(fn: (r) => {condition}) |> keep(columns: [\"device\", \"_time\", \"_value\"]) \
+             |> map(fn: (r) => ({{r with _time: int(v: r._time), _value: float(v: r._value)}})) |> group()"
         );
-        self.query(measurement, field, &then).await?.iter().map(point).collect()
+        self.query(measurement, field, from_ns, &then).await?.iter().map(point).collect()
     }
 
     /// Number of points of a measurement's field: cheaper to ask again and again.
@@ -184,7 +201,8 @@ impl Influx {
     /// # Errors
     /// The server does not answer.
     pub async fn count(&self, measurement: &str, field: &str) -> Result<u64> {
-        let rows = self.query(measurement, field, "group() |> count() |> keep(columns: [\"_value\"])").await?;
+        let then = "count() |> keep(columns: [\"_value\"]) |> group() |> sum()";
+        let rows = self.query(measurement, field, 0, then).await?;
         let Some(row) = rows.first() else { return Ok(0) };
         Ok(column(row, "_value")?.parse()?)
     }
@@ -203,11 +221,10 @@ impl Influx {
         Ok(rows)
     }
 
-    async fn query(&self, measurement: &str, field: &str, then: &str) -> Result<Vec<Row>> {
+    async fn query(&self, measurement: &str, field: &str, from_ns: i64, then: &str) -> Result<Vec<Row>> {
         let flux = format!(
-            "import \"strings\"\nfrom(bucket: \"{}\") |> range(start: 0, stop: 2100-01-01T00:00:00Z) \
-             |> filter(fn: (r) => r._measurement == \"{measurement}\" and r._field == \"{field}\") \
-             |> map(fn: (r) => ({{r with _time: int(v: r._time), _value: float(v: r._value)}})) |> {then}",
+            "from(bucket: \"{}\") |> range(start: time(v: {from_ns}), stop: 2100-01-01T00:00:00Z) \
+             |> filter(fn: (r) => r._measurement == \"{measurement}\" and r._field == \"{field}\") |> {then}",
             self.bucket
         );
         self.query_rows(&flux).await

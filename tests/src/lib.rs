@@ -34,6 +34,7 @@ pub mod archive;
 pub mod influx;
 pub mod kafka;
 pub mod oracle;
+pub mod sight;
 pub mod stored;
 
 pub mod browser;
@@ -41,5 +42,7 @@ pub mod grafana;
 pub mod disk;
 pub mod eventually;
 pub mod link;
+pub mod receiver;
+pub mod request;
 pub mod slack;
 pub mod metrics;

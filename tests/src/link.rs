@@ -1,7 +1,7 @@
 //! A TCP proxy on loopback that can be cut, slowed, left half-open or made to corrupt: what is behind it is away or hard to
 //! reach, without being touched.
 //!
-//! Not for Kafka: a client goes on to the address that the broker advertises, past any proxy.
+//! Kafka has to advertise the link's address: a client goes on to what the broker names ([`crate::stack::Kafka::start_behind`]).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ struct State {
     mode: Mode,
     /// A connection lives until the next cut, however soon the link is restored.
     cuts: u64,
+    /// What is behind it, once that is known.
+    far: Option<SocketAddr>,
 }
 
 /// An open link; dropping it closes it.
@@ -48,11 +50,25 @@ impl Link {
     /// # Errors
     /// No port is left.
     pub async fn to(far: SocketAddr) -> Result<Self> {
+        let link = Self::to_nowhere().await?;
+        link.lead_to(far);
+        Ok(link)
+    }
+
+    /// For what has to know the link's address before it has one of its own. Until then connections are closed at once.
+    ///
+    /// # Errors
+    /// No port is left.
+    pub async fn to_nowhere() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let state = watch::Sender::new(State { mode: Mode::Carries, cuts: 0 });
-        let task = tokio::spawn(accept(listener, far, state.subscribe()));
+        let state = watch::Sender::new(State { mode: Mode::Carries, cuts: 0, far: None });
+        let task = tokio::spawn(accept(listener, state.subscribe()));
         Ok(Self { address, state, task })
+    }
+
+    pub fn lead_to(&self, far: SocketAddr) {
+        self.state.send_modify(|s| s.far = Some(far));
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -61,7 +77,7 @@ impl Link {
 
     /// Closes all connections, and new ones at once.
     pub fn cut(&self) {
-        self.state.send_modify(|s| *s = State { mode: Mode::Cut, cuts: s.cuts + 1 });
+        self.state.send_modify(|s| *s = State { mode: Mode::Cut, cuts: s.cuts + 1, ..*s });
     }
 
     pub fn restore(&self) {
@@ -94,12 +110,12 @@ impl Drop for Link {
     }
 }
 
-async fn accept(listener: TcpListener, far: SocketAddr, state: watch::Receiver<State>) {
+async fn accept(listener: TcpListener, state: watch::Receiver<State>) {
     let free_at = Arc::new(Mutex::new(Instant::now()));
     while let Ok((near, _)) = listener.accept().await {
         let (mut state, free_at) = (state.clone(), free_at.clone());
-        let State { mode, cuts } = *state.borrow();
-        if mode != Mode::Cut {
+        let State { mode, cuts, far } = *state.borrow();
+        if let (true, Some(far)) = (mode != Mode::Cut, far) {
             tokio::spawn(async move {
                 let carried = state.clone();
                 tokio::select! {

@@ -4,7 +4,7 @@
 //! - It compares message by message, never by totals alone: a repeat cannot stand in for a loss.
 //! - A reading is judged by its event time, its counter and its value, which all follow from the seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use crate::message::{Device, counter_at};
 
 /// Of what went wrong, so much is shown.
 const EXAMPLES_MAX: usize = 5;
+/// InfluxDB is asked for the points of so many devices at a time, until they are so many points.
+const DEVICES_MAX: usize = 50;
+const POINTS_MAX: usize = 50_000;
 
 /// What one or more fleets have a right to find.
 #[derive(Clone, Debug, Default)]
@@ -89,20 +92,20 @@ impl Oracle {
 
     /// Both fields of each point count: a point without one of them is wrong.
     pub async fn judge_influx(&self, influx: &Influx) -> Result<Verdict> {
-        let mut temperatures = Tally::new(self);
-        for point in influx.points("sensor", "temperature").await? {
-            let Some(device) = self.devices.get(&point.device) else { continue };
-            match counter_at(point.at_ns) {
-                Some(n) if device.temperature(n) == point.value => temperatures.seen(&point.device, n),
-                Some(_) | None => temperatures.wrong(format!("{point:?}")),
+        let (mut temperatures, mut counters) = (Tally::new(self), Tally::new(self));
+        for devices in self.shares() {
+            for point in influx.points_of("sensor", "temperature", &devices).await? {
+                let Some(device) = self.devices.get(&point.device) else { continue };
+                match counter_at(point.at_ns) {
+                    Some(n) if device.temperature(n) == point.value => temperatures.seen(&point.device, n),
+                    Some(_) | None => temperatures.wrong(format!("{point:?}")),
+                }
             }
-        }
-        let mut counters = Tally::new(self);
-        for point in influx.points("sensor", "n").await? {
-            match counter_at(point.at_ns) {
-                _ if !self.devices.contains_key(&point.device) => {}
-                Some(n) if n as f64 == point.value => counters.seen(&point.device, n),
-                Some(_) | None => counters.wrong(format!("{point:?}")),
+            for point in influx.points_of("sensor", "n", &devices).await? {
+                match counter_at(point.at_ns) {
+                    Some(n) if n as f64 == point.value => counters.seen(&point.device, n),
+                    Some(_) | None => counters.wrong(format!("{point:?}")),
+                }
             }
         }
         let mut verdict = temperatures.verdict();
@@ -114,6 +117,23 @@ impl Oracle {
         // The rows of a query come in no order that means anything.
         verdict.out_of_order = 0;
         Ok(verdict)
+    }
+
+    /// Devices by as many as one question is good for.
+    fn shares(&self) -> Vec<Vec<&str>> {
+        let mut shares = Vec::new();
+        let (mut share, mut points) = (Vec::new(), 0);
+        for device in self.devices.keys() {
+            share.push(device.as_str());
+            points += self.acked.get(device).map_or(0, BTreeSet::len);
+            if points >= POINTS_MAX || share.len() >= DEVICES_MAX {
+                shares.push(std::mem::take(&mut share));
+                points = 0;
+            }
+        }
+        shares.push(share);
+        shares.retain(|share| !share.is_empty());
+        shares
     }
 
     pub fn judge_kafka(&self, entries: &[kafka::Entry]) -> Verdict {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::eventually::eventually;
@@ -130,11 +131,17 @@ impl Process {
         Ok(kib.parse::<u64>()? * 1024)
     }
 
+    /// Time on a processor since it was started, all of its threads together, those that have ended too.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        cpu_seconds(self.child.id())
+    }
+
     /// Start time in clock ticks since boot, as the service scripts write it beside a PID.
     fn started_at(&self) -> Result<String> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let (_, after_name) = stat.rsplit_once(") ").context("unreadable /proc/PID/stat")?;
-        Ok(after_name.split(' ').nth(19).context("unreadable /proc/PID/stat")?.to_owned())
+        Ok(stat(self.child.id())?.split(' ').nth(19).context("unreadable /proc/PID/stat")?.to_owned())
     }
 }
 
@@ -146,6 +153,24 @@ impl Drop for Process {
         }
         eprintln!("--- {} ---\n{}", self.name, tail(&self.stderr()));
     }
+}
+
+/// As [`Process::cpu_seconds`], of any process.
+///
+/// # Errors
+/// There is none.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = stat(pid)?;
+    let mut fields = stat.split(' ').skip(11);
+    let mut ticks = || fields.next().and_then(|field| field.parse::<u64>().ok()).context("unreadable /proc/PID/stat");
+    Ok((ticks()? + ticks()?) as f64 / clock_ticks_per_second() as f64)
+}
+
+/// The fields of /proc/PID/stat from the third on: those after the name.
+fn stat(pid: u32) -> Result<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, after_name) = stat.rsplit_once(") ").context("unreadable /proc/PID/stat")?;
+    Ok(after_name.to_owned())
 }
 
 fn read_lossy(file: &Path) -> String {

@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Longest body that it takes, bytes: Slack's own limit for a text is 40 000 characters.
-const BODY_MAX_BYTES: usize = 1 << 20;
+use crate::request::Request;
 
 /// Dropping it closes it.
 pub struct Slack {
@@ -76,7 +75,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn serve(stream: TcpStream, shared: &Shared) -> Result<()> {
     let mut stream = BufReader::new(stream);
-    while let Some(body) = request(&mut stream).await? {
+    while let Some(Request { body, .. }) = Request::read(&mut stream).await? {
         shared.attempts.fetch_add(1, Ordering::SeqCst);
         let answer = if shared.is_away.load(Ordering::SeqCst) {
             "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\naway"
@@ -89,28 +88,4 @@ async fn serve(stream: TcpStream, shared: &Shared) -> Result<()> {
         stream.write_all(answer.as_bytes()).await?;
     }
     Ok(())
-}
-
-/// The body of the next request; `None`: there is none.
-async fn request(stream: &mut BufReader<TcpStream>) -> Result<Option<Vec<u8>>> {
-    let mut length = 0;
-    for n in 0.. {
-        let mut line = String::new();
-        if stream.read_line(&mut line).await? == 0 {
-            return Ok(None);
-        }
-        let line = line.trim_end();
-        if line.is_empty() && n > 0 {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse()?;
-        }
-    }
-    anyhow::ensure!(length <= BODY_MAX_BYTES, "a body of {length} bytes");
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await?;
-    Ok(Some(body))
 }

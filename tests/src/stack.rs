@@ -19,6 +19,7 @@ use tokio::task::spawn_blocking;
 
 use crate::influx::Influx;
 use crate::kafka;
+use crate::link::Link;
 use crate::publisher::Target;
 
 /// One server under way. Dropping it stops it and deletes its data.
@@ -30,10 +31,15 @@ pub struct Service {
 
 impl Service {
     fn start(script: &'static str) -> Result<Self> {
+        Self::start_with(script, &[])
+    }
+
+    /// With these variables, which count when it is set up.
+    fn start_with(script: &'static str, variables: &[(&str, &str)]) -> Result<Self> {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let instance = STARTED.fetch_add(1, Ordering::Relaxed).to_string();
         let mut service = Self { script, instance, settings: BTreeMap::new() };
-        let printed = service.run("start")?;
+        let printed = run_script(script, "start", &service.instance, variables)?;
         let settings = printed.lines().filter_map(|line| line.split_once('='));
         service.settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         Ok(service)
@@ -44,16 +50,17 @@ impl Service {
     }
 
     fn run(&self, verb: &str) -> Result<String> {
-        run_script(self.script, verb, &self.instance)
+        run_script(self.script, verb, &self.instance, &[])
     }
 }
 
-fn run_script(script: &str, verb: &str, instance: &str) -> Result<String> {
+fn run_script(script: &str, verb: &str, instance: &str, variables: &[(&str, &str)]) -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("services").join(script);
     let output = Command::new(&path)
         .arg(verb)
         .env("RUN", run_dir())
         .env("INSTANCE", instance)
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("run {}", path.display()))?;
@@ -67,7 +74,7 @@ fn run_script(script: &str, verb: &str, instance: &str) -> Result<String> {
 /// # Errors
 /// It cannot be fetched.
 pub(crate) fn paho() -> Result<String> {
-    Ok(run_script("paho.sh", "python", "")?.trim().to_owned())
+    Ok(run_script("paho.sh", "python", "", &[])?.trim().to_owned())
 }
 
 /// Directory with the Node modules of Grafana's schema.
@@ -175,14 +182,53 @@ impl Kafka {
     }
 
     fn start_blocking() -> Result<Self> {
-        let service = Service::start("kafka.sh")?;
+        Self::wait_for(Service::start("kafka.sh")?)
+    }
+
+    fn wait_for(service: Service) -> Result<Self> {
         let bootstrap = service.setting("KAFKA_BOOTSTRAP")?.to_owned();
         kafka::wait_for_broker(&bootstrap)?;
         Ok(Self { service, bootstrap })
     }
 
+    /// One for this scenario alone that also listens with TLS: for clients with a certificate of the authority, and the
+    /// login `gw` with this password, by PLAIN and SCRAM.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_secure(pem: String, ca_file: String, password: &'static str) -> Result<Self> {
+        let start = move || {
+            let variables = [("KAFKA_PEM", pem.as_str()), ("KAFKA_CA", ca_file.as_str()), ("KAFKA_PASSWORD", password)];
+            Self::wait_for(Service::start_with("kafka.sh", &variables)?)
+        };
+        spawn_blocking(start).await?
+    }
+
+    /// One for this scenario alone, which is there directly and through the link: to whoever comes through it, it names the
+    /// link's address.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_behind(link: &Link) -> Result<Self> {
+        let address = link.address().to_string();
+        let kafka = spawn_blocking(move || {
+            Self::wait_for(Service::start_with("kafka.sh", &[("KAFKA_LINK", address.as_str())])?)
+        });
+        let kafka = kafka.await??;
+        link.lead_to(kafka.service.setting("KAFKA_BEHIND_LINK")?.parse()?);
+        Ok(kafka)
+    }
+
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// Where those come in who have a certificate and a login.
+    ///
+    /// # Errors
+    /// It was not started so.
+    pub fn secure_bootstrap(&self) -> Result<&str> {
+        self.service.setting("KAFKA_SECURE_BOOTSTRAP")
     }
 
     /// kill -9.

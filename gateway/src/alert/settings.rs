@@ -7,8 +7,8 @@ use firmware_protocol::derived::{Incident, Severity};
 
 use super::quiet::Quiet;
 use super::template::Template;
-use crate::ingest::tls;
 use crate::pattern;
+use crate::publisher::Broker;
 use crate::secret::Secret;
 
 /// One `[[alert]]` table.
@@ -146,11 +146,7 @@ pub struct Mail {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mqtt {
-    pub host: String,
-    pub port: u16,
-    pub tls: Option<tls::Client>,
-    pub client_id: String,
-    pub login: Option<(String, Option<Secret>)>,
+    pub broker: Broker,
     pub topic: String,
     pub template: Option<Template>,
 }

@@ -248,6 +248,11 @@ pub enum CredentialsOf {
         name: String,
         tls: ingest::tls::ClientConfig,
     },
+    /// The server's CA, and the gateway's own for it.
+    Sink {
+        name: String,
+        tls: ingest::tls::ClientConfig,
+    },
     Users {
         path: PathBuf,
     },

@@ -1,14 +1,10 @@
 //! Passwords and tokens: from a file or a variable, never from the configuration itself.
 
-use std::fs;
 use std::path::PathBuf;
 
 use super::reader::Section;
 use super::values::Wrong;
-use crate::secret::Secret;
-
-/// Longest secret, bytes: tokens are below 1 KiB, so a larger file is the wrong file.
-const SECRET_MAX_BYTES: u64 = 16 * 1024;
+use crate::secret::{Secret, SecretFault, SecretSource};
 
 /// The two keys that can name one secret.
 pub(super) struct Keys {
@@ -24,6 +20,11 @@ pub(super) fn is_variable(name: &str) -> bool {
 
 /// The secret, if one of the keys is given and it can be read.
 pub(super) fn read(section: &mut Section<'_, '_>, keys: &Keys) -> Option<Secret> {
+    read_source(section, keys).map(|source| source.at_start().clone())
+}
+
+/// The same, together with where it can be read again.
+pub(super) fn read_source(section: &mut Section<'_, '_>, keys: &Keys) -> Option<SecretSource> {
     if section.has(keys.file) && section.has(keys.variable) {
         let message = format!("`{}` and `{}` name two places for one secret", keys.file, keys.variable);
         section.fault(Some(keys.variable), message, "keep one of them");
@@ -33,44 +34,29 @@ pub(super) fn read(section: &mut Section<'_, '_>, keys: &Keys) -> Option<Secret>
         let message = "is not the name of a variable: capital letters, digits and _";
         if is_variable(name) { Ok(()) } else { Err(Wrong::new(message, "write the variable's name, not the secret")) }
     });
-    let (key, read) = match (path, variable) {
-        (Some(path), _) => (keys.file, from_file(&path)),
+    let wrong = |fault: SecretFault| Wrong::new(fault.to_string(), fault.hint());
+    let (key, found) = match (path, variable) {
+        (Some(path), _) => {
+            let secret = Secret::from_file(&path).map_err(wrong);
+            (keys.file, secret.map(|secret| SecretSource::file(path, secret)))
+        }
         (None, Some(name)) => {
             let value = section.overrides().environment.variable(&name);
             let unset =
                 || Wrong::new(format!("names {name}, which is not set"), format!("set {name} for this process"));
-            (keys.variable, value.ok_or_else(unset))
+            let secret = value.ok_or_else(unset).and_then(|text| Secret::from_line(&text).map_err(wrong));
+            (keys.variable, secret.map(SecretSource::fixed))
         }
         (None, None) => return None,
     };
-    let proven = read.and_then(|text| match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(Wrong::new("names a place that holds an empty secret", "put the secret there")),
-        // Neither an HTTP header nor a text of MQTT can carry them.
-        secret if secret.contains(char::is_control) => {
-            Err(Wrong::new("names a place whose secret has control characters", "leave one line with the secret alone"))
-        }
-        secret => Ok(Secret::new(secret)),
-    });
-    match proven {
-        Ok(secret) => {
+    match found {
+        Ok(source) => {
             section.mark_secret(key);
-            Some(secret)
+            Some(source)
         }
         Err(wrong) => {
             section.fault(Some(key), format!("`{key}` {}", wrong.message), wrong.hint);
             None
         }
     }
-}
-
-fn from_file(path: &PathBuf) -> Result<String, Wrong> {
-    let unreadable = |why: String| {
-        let message = format!("names {}, which cannot be read: {why}", path.display());
-        Wrong::new(message, "the file must exist and be readable by the gateway's user")
-    };
-    let size = fs::metadata(path).map_err(|e| unreadable(e.to_string()))?.len();
-    if size > SECRET_MAX_BYTES {
-        return Err(unreadable(format!("{size} bytes are more than the limit of {SECRET_MAX_BYTES}")));
-    }
-    fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::forward::SinkConfig;
+use crate::forward::{Compression, SaslMechanism, SinkConfig, TlsFiles};
 use crate::ingest::MqttVersion;
 use crate::ingest::access::{self, Filter, Rule};
 use crate::ingest::tls::{Client, ClientAuth, ClientConfig, KeyPair, ServerConfig};
@@ -21,6 +21,7 @@ fn load(text: &str) -> Result<Loaded, Faults> {
     let variables = &[
         ("INFLUX_TOKEN", "hunter2"),
         ("MQTT_PASSWORD", "swordfish"),
+        ("KAFKA_PASSWORD", "hunter2"),
         ("PLC_TOKEN", "mellon"),
         ("SLACK_URL", "https://hooks.example.com/services/hunter2"),
         ("WEBHOOK_URL", "http://127.0.0.1:9000/hunter2"),
@@ -137,6 +138,37 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "its own `name`",
     ),
     ("[[file]]\nname = \"alerts\"\n", "2:8", "the name \"alerts\" belongs to the gateway itself", "choose another"),
+    // What sinks get.
+    ("[[file]]\nlogs = [\"window\"]\n", "2:8", "holds \"window\", which is no log", "did you mean \"windows\"?"),
+    ("[[file]]\nlogs = []\n", "2:8", "the sink would get nothing", "\"raw\", \"windows\""),
+    ("[[file]]\ndevices = [\"a\", \"!\"]\n", "2:11", "holds \"!\": it is empty", "\"!pump-9\""),
+    ("[[file]]\ntopics = [\"!a#\"]\n", "2:10", "`#` must be the whole last level", "\"sensors/#\""),
+    (
+        "[[file]]\nlogs = [\"gaps\"]\ntopics = [\"a\"]\n",
+        "3:10",
+        "`topics` is for raw records, which `logs` leaves out",
+        "add \"raw\"",
+    ),
+    ("[[webhook]]\nname = \"a\"\n", "1:1", "[[webhook]] has no `url`", "https://host/path"),
+    ("[[webhook]]\nurl = \"http://me:hunter2@a/\"\n", "2:7", "`url` holds credentials", "keys of their own"),
+    ("[[webhook]]\nurl = \"http://a\"\nheaders = [\"Host: b\"]\n", "3:11", "the sink's own to set", "Name: value"),
+    (
+        "[[webhook]]\nurl = \"http://a\"\ntoken_header = \"X-Api-Key: a\"\n",
+        "3:16",
+        "has no {token} in its value",
+        "X-Api-Key: {token}",
+    ),
+    (
+        "[[mqtt_sink]]\ntopic = \"a/{devise}\"\n",
+        "2:9",
+        "has the placeholder {devise}, which stands for nothing here",
+        "did you mean {device}?",
+    ),
+    ("[[mqtt_sink]]\ntopic = \"a/{topic}\"\n", "2:9", "the placeholder {topic}", "one of {gateway}, {log}, {device}"),
+    ("[[mqtt_sink]]\nraw_topic = \"a/#\"\n", "2:13", "holds + or #", "a topic such as"),
+    ("[[mqtt_sink]]\nretain = [\"incident\"]\n", "2:10", "which is no log", "did you mean \"incidents\"?"),
+    ("[[mqtt_sink]]\ntopics = [\"a\"]\n", "2:10", "`logs` leaves out", "add \"raw\""),
+    ("[[mqtt_sink]]\n[[file]]\nname = \"mqtt-out\"\n", "1:1", "two sinks have the name", "its own `name`"),
     // Addresses.
     (
         "[http]\nbind = \"localhost:8080\"\n",
@@ -157,11 +189,35 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "http://host",
     ),
     (
-        "[[influx]]\nurl = \"http://a/x\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
+        "[[influx]]\nurl = \"http://a/x?y\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
         "2:7",
-        "`url` has more than a host and a port",
+        "`url` has more than a host, a port and a path",
         "http://host",
     ),
+    (
+        "[[influx]]\nproxy = \"socks://a\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
+        "2:9",
+        "`proxy` has the scheme \"socks\"",
+        "http://host:port",
+    ),
+    (
+        "[[influx]]\nproxy = \"http://u:hunter2@a\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
+        "2:9",
+        "`proxy` holds credentials",
+        "HTTPS_PROXY",
+    ),
+    (
+        "[[influx]]\ntls_ca_file = \"ca\"\norg = \"o\"\ntoken_env = \"INFLUX_TOKEN\"\n",
+        "1:1",
+        "the connection is a plain one",
+        "https://",
+    ),
+    ("[[kafka]]\ntopic_names = { raws = \"a\" }\n", "2:10", "\"raws\", which is no kind", "raw, windows"),
+    ("[[kafka]]\ntopic_names = { raw = \"a/b\" }\n", "2:10", "does not allow in a topic", "1 to 249"),
+    ("[[kafka]]\ncompression = \"lz5\"\n", "2:15", "not one of the choices", "did you mean \"lz4\"?"),
+    ("[[kafka]]\ntls_ca_file = \"ca\"\n", "1:1", "the connection is a plain one", "`tls = true`"),
+    ("[[kafka]]\nsasl = \"plain\"\nusername = \"u\"\n", "2:8", "without a whole login", "password_file"),
+    ("[[kafka]]\nusername = \"u\"\n", "1:1", "`sasl` is \"none\"", "scram-sha-512"),
     ("[[kafka]]\nbootstrap = \"a:9092,b\"\n", "2:13", "\"b\", which is not a host and a port", "commas between"),
     ("[[kafka]]\nbootstrap = \"a:0\"\n", "2:13", "with a port that is none of 1 to 65535", "host:port"),
     ("[listen]\nbind = \"127.0.0.1:8080\"\n", "2:8", "are both 127.0.0.1:8080", "another port"),
@@ -510,10 +566,12 @@ fn secrets_are_read_but_seen_neither_in_debug_output_nor_in_the_listing() {
     let loaded = load(text).expect("valid");
     assert_eq!(loaded.config.mqtt[0].password.as_ref().map(|p| p.expose()), Some("swordfish"));
     let SinkConfig::Influx(influx) = &loaded.config.sinks[0] else { panic!("one influx sink") };
-    assert_eq!(influx.token.expose(), "hunter2");
+    assert_eq!(influx.token.at_start().expose(), "hunter2");
     let seen = format!("{loaded:?}\n{}", loaded.effective);
     assert!(!seen.contains("hunter2") && !seen.contains("swordfish"), "{seen}");
-    assert!(seen.contains("token_env = \"INFLUX_TOKEN\"     # gateway.toml:7, read: ***"), "{seen}");
+    let told =
+        |line: &str| line.starts_with("token_env = \"INFLUX_TOKEN\" ") && line.ends_with("# gateway.toml:7, read: ***");
+    assert!(seen.lines().any(told), "{seen}");
 }
 
 #[test]
@@ -523,7 +581,7 @@ fn a_secret_file_loses_its_last_newline_and_must_hold_one_line() {
     let text = format!("[listen]\n[[influx]]\norg = \"o\"\ntoken_file = {path:?}\n");
     std::fs::write(&path, "hunter2\n").expect("writable");
     let SinkConfig::Influx(influx) = &accept(&text).sinks[0] else { panic!("one influx sink") };
-    assert_eq!(influx.token.expose(), "hunter2");
+    assert_eq!(influx.token.at_start().expose(), "hunter2");
     for (content, message) in [("\n", "an empty secret"), ("hunter2\nswordfish\n", "has control characters")] {
         std::fs::write(&path, content).expect("writable");
         let report = report(&text);
@@ -759,9 +817,43 @@ fn every_option_reaches_its_place() {
     assert_eq!((channel.path.as_str(), channel.unit.as_str(), channel.min), ("a.b", "mV", Some(-3.0)));
     assert_eq!(channel.words, [("ON".to_owned(), 1.0), ("OFF".to_owned(), 0.5)].into());
     let [SinkConfig::Kafka(kafka), SinkConfig::File(file)] = &config.sinks[..] else { panic!("two sinks") };
-    assert_eq!((kafka.name.as_str(), kafka.topic_prefix.as_str()), ("kafka", "p"));
+    assert_eq!((kafka.name.as_str(), kafka.topics.raw.as_str()), ("kafka", "p.raw"));
     assert_eq!((file.dir.as_path(), file.rotate_bytes, file.files_max), (Path::new("/d/files"), 1_000_000, 3));
     assert_eq!((file.delivery.batch_max_bytes, file.delivery.timeout), (2_048, Duration::from_millis(200)));
+}
+
+#[test]
+fn a_kafka_table_tells_topics_packing_and_who_asks() {
+    let text = "[listen]\n[[kafka]]\ntopic_names = { raw = \"plant-7\" }\ncompression = \"zstd\"\ntls = true\n\
+                tls_ca_file = \"ca\"\nsasl = \"scram-sha-512\"\nusername = \"u\"\npassword_env = \"MQTT_PASSWORD\"\n";
+    let config = accept(text);
+    let [SinkConfig::Kafka(kafka)] = &config.sinks[..] else { panic!("one sink") };
+    assert_eq!((kafka.topics.raw.as_str(), kafka.topics.gaps.as_str()), ("plant-7", "sensors.gaps"));
+    assert_eq!(kafka.compression, Compression::Zstd);
+    assert_eq!(kafka.security.tls, Some(TlsFiles { ca_file: Some("ca".into()), certificate: None }));
+    let login = kafka.security.login.as_ref().expect("a login");
+    assert_eq!((login.mechanism, login.username.as_str()), (SaslMechanism::ScramSha512, "u"));
+    assert_eq!(login.password.at_start().expose(), "swordfish");
+}
+
+#[test]
+fn a_sink_whose_messages_come_in_again_is_warned_of() {
+    let sink = "[[mqtt_sink]]\nurl = \"mqtt://127.0.0.1:1883\"\n";
+    let broker =
+        |filter: &str| format!("{sink}[[mqtt]]\nurl = \"mqtt://127.0.0.1:1883\"\nsubscribe = [\"{filter}\"]\n");
+    let warned = |text: &str| accept(text).warnings().join("\n");
+    assert_eq!(warned(&broker("sensors/#")), "");
+    assert_eq!(warned(&broker("gateway/other/#")), "");
+    for filter in ["#", "gateway/edge-7/windows/#"] {
+        let warning = warned(&broker(filter));
+        assert!(
+            warning.contains("under \"gateway/edge-7\" may come in again") && warning.contains(filter),
+            "{warning}"
+        );
+    }
+    let elsewhere = broker("#").replacen("1883", "1884", 1);
+    assert_eq!(warned(&elsewhere), "");
+    assert!(warned(&format!("{sink}[listen]\n")).contains("own door [listen]"));
 }
 
 #[test]
@@ -780,6 +872,14 @@ fn what_crosses_a_network_in_the_clear_is_warned_of() {
     ] {
         assert!(warned(&text).contains(part), "{text}");
     }
+    let kafka = |bootstrap: &str, sasl: &str| {
+        format!(
+            "[listen]\n[[kafka]]\nbootstrap = \"{bootstrap}\"\nsasl = \"{sasl}\"\nusername = \"u\"\npassword_env = \"MQTT_PASSWORD\"\n"
+        )
+    };
+    assert!(warned(&kafka("broker:9092", "plain")).contains("sink kafka crosses the network in the clear"));
+    assert_eq!(warned(&kafka("127.0.0.1:9092,localhost:9093", "plain")), "");
+    assert_eq!(warned(&kafka("broker:9092", "scram-sha-256")), "");
     for text in [
         "[listen]\nusers_file = \"u\"\n",
         "[listen]\nbind = \"0.0.0.0:1\"\nusers_file = \"u\"\ntls_cert_file = \"c\"\ntls_key_file = \"k\"\n",
@@ -851,7 +951,16 @@ fn every_option_of_the_example_is_shown_with_its_default() {
         org = \"plant\"
         token_env = \"INFLUX_TOKEN\"
         [[kafka]]
+        sasl = \"plain\"
+        username = \"u\"
+        password_env = \"KAFKA_PASSWORD\"
         [[file]]
+        [[webhook]]
+        url = \"http://127.0.0.1:9000/sensors\"
+        token_env = \"WEBHOOK_TOKEN\"
+        [[mqtt_sink]]
+        username = \"u\"
+        password_env = \"MQTT_PASSWORD\"
         [[alert]]
         kind = \"slack\"
         url_env = \"SLACK_URL\"
@@ -870,7 +979,9 @@ fn every_option_of_the_example_is_shown_with_its_default() {
         username = \"u\"
         password_env = \"MQTT_PASSWORD\"
     ";
-    let example = example_with("_env").replace("username = \"\"", "username = \"u\"");
+    let example = example_with("_env")
+        .replace("username = \"\"", "username = \"u\"")
+        .replace("sasl = \"none\"", "sasl = \"plain\"");
     assert_eq!(accept(&example), accept(bare));
 }
 
@@ -889,6 +1000,7 @@ fn the_example_and_the_reader_know_the_same_options() {
         .replace("/etc/gateway/mqtt-password", &secret)
         .replace("/etc/gateway/plc-token", &secret)
         .replace("/etc/gateway/influx-token", &secret)
+        .replace("/etc/gateway/kafka-password", &secret)
         .replace("/etc/gateway/webhook-token", &secret)
         .replace("/etc/gateway/mail-password", &secret)
         .replace("/etc/gateway/slack-url", &url)
@@ -897,7 +1009,7 @@ fn the_example_and_the_reader_know_the_same_options() {
     let mut read = std::collections::BTreeSet::new();
     let mut written = read.clone();
     for text in [example_with("_env"), by_file] {
-        let text = text.replace("username = \"\"", "username = \"u\"");
+        let text = text.replace("username = \"\"", "username = \"u\"").replace("sasl = \"none\"", "sasl = \"plain\"");
         for section in load(&text).expect("valid").effective.sections {
             read.extend(section.entries.iter().map(|entry| (section.header.clone(), entry.key.to_owned())));
         }

@@ -39,16 +39,26 @@ pub(super) fn mqtt(text: &str) -> Result<Broker, Wrong> {
     }
 }
 
+/// A server, perhaps below a path of a reverse proxy.
+///
 /// # Errors
 /// What is wrong with the address.
 pub(super) fn http(text: &str) -> Result<(), Wrong> {
-    const FORM: &str = "write \"http://host:port\" or \"https://host:port\"";
+    const FORM: &str = "write \"http://host:port\" or \"https://host:port\", and a path if it is below one";
     let url = parse(text, &["http", "https"], FORM)?;
-    // The client puts its own path in the place of ours, silently.
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err(Wrong::new("has more than a host and a port", FORM));
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Wrong::new("has more than a host, a port and a path", FORM));
     }
     Ok(())
+}
+
+/// An endpoint, with whatever path and query it has.
+///
+/// # Errors
+/// What is wrong with the address.
+pub(super) fn endpoint(text: &str) -> Result<(), Wrong> {
+    const FORM: &str = "write \"http://host/path\" or \"https://host/path\"";
+    parse(text, &["http", "https"], FORM).map(drop)
 }
 
 /// `host:port`, comma separated.

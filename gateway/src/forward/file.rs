@@ -110,7 +110,7 @@ fn push_raw(out: &mut Vec<u8>, seq: QueueSeq, record: &Record, received: Receive
     };
     serde_json::to_writer(&mut *out, &line).expect("plain data has a JSON form, and memory takes it");
     out.push(b'\n');
-    Ok(Times { future: 0, is_marked: received.clock != ClockTrust::Set })
+    Ok(Times { is_marked: received.clock != ClockTrust::Set, ..Times::default() })
 }
 
 /// Derived records are JSON already; what is not would break the lines.

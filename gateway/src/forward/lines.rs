@@ -8,6 +8,7 @@ use firmware_protocol::derived::Derived;
 use firmware_protocol::line;
 use firmware_protocol::measurement::{ClockTrust, Measurement};
 
+use super::filter::{Name, Patterns};
 use super::{Labels, Times, Undeliverable};
 use crate::clock::SharedClockMap;
 use crate::queue::{Log, QueueSeq, Record};
@@ -17,6 +18,8 @@ pub(super) struct Lines {
     decoder: Arc<Decoder>,
     clock: SharedClockMap,
     future_max: Duration,
+    /// Readings of other channels are left out.
+    channels: Patterns<Name>,
     encoder: line::Encoder,
     measurement: Measurement,
     out: Vec<u8>,
@@ -26,7 +29,12 @@ impl Lines {
     pub(super) fn new(decoder: Arc<Decoder>, clock: SharedClockMap, future_max: Duration, labels: &Labels) -> Self {
         let tags = [("gateway".to_owned(), labels.gateway.clone()), ("site".to_owned(), labels.site.clone())];
         let (encoder, measurement) = (line::Encoder::new(&tags), Measurement::default());
-        Self { decoder, clock, future_max, encoder, measurement, out: Vec::new() }
+        Self { decoder, clock, future_max, channels: Patterns::default(), encoder, measurement, out: Vec::new() }
+    }
+
+    /// The same, of these channels alone.
+    pub(super) fn of_channels(self, channels: &Patterns<Name>) -> Self {
+        Self { channels: channels.clone(), ..self }
     }
 
     pub(super) fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<Times, Undeliverable> {
@@ -55,18 +63,29 @@ impl Lines {
             .decoder
             .decode(incoming, &mut self.measurement)
             .map_err(|e| Undeliverable { reason: e.reason(), detail: e.to_string() })?;
+        if !self.channels.takes_all() && !self.measurement.is_announcement {
+            self.measurement.retain_channels(|channel| self.channels.takes(channel));
+            if self.measurement.is_empty() {
+                return Ok(Times { is_left_out: true, ..Times::default() });
+            }
+        }
         let future = settle_times(&mut self.measurement, received, self.future_max);
         match self.encoder.measurement(&mut self.out, &route.measurement, &self.measurement, seq.0) {
             // A hello, or the end of a session: nothing to be written, and nothing amiss.
             0 if self.measurement.is_announcement => Ok(Times::default()),
             0 => Err(Undeliverable { reason: "not_finite", detail: "no reading is a finite number".into() }),
-            _ => Ok(Times { future, is_marked: self.measurement.clock != ClockTrust::Set }),
+            _ => Ok(Times { future, is_marked: self.measurement.clock != ClockTrust::Set, is_left_out: false }),
         }
     }
 
     /// All lines since they were last cleared.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.out
+    }
+
+    /// For sinks that change lines once more.
+    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.out
     }
 
     /// Keeps the allocation.
@@ -118,6 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn readings_of_other_channels_are_left_out_and_a_record_without_any_is_not_for_this_sink() {
+        let channels = Patterns::parse(["temp*", "!temp-raw"]).unwrap();
+        let mut lines = lines().of_channels(&channels);
+        let both = record("sensors/a", br#"{"temp":1,"temp-raw":7,"flow":2,"ts":1700000000123}"#);
+        let neither = record("sensors/a", br#"{"flow":2,"ts":1700000000123}"#);
+        assert!(!lines.push(Log::Raw, QueueSeq(0), &both).unwrap().is_left_out);
+        assert!(lines.push(Log::Raw, QueueSeq(1), &neither).unwrap().is_left_out);
+        assert_eq!(text(&lines), "sensor,device=a,gateway=edge-1 temp=1 1700000000123000000\n");
+        let poison = lines.push(Log::Raw, QueueSeq(2), &record("sensors/a", b"?"));
+        assert_eq!(poison.unwrap_err().reason, "not_a_number");
+    }
+
+    #[test]
     fn points_of_one_time_are_told_apart_by_the_queues_sequence() {
         let mut lines = lines();
         for seq in [5, 6] {
@@ -155,7 +187,7 @@ mod tests {
         let mut lines = lines();
         let an_hour_and_a_bit_ahead = record("sensors/a", br#"{"x":1,"ts":1700003600003}"#);
         let times = lines.push(Log::Raw, QueueSeq(0), &an_hour_and_a_bit_ahead).unwrap();
-        assert_eq!(times, Times { future: 1, is_marked: false });
+        assert_eq!(times, Times { future: 1, ..Times::default() });
         assert_eq!(text(&lines), "sensor,device=a,gateway=edge-1 x=1 1700000000002000000\n");
     }
 
@@ -165,7 +197,7 @@ mod tests {
         clock.write().note(ClockBoot(1), 0);
         let mut lines = Lines::new(decoder(), clock, HOUR, &labels());
         let times = lines.push(Log::Raw, QueueSeq(0), &record("sensors/a", br#"{"x":1}"#)).unwrap();
-        assert_eq!(times, Times { future: 0, is_marked: true });
+        assert_eq!(times, Times { is_marked: true, ..Times::default() });
         assert_eq!(text(&lines), "sensor,clock=unsynchronised,device=a,gateway=edge-1 x=1 2000000\n");
         lines.clear();
         let times = lines.push(Log::Raw, QueueSeq(0), &record("sensors/a", br#"{"x":1,"ts":1700003600003}"#)).unwrap();

@@ -6,9 +6,9 @@
 //!
 //! # Flow
 //! ```text
-//! queue::Reader ─▶ task: Encoder ─batch─▶ Sink ─▶ InfluxDB, Kafka, files
-//!                   ▲  └─ what cannot be encoded, what the sink refuses ─▶ quarantine ─▶ redrive ─▶ Sink
-//!                   └─ delivery (pure): what next, and what an outcome means
+//! queue::Reader ─▶ filter ─▶ task: Encoder ─batch─▶ Sink ─▶ InfluxDB, Kafka, files, webhooks, MQTT
+//!                              ▲  └─ what cannot be encoded, what the sink refuses ─▶ quarantine ─▶ redrive ─▶ Sink
+//!                              └─ delivery (pure): what next, and what an outcome means
 //! ```
 //!
 //! # Not here
@@ -16,12 +16,15 @@
 
 mod delivery;
 mod file;
+mod filter;
 mod gzip;
+mod http;
 mod influx;
 mod kafka;
 mod lines;
 mod lock;
 mod made;
+mod mqtt;
 mod quarantine;
 mod redrive;
 pub(crate) mod rotating;
@@ -29,21 +32,32 @@ mod start;
 mod task;
 #[cfg(test)]
 mod testing;
+mod tls;
+mod webhook;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::queue::{Log, QueueSeq, Record};
-use crate::secret::Secret;
+use firmware_protocol::envelope::Topics;
 
+use crate::queue::{Log, QueueSeq, Record};
+use crate::secret::SecretSource;
+
+pub use filter::{Filter, Kind, Matches, Name, Patterns, Topic};
+pub use http::{HttpConfig, Via};
+pub use kafka::{Compression, HAS_TLS, KafkaFault, KafkaLogin, KafkaSecurity, SaslMechanism};
 pub use made::Encoding;
+pub use mqtt::{MqttSinkConfig, TemplateFault, TopicTemplate};
 pub use quarantine::{Kept, Line, LineFault, Shelf, look};
 pub use redrive::{Outcome, RedriveError, redrive};
 pub use start::{Context, Error, Labels, Running, start};
+pub use tls::{CertificateFiles, TlsFiles};
+pub use webhook::{HeaderFault, Headers, TokenHeader, WebhookConfig, WebhookError};
 
-/// How batches are cut and repeated, the same for all sinks.
+/// What a sink gets, and how batches are cut and repeated: the same for all sinks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryConfig {
+    pub filter: Filter,
     /// Most records in one batch.
     pub batch_records_max: usize,
     /// A batch ends with the record that brings it to this many encoded bytes, before compression.
@@ -74,6 +88,7 @@ pub enum Order {
 impl Default for DeliveryConfig {
     fn default() -> Self {
         Self {
+            filter: Filter::default(),
             batch_records_max: 5_000,
             batch_max_bytes: 1 << 20,
             timeout: Duration::from_secs(10),
@@ -91,10 +106,14 @@ impl Default for DeliveryConfig {
 pub struct InfluxConfig {
     /// Name of the sink: of its cursor, in logs and metrics.
     pub name: String,
+    /// A path in it is that of a reverse proxy.
     pub url: String,
     pub org: String,
     pub bucket: String,
-    pub token: Secret,
+    pub token: SecretSource,
+    pub http: HttpConfig,
+    /// Most series that one run of the gateway makes; 0: any number.
+    pub series_max: usize,
     pub delivery: DeliveryConfig,
 }
 
@@ -104,8 +123,9 @@ pub struct KafkaConfig {
     pub name: String,
     /// host:port, comma separated as librdkafka wants it.
     pub bootstrap: String,
-    /// Topics are `{prefix}.raw`, `.windows`, `.anomalies`, `.gaps`.
-    pub topic_prefix: String,
+    pub topics: Topics,
+    pub compression: Compression,
+    pub security: KafkaSecurity,
     pub delivery: DeliveryConfig,
 }
 
@@ -133,6 +153,8 @@ pub enum SinkConfig {
     Influx(InfluxConfig),
     Kafka(KafkaConfig),
     File(FileConfig),
+    Webhook(WebhookConfig),
+    Mqtt(MqttSinkConfig),
 }
 
 impl SinkConfig {
@@ -141,6 +163,8 @@ impl SinkConfig {
             Self::Influx(c) => &c.name,
             Self::Kafka(c) => &c.name,
             Self::File(c) => &c.name,
+            Self::Webhook(c) => &c.name,
+            Self::Mqtt(c) => &c.name,
         }
     }
 }
@@ -200,13 +224,15 @@ pub trait Sink: Send + Sync + 'static {
     fn send(&self, batch: &Self::Batch) -> impl Future<Output = Result<(), SinkError>> + Send;
 }
 
-/// What had to be done about the times of a record.
+/// What became of a record besides being encoded: mostly of its times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
     /// Readings from a device whose clock is ahead; they got the received time.
     pub future: usize,
     /// It went out marked: the gateway's clock had not been set when it was received, and is not known well enough now.
     pub is_marked: bool,
+    /// Nothing of it is for this sink: it is counted as filtered.
+    pub is_left_out: bool,
 }
 
 /// Why a record cannot be encoded for a sink.

@@ -18,9 +18,11 @@ use firmware_protocol::decode::{DecoderFault, DecoderName};
 
 use super::made::{Encoding, Use, make};
 use super::quarantine::{Held, Kept, Line, Shelf};
-use super::{DeliveryConfig, Encoder, Error, FileConfig, Sink, SinkConfig, SinkError, Undeliverable};
+use super::{DeliveryConfig, Encoder, Error, FileConfig, MqttSinkConfig, Sink, SinkConfig, SinkError, Undeliverable};
 use crate::backoff::Backoff;
 use crate::clock::ClockMap;
+use crate::metrics;
+use crate::publisher::Broker;
 use crate::queue::{Log, QueueSeq};
 use crate::shutdown::Stop;
 
@@ -83,14 +85,22 @@ pub async fn redrive(
     }
     let work = Work { name: sink.name().to_owned(), encoding: encoding.clone(), reason, stop, outcome };
     let files = Files { shelf, files };
-    make(&beside_the_gateway(sink), encoding, Start { work, files })?.await
+    // Nobody looks at the metrics of a process that ends.
+    let metrics = metrics::Forward::default();
+    make(&beside_the_gateway(sink), encoding, &metrics, Start { work, files })?.await
 }
 
-/// The gateway appends to its files itself: a re-drive writes to others, in the same directory.
+/// The gateway appends to its files itself: a re-drive writes to others, in the same directory. A broker ends a connection
+/// when another one has its client id, and only the gateway says whether it is there.
 fn beside_the_gateway(sink: &SinkConfig) -> SinkConfig {
     match sink {
         SinkConfig::File(c) => SinkConfig::File(FileConfig { name: format!("{}-redriven", c.name), ..c.clone() }),
-        SinkConfig::Influx(_) | SinkConfig::Kafka(_) => sink.clone(),
+        SinkConfig::Mqtt(c) => {
+            let client_id = format!("{}-redrive", c.broker.client_id);
+            let broker = Broker { client_id, ..c.broker.clone() };
+            SinkConfig::Mqtt(MqttSinkConfig { broker, status_topic: String::new(), ..c.clone() })
+        }
+        SinkConfig::Influx(_) | SinkConfig::Kafka(_) | SinkConfig::Webhook(_) => sink.clone(),
     }
 }
 

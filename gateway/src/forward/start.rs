@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::influx::InfluxError;
+use super::kafka::KafkaFault;
 use super::made::{Encoding, Use, directory_error, make};
 use super::quarantine::Quarantine;
 use super::task::{Parts, Task};
-use super::{DeliveryConfig, Encoder, Sink, SinkConfig};
+use super::{DeliveryConfig, Encoder, Sink, SinkConfig, WebhookError};
 use crate::metrics;
 use crate::queue::Reader;
 use crate::shutdown::Stop;
@@ -51,8 +52,10 @@ pub enum Error {
     Name { name: String },
     #[error("sink {name:?}: {error}")]
     Influx { name: String, error: InfluxError },
-    #[error("sink {name:?}: kafka producer cannot be made: {error}")]
-    Kafka { name: String, error: rdkafka::error::KafkaError },
+    #[error("sink {name:?}: {error}")]
+    Kafka { name: String, error: KafkaFault },
+    #[error("sink {name:?}: {error}")]
+    Webhook { name: String, error: WebhookError },
     #[error("sink {name:?}: {} cannot be written: {error}", dir.display())]
     Directory { name: String, dir: PathBuf, error: io::Error },
 }
@@ -75,7 +78,7 @@ type Ready = Box<dyn FnOnce() -> Running>;
 
 fn prepare(sink: &SinkConfig, context: &Context, reader: &impl Fn(&str) -> Reader) -> Result<Ready, Error> {
     check_name(sink.name())?;
-    make(sink, &context.encoding, Prepare { name: sink.name(), context, reader })?
+    make(sink, &context.encoding, &context.metrics, Prepare { name: sink.name(), context, reader })?
 }
 
 struct Prepare<'a, R> {
@@ -134,10 +137,10 @@ mod tests {
     use super::*;
     use crate::clock::SharedClockMap;
     use crate::forward::testing::{decoder, labels, record};
-    use crate::forward::{FileConfig, FileFormat, InfluxConfig};
+    use crate::forward::{FileConfig, FileFormat, HttpConfig, InfluxConfig};
     use crate::metrics::Metrics;
     use crate::queue::{Log, Queue, Transaction};
-    use crate::secret::Secret;
+    use crate::secret::{Secret, SecretSource};
     use crate::shutdown;
 
     fn context(dir: &Path, stop: Stop) -> Context {
@@ -207,7 +210,9 @@ mod tests {
             url: "influx.example".into(),
             org: String::new(),
             bucket: String::new(),
-            token: Secret::new(""),
+            token: SecretSource::fixed(Secret::new("")),
+            http: HttpConfig::default(),
+            series_max: 0,
             delivery: DeliveryConfig::default(),
         });
         let sinks = [file(dir.path(), "archive"), bad];

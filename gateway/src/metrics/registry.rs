@@ -175,6 +175,12 @@ impl Metrics {
             Unit::Seconds,
             m.drain_seconds.clone(),
         );
+        r.register("series", "Series that were sent since the start, up to series_max", m.series.clone());
+        r.register(
+            "overflowed_points",
+            "Points of series above series_max, encoded with device=overflow; one that is encoded again counts again",
+            m.overflowed.clone(),
+        );
         let r = root.sub_registry_with_prefix("alert");
         let m = &self.alert;
         r.register("sent", "Messages that the other side took", m.sent.clone());

@@ -6,9 +6,9 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response, StatusCode};
 use serde_json::json;
@@ -18,6 +18,7 @@ use super::{Outcome, Said, quote};
 use crate::alert::message::Message;
 use crate::alert::settings::{Headers, Http};
 use crate::alert::template::Template;
+use crate::retry_after;
 use crate::secret::Secret;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,7 +99,7 @@ fn with(headers: &Headers) -> HeaderMap {
 }
 
 async fn answered(mut response: Response) -> Outcome {
-    let (status, after) = (response.status(), retry_after(response.headers()));
+    let (status, after) = (response.status(), retry_after::of(response.headers(), SystemTime::now()));
     let mut answer = Vec::new();
     // What it said is for people; that it did not finish saying it changes nothing.
     while let Ok(Some(chunk)) = response.chunk().await
@@ -119,11 +120,6 @@ fn verdict(status: StatusCode, answer: &str, after: Option<Duration>) -> Outcome
         500..=599 => Outcome::Unknown { reason: said },
         _ => Outcome::Misconfigured { reason: said },
     }
-}
-
-/// Seconds; a date, the other form of RFC 9110 section 10.2.3, is not worth a calendar.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn failed(error: reqwest::Error) -> Outcome {

@@ -2,7 +2,7 @@
 
 use crate::config::{Credentials, CredentialsOf, Fault, Faults, Loaded};
 use crate::ingest::access::users::Users;
-use crate::ingest::tls::Validity;
+use crate::ingest::tls::{ClientConfig, Validity};
 use crate::text::counted;
 
 const DAY_S: i64 = 86_400;
@@ -30,18 +30,20 @@ fn look_at(of: &CredentialsOf, now_s: i64) -> Result<Option<String>, String> {
             let validity = tls.check().map_err(|why| why.to_string())?;
             Some(format!("certificate of {door}, {}: {}", tls.cert_file.display(), holds(validity, now_s)))
         }
-        CredentialsOf::Broker { name, tls } => {
-            let validity = tls.check().map_err(|why| why.to_string())?;
-            let pair = tls.certificate.as_ref();
-            pair.map(|pair| {
-                format!("certificate for broker {name}, {}: {}", pair.cert_file.display(), holds(validity, now_s))
-            })
-        }
+        CredentialsOf::Broker { name, tls } => client("broker", name, tls, now_s)?,
+        CredentialsOf::Sink { name, tls } => client("sink", name, tls, now_s)?,
         CredentialsOf::Users { path } => {
             let users = Users::read(path).map_err(|why| why.to_string())?;
             Some(format!("users file {}: {}", path.display(), counted(users.count() as u64, "user")))
         }
     })
+}
+
+fn client(kind: &str, name: &str, tls: &ClientConfig, now_s: i64) -> Result<Option<String>, String> {
+    let validity = tls.check().map_err(|why| why.to_string())?;
+    let pair = tls.certificate.as_ref();
+    Ok(pair
+        .map(|pair| format!("certificate for {kind} {name}, {}: {}", pair.cert_file.display(), holds(validity, now_s))))
 }
 
 fn holds(validity: Option<Validity>, now_s: i64) -> String {

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use firmware_protocol::derived::Severity;
 
-use super::{DAY, Gateway, HOUR, MINUTE, Named, SECOND, name, not_empty, security};
+use super::{DAY, Gateway, HOUR, MINUTE, Named, SECOND, name, publishing};
 use crate::alert::{Config, Headers, Http, Mail, MailTls, Mqtt, Quiet, Rules, Span, Target, Template, TemplateFault};
 use crate::config::nearest::nearest;
 use crate::config::reader::{Reader, Section};
 use crate::config::secrets::{self, Keys};
-use crate::config::urls::{self, Broker};
 use crate::config::values::Wrong;
 use crate::ingest::csv::UtcOffset;
-use crate::secret::Secret;
 
 /// Each has a connection of its own, and is looked through for each incident.
 const CHANNELS_MAX: usize = 8;
@@ -26,8 +24,6 @@ const RECIPIENTS_MAX: usize = 32;
 const HEADERS_MAX: usize = 16;
 /// Templates are of some lines.
 const TEMPLATE_MAX_BYTES: usize = 16 << 10;
-/// Of MQTT.
-const TOPIC_MAX_BYTES: usize = 65_535;
 const SMTP_PORT: u16 = 587;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -235,36 +231,19 @@ fn is_this_machine(host: &str) -> bool {
 }
 
 fn mqtt(s: &mut Section<'_, '_>, name: &str, gateway: &Gateway, named: &mut Named) -> Mqtt {
-    let url = s.checked("url", "mqtt://127.0.0.1:1883".to_owned(), |url: &String| urls::mqtt(url).map(drop));
-    let default = || Broker { host: "127.0.0.1".to_owned(), port: 1_883, is_tls: false };
-    let Broker { host, port, is_tls } = urls::mqtt(&url).unwrap_or_else(|_| default());
-    let tls = security::client(s, is_tls.then_some(name), named);
-    let mut client_id = s.value("client_id", String::new());
-    if client_id.is_empty() {
-        client_id = format!("{}-alerts-{name}", gateway.name);
-        s.stands_for("client_id", &client_id);
-    }
-    let username = s.value("username", String::new());
-    let password = secrets::read(s, &Keys { file: "password_file", variable: "password_env" });
-    if password.is_some() && username.is_empty() {
-        s.fault(None, "a password without a username is not allowed in MQTT 3.1.1", "set `username` too");
-    }
-    let mut topic =
-        s.checked("topic", String::new(), |topic: &String| if topic.is_empty() { Ok(()) } else { topic_check(topic) });
+    let broker = publishing::broker(s, name, format!("{}-alerts-{name}", gateway.name), named);
+    let mut topic = s.checked(
+        "topic",
+        String::new(),
+        |topic: &String| {
+            if topic.is_empty() { Ok(()) } else { publishing::topic(topic) }
+        },
+    );
     if topic.is_empty() {
         topic = format!("gateway/{}/alerts", gateway.name);
         s.stands_for("topic", &topic);
     }
-    let login = Some((username, password)).filter(|(username, _): &(String, Option<Secret>)| !username.is_empty());
-    Mqtt { host, port, tls, client_id, login, topic, template: template(s) }
-}
-
-fn topic_check(topic: &str) -> Result<(), Wrong> {
-    not_empty(topic)?;
-    if topic.contains(['+', '#']) || topic.len() > TOPIC_MAX_BYTES {
-        return Err(Wrong::new("is no topic that can be published to", "write a topic without + and #"));
-    }
-    Ok(())
+    Mqtt { broker, topic, template: template(s) }
 }
 
 fn path(s: &mut Section<'_, '_>, key: &'static str) -> Option<PathBuf> {

@@ -8,10 +8,16 @@ pub(super) mod detect;
 mod doors;
 mod frames;
 mod http;
+mod kafka;
+mod mqtt_sink;
+mod publishing;
 mod queue;
 mod security;
 mod serial;
+mod servers;
+mod sink_filter;
 mod sinks;
+mod webhook;
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -71,7 +77,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> (Config, Named) {
     let clock = clock::read(reader);
     let detect = detect::read(reader, &clock);
     let queue = queue::read(reader, &gateway.data_dir, detect.as_ref());
-    let (sinks, directories) = sinks::read(reader, &gateway.data_dir, &queue.dir);
+    let (sinks, directories) = sinks::read(reader, &gateway, &queue.dir, &mut named);
     let alerts = alerts::read(reader, &gateway, &mut named);
     if !alerts.is_empty() && detect.is_none() {
         let hint = "let `detect.enabled` be true, or take the [[alert]] tables out";

@@ -163,7 +163,7 @@ pub(super) fn client(s: &mut Section<'_, '_>, broker: Option<&str>, named: &mut 
     Some(Client::new(config))
 }
 
-fn pair(s: &mut Section<'_, '_>) -> Option<KeyPair> {
+pub(super) fn pair(s: &mut Section<'_, '_>) -> Option<KeyPair> {
     match (path(s, "tls_cert_file"), path(s, "tls_key_file")) {
         (Some(cert_file), Some(key_file)) => Some(KeyPair { cert_file, key_file }),
         (None, None) => None,

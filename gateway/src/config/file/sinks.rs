@@ -1,23 +1,23 @@
-//! `[[influx]]`, `[[kafka]]` and `[[file]]`: the ways out.
+//! `[[influx]]`, `[[kafka]]` and `[[file]]`, and what they have in common with the other ways out.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{HOUR, MINUTE, SECOND, name, normal, not_empty, not_nowhere};
+use super::{
+    Gateway, HOUR, MINUTE, Named, SECOND, kafka, mqtt_sink, name, normal, not_empty, not_nowhere, servers, sink_filter,
+    webhook,
+};
 use crate::config::reader::{Reader, Section};
 use crate::config::secrets::{self, Keys};
-use crate::config::values::{Percent, Size, Wrong};
+use crate::config::values::{Percent, Size};
 use crate::config::{Directory, urls};
-use crate::forward::{DeliveryConfig, FileConfig, FileFormat, InfluxConfig, KafkaConfig, Order, SinkConfig};
-use crate::secret::Secret;
+use crate::forward::{DeliveryConfig, FileConfig, FileFormat, InfluxConfig, Order, SinkConfig};
+use crate::secret::{Secret, SecretSource};
 
 /// Sinks of one kind: each has a task, a cursor and a batch in memory.
 const SINKS_MAX: usize = 8;
 /// Names that consumers of the queue have already.
 const TAKEN: [&str; 2] = ["detect", crate::alert::CONSUMER];
-/// Kafka's own limit for a topic is 249; the longest ending is `.dead-letters`.
-const TOPIC_PREFIX_MAX: usize = 200;
-
 const BATCH_RECORDS_MAX: u64 = 100_000;
 const BATCH_MIN: Size = Size(1 << 10);
 const BATCH_MAX: Size = Size(64 << 20);
@@ -28,6 +28,9 @@ const SHARE_MAX: Percent = Percent(90);
 const INFLIGHT_MAX: u64 = 8;
 /// 10 Gbit/s: more than any link that needs a limit.
 const RATE_MAX: Size = Size(1_250_000_000);
+/// An InfluxDB on a small machine keeps its index of so many in memory; one hash of each is kept here, 2 MB.
+const SERIES_DEFAULT: u64 = 100_000;
+const SERIES_MAX: u64 = 10_000_000;
 const ROTATE_MIN: Size = Size(64 << 10);
 const ROTATE_MAX: Size = Size(16 << 30);
 const ROTATE_DEFAULT: Size = Size(64 << 20);
@@ -36,27 +39,36 @@ const FILES_DEFAULT: u64 = 16;
 const FILES_MAX: u64 = 100_000;
 
 /// The sinks, and the directories that they write to.
-pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path, queue_dir: &Path) -> (Vec<SinkConfig>, Vec<Directory>) {
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    gateway: &Gateway,
+    queue_dir: &Path,
+    named: &mut Named,
+) -> (Vec<SinkConfig>, Vec<Directory>) {
     let mut names: Vec<String> = Vec::new();
     let mut directories: Vec<Directory> = Vec::new();
-    let mut sinks = reader.tables("influx", SINKS_MAX, |s| SinkConfig::Influx(influx(s, &mut names)));
-    sinks.extend(reader.tables("kafka", SINKS_MAX, |s| SinkConfig::Kafka(kafka(s, &mut names))));
+    let mut sinks = reader.tables("influx", SINKS_MAX, |s| SinkConfig::Influx(influx(s, &mut names, named)));
+    sinks.extend(reader.tables("kafka", SINKS_MAX, |s| SinkConfig::Kafka(kafka::read(s, &mut names, named))));
     sinks.extend(reader.tables("file", SINKS_MAX, |s| {
-        let config = file(s, &mut names, data_dir);
+        let config = file(s, &mut names, &gateway.data_dir);
         check_directory(s, &config.dir, queue_dir, &directories);
         directories.push(Directory { path: config.dir.clone(), place: s.place("dir") });
         SinkConfig::File(config)
     }));
+    sinks.extend(reader.tables("webhook", SINKS_MAX, |s| SinkConfig::Webhook(webhook::read(s, &mut names, named))));
+    let publishes = |s: &mut Section<'_, '_>| SinkConfig::Mqtt(mqtt_sink::read(s, gateway, &mut names, named));
+    sinks.extend(reader.tables("mqtt_sink", SINKS_MAX, publishes));
     (sinks, directories)
 }
 
-fn influx(s: &mut Section<'_, '_>, names: &mut Vec<String>) -> InfluxConfig {
+fn influx(s: &mut Section<'_, '_>, names: &mut Vec<String>, named: &mut Named) -> InfluxConfig {
     let name = unique_name(s, "influx", names);
     let keys = Keys { file: "token_file", variable: "token_env" };
     let url = s.checked("url", "http://127.0.0.1:8086".to_owned(), |url| urls::http(url));
+    let http = servers::http(s, &name, &url, named);
     let org = s.required("org", "name the organisation in InfluxDB", |org: &String| not_empty(org)).unwrap_or_default();
     let bucket = s.checked("bucket", "sensors".to_owned(), |bucket| not_empty(bucket));
-    let token = secrets::read(s, &keys);
+    let token = secrets::read_source(s, &keys);
     if !s.has(keys.file) && !s.has(keys.variable) {
         let hint = "name where it is with `token_file` or `token_env`";
         s.fault(None, "[[influx]] has no token", hint);
@@ -64,16 +76,9 @@ fn influx(s: &mut Section<'_, '_>, names: &mut Vec<String>) -> InfluxConfig {
     // Points are upserted: their order does not matter, and requests may overlap.
     let default = DeliveryConfig { order: Order::LiveFirst, inflight: 2, ..DeliveryConfig::default() };
     let delivery = delivery(s, &default);
-    InfluxConfig { name, url, org, bucket, token: token.unwrap_or_else(|| Secret::new("")), delivery }
-}
-
-fn kafka(s: &mut Section<'_, '_>, names: &mut Vec<String>) -> KafkaConfig {
-    KafkaConfig {
-        name: unique_name(s, "kafka", names),
-        bootstrap: s.checked("bootstrap", "127.0.0.1:9092".to_owned(), |servers| urls::bootstrap(servers)),
-        topic_prefix: s.checked("topic_prefix", "sensors".to_owned(), |prefix| topic_prefix(prefix)),
-        delivery: delivery(s, &DeliveryConfig::default()),
-    }
+    let token = token.unwrap_or_else(|| SecretSource::fixed(Secret::new("")));
+    let series_max = s.within("series_max", SERIES_DEFAULT, 0..=SERIES_MAX) as usize;
+    InfluxConfig { name, url, org, bucket, token, http, series_max, delivery }
 }
 
 fn file(s: &mut Section<'_, '_>, names: &mut Vec<String>, data_dir: &Path) -> FileConfig {
@@ -94,10 +99,11 @@ fn file(s: &mut Section<'_, '_>, names: &mut Vec<String>, data_dir: &Path) -> Fi
     }
 }
 
-fn delivery(s: &mut Section<'_, '_>, default: &DeliveryConfig) -> DeliveryConfig {
+pub(super) fn delivery(s: &mut Section<'_, '_>, default: &DeliveryConfig) -> DeliveryConfig {
     let share = Percent(default.backlog_share_percent);
     let records = default.batch_records_max as u64;
     DeliveryConfig {
+        filter: sink_filter::read(s, &default.filter),
         batch_records_max: s.within("batch_records_max", records, 1..=BATCH_RECORDS_MAX) as usize,
         batch_max_bytes: s.within("batch_max", Size(default.batch_max_bytes as u64), BATCH_MIN..=BATCH_MAX).0 as usize,
         timeout: s.within("timeout", default.timeout, Duration::from_millis(100)..=10 * MINUTE),
@@ -110,7 +116,7 @@ fn delivery(s: &mut Section<'_, '_>, default: &DeliveryConfig) -> DeliveryConfig
 }
 
 /// Sinks share one space of names: that of cursors.
-fn unique_name(s: &mut Section<'_, '_>, default: &str, names: &mut Vec<String>) -> String {
+pub(super) fn unique_name(s: &mut Section<'_, '_>, default: &str, names: &mut Vec<String>) -> String {
     let name = name(s, default);
     if names.contains(&name) {
         s.fault(Some("name"), format!("two sinks have the name \"{name}\""), "give each sink its own `name`");
@@ -130,13 +136,4 @@ fn check_directory(s: &mut Section<'_, '_>, dir: &Path, queue_dir: &Path, others
     if others.iter().any(|other| normal(&other.path) == normal(dir)) {
         s.fault(Some("dir"), format!("two file sinks write to {}", dir.display()), "give each its own `dir`");
     }
-}
-
-fn topic_prefix(prefix: &str) -> Result<(), Wrong> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if prefix.is_empty() || prefix.len() > TOPIC_PREFIX_MAX || !prefix.chars().all(allowed) {
-        let hint = format!("1 to {TOPIC_PREFIX_MAX} of a-z, A-Z, 0-9, . _ and -");
-        return Err(Wrong::new(format!("is {prefix:?}, which Kafka does not allow in a topic"), hint));
-    }
-    Ok(())
 }

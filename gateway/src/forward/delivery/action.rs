@@ -74,6 +74,8 @@ pub(in crate::forward) enum Encoded {
     In,
     /// It could not be encoded, and is kept aside.
     Aside,
+    /// Nothing of it is for this sink.
+    LeftOut,
 }
 
 /// What the task is to do next.

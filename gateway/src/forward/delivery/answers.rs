@@ -22,7 +22,8 @@ impl Delivery {
         let (looked_at, rest) = piece.split_at(encoded.len());
         let with =
             |what: Encoded| looked_at.iter().zip(encoded).filter(move |(_, e)| **e == what).map(|(item, _)| item);
-        let aside: Vec<_> = with(Encoded::Aside).map(|item| (item.seq, Fate::Quarantined)).collect();
+        let mut settled: Vec<_> = with(Encoded::Aside).map(|item| (item.seq, Fate::Quarantined)).collect();
+        settled.extend(with(Encoded::LeftOut).map(|item| (item.seq, Fate::Filtered)));
         let log = batch.log;
         let is_whole = batch.is_fresh() && batch.records() == piece.len();
         batch.replace_piece(with(Encoded::In).cloned().collect());
@@ -42,7 +43,7 @@ impl Delivery {
         if batch.records() == 0 {
             self.batches[id] = None;
         }
-        self.tracks.of_mut(log).settle(&aside);
+        self.tracks.of_mut(log).settle(&settled);
     }
 
     /// What the sink said about a batch under way.

@@ -5,8 +5,8 @@
 //! - Each record of a log is settled exactly once: delivered, filtered, quarantined or, if the queue no longer has it,
 //!   missing. The books are told of it after the sink confirmed it, or after it is kept aside.
 //! - Per device and lane records leave in the order of the log: of a lane's shard one batch at a time is with the sink.
-//! - At most `inflight` batches are with the sink, and one waits ready in each lane. Records are read ahead for four
-//!   batches a segment that is worked on.
+//! - At most `inflight` batches are with the sink, and one waits ready in each lane. Records are read ahead for one
+//!   batch more, of what is live for four.
 //!
 //! # Flow
 //! ```text

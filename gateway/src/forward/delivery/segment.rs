@@ -12,9 +12,6 @@ use super::Limit;
 use super::fair;
 use crate::queue::{Block, QueueSeq, Record};
 
-/// A window holds this many batches: enough to fill one for each shard, and for devices to have their turn.
-const WINDOW_BATCHES: usize = 4;
-
 /// Payloads are cut off where they have this many times the bytes of a batch: encoded, they may be less.
 const PICK_BYTES: usize = 2;
 
@@ -131,13 +128,13 @@ impl Segment {
         self.end.is_some_and(|end| self.read_to >= end)
     }
 
-    pub(super) fn has_room(&self, limit: Limit) -> bool {
-        self.room(limit) > 0 && self.waiting_bytes < WINDOW_BATCHES * limit.bytes
+    pub(super) fn has_room(&self, window: Limit) -> bool {
+        self.room(window) > 0 && self.waiting_bytes < window.bytes
     }
 
     /// Records that may be read yet.
-    fn room(&self, limit: Limit) -> usize {
-        (WINDOW_BATCHES * limit.records).saturating_sub(self.base.count_to(self.read_to) as usize)
+    fn room(&self, window: Limit) -> usize {
+        window.records.saturating_sub(self.base.count_to(self.read_to) as usize)
     }
 
     /// Records read, and those not read yet, that are in no batch.
@@ -163,7 +160,7 @@ impl Segment {
     }
 
     /// Takes in the block that was found from `read_to` on: records before it are missing. Tells what it settled by that.
-    pub(super) fn take_in(&mut self, block: &Block, limit: Limit, takes: &dyn Fn(&Record) -> bool) -> Tally {
+    pub(super) fn take_in(&mut self, block: &Block, window: Limit, takes: &dyn Fn(&Record) -> bool) -> Tally {
         let end = self.end.unwrap_or(QueueSeq(u64::MAX));
         let hole_end = block.first().min(end);
         if self.fates.is_empty() {
@@ -171,7 +168,7 @@ impl Segment {
             self.base = self.base.max(hole_end);
             self.read_to = self.read_to.max(hole_end);
         } else {
-            let hole_end = hole_end.min(self.read_to.plus(self.room(limit) as u64));
+            let hole_end = hole_end.min(self.read_to.plus(self.room(window) as u64));
             while self.read_to < hole_end {
                 self.know(self.read_to, Fate::Missing);
                 self.read_to = self.read_to.plus(1);

@@ -15,6 +15,9 @@ use super::segment::{Fate, Item, Segment, Tally};
 use super::{LIVE_LAG, Lane, Limit, Pacing};
 use crate::queue::{AHEAD_MAX, Block, Cursor, QueueSeq, Record, Run};
 
+/// Of a live lane so many batches are read ahead.
+const FAIR_BATCHES: usize = 4;
+
 /// A consumer's place in a log, as the books have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::forward) struct Place {
@@ -157,6 +160,13 @@ impl Track {
         self.held_until = Some(until);
     }
 
+    /// What is read ahead of a segment: a batch for each shard and one behind them, or, where it is to be `fair`, enough for
+    /// devices to have their turn.
+    fn window(&self, max: Limit, fair: bool) -> Limit {
+        let batches = if fair { FAIR_BATCHES.max(self.shards + 1) } else { self.shards + 1 };
+        Limit { records: batches * max.records, bytes: batches * max.bytes }
+    }
+
     /// What the lane can do next for one of the shards that may be used. Where it is to be fair, all that there is room
     /// for is read first.
     pub(super) fn supply(
@@ -166,10 +176,10 @@ impl Track {
         fair: bool,
         may_be_used: impl Fn(usize) -> bool,
     ) -> Supply {
-        let (max, limit) = (pacing.max(), pacing.limit());
+        let (window, limit) = (self.window(pacing.max(), fair), pacing.limit());
         for segment in self.of(lane) {
             let shard = segment.oldest_shard(&may_be_used);
-            let is_readable = self.held_until.is_none() && self.end > self.nothing_before && segment.has_room(max);
+            let is_readable = self.held_until.is_none() && self.end > self.nothing_before && segment.has_room(window);
             let to_read = segment.to_read(self.end).filter(|_| is_readable);
             match (shard, to_read) {
                 (Some(shard), _) if !fair && segment.shard_len(shard) >= limit.records => {
@@ -211,7 +221,8 @@ impl Track {
             return;
         };
         let at = self.segment_of(from);
-        let tally = self.segments[at].take_in(block, max, takes);
+        let window = self.window(max, true);
+        let tally = self.segments[at].take_in(block, window, takes);
         self.add(tally);
     }
 

@@ -1,97 +1,80 @@
-//! InfluxDB 2 as a sink: gzipped line protocol over HTTP, through the influxdb2 client.
+//! InfluxDB 2 as a sink: gzipped line protocol over HTTP.
 //!
 //! # Invariants
-//! - Only 204 and 200 confirm. Redirects are not followed: a POST that becomes a GET would be answered 200 and lost.
+//! - Only 204 confirms. Redirects are not followed: a POST that becomes a GET would be answered 200 and lost.
 //! - An answer that blames the points rejects the batch; one that blames us or the settings never does, so a wrong
 //!   setting cannot send everything into the quarantine.
+//! - Files with the token and with certificates are read again after each attempt that they may be to blame for, so what a
+//!   person mends needs no restart.
 //!
-//! # Not here
-//! `Retry-After`: the client does not hand out headers, so pauses are our own.
+//! # Flow
+//! ```text
+//! encoder: Lines ─▶ SeriesCap ─▶ gzip ─batch─▶ connection ─▶ POST /api/v2/write ─▶ verdict
+//!                                                   401, 403, 404, … ─▶ diagnosis ─▶ words for a person
+//! ```
 
-use std::time::Duration;
+mod connection;
+mod diagnosis;
+mod encoder;
+mod series;
+mod verdict;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use influxdb2::{Client, ClientBuilder, RequestError};
-use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
-use reqwest::redirect::Policy;
-use reqwest::{StatusCode, Url};
+use reqwest::Url;
+use tokio::time::{Instant, timeout_at};
 
-use super::gzip::Gzip;
-use super::lines::Lines;
-use super::{Encoder, InfluxConfig, Sink, SinkError, Times, Undeliverable};
-use crate::queue::{Log, QueueSeq, Record};
-use crate::text::cut;
-
-/// A server that does not even take the connection by then is away.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// An answer is quoted in logs and quarantine up to here, bytes: InfluxDB repeats all the lines it did not like.
-const QUOTE_MAX_BYTES: usize = 300;
-
-/// Lines, then gzip.
-pub(super) struct InfluxEncoder {
-    lines: Lines,
-    gzip: Gzip,
-}
-
-impl InfluxEncoder {
-    pub(super) fn new(lines: Lines) -> Self {
-        Self { lines, gzip: Gzip::new() }
-    }
-}
-
-impl Encoder for InfluxEncoder {
-    type Batch = Bytes;
-
-    fn push(&mut self, log: Log, seq: QueueSeq, record: &Record) -> Result<Times, Undeliverable> {
-        self.lines.push(log, seq, record)
-    }
-
-    fn pending_bytes(&self) -> usize {
-        self.lines.bytes().len()
-    }
-
-    fn take(&mut self) -> Option<Bytes> {
-        if self.lines.bytes().is_empty() {
-            return None;
-        }
-        let batch = self.gzip.compress(self.lines.bytes());
-        self.lines.clear();
-        Some(batch)
-    }
-}
+use super::http::{HttpError, answer, pause, transport_error};
+use super::{InfluxConfig, Sink, SinkError};
+use connection::{Connection, Recipe, Slot};
+use diagnosis::{Diagnosis, Wanted};
+pub(super) use encoder::InfluxEncoder;
+pub(super) use series::SeriesCap;
+use verdict::verdict;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InfluxError {
     #[error("url {url:?} cannot be used: {reason}, want something like http://127.0.0.1:8086")]
     Url { url: String, reason: String },
-    #[error("token holds a character that cannot be sent in an HTTP header, such as a line break")]
-    Token,
+    #[error("{0}")]
+    Token(String),
+    #[error(transparent)]
+    Http(#[from] HttpError),
     #[error("http client cannot be built: {0}")]
     Client(String),
 }
 
 pub(super) struct InfluxSink {
-    client: Client,
+    slot: Slot,
+    url: Url,
     org: String,
     bucket: String,
+    diagnosis: Diagnosis,
 }
 
 impl InfluxSink {
+    /// Reads the files that the settings name; connects to nothing yet.
     pub(super) fn new(config: &InfluxConfig) -> Result<Self, InfluxError> {
-        // The client panics on a URL that does not parse, and drops a path: both are said here instead.
-        check_url(&config.url)?;
-        HeaderValue::from_str(config.token.expose()).map_err(|_| InfluxError::Token)?;
-        let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
-        let http = reqwest::Client::builder()
-            .default_headers(headers)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(config.delivery.timeout)
-            .redirect(Policy::none());
-        let client = ClientBuilder::with_builder(http, &config.url, &config.org, config.token.expose())
-            .build()
-            .map_err(|e| InfluxError::Client(e.to_string()))?;
-        Ok(Self { client, org: config.org.clone(), bucket: config.bucket.clone() })
+        let url = parse(&config.url)?;
+        let recipe = Recipe {
+            write_url: write_url(&url, &config.org, &config.bucket),
+            http: config.http.clone(),
+            token: config.token.clone(),
+            timeout: config.delivery.timeout,
+        };
+        let (org, bucket) = (config.org.clone(), config.bucket.clone());
+        Ok(Self { slot: Slot::new(recipe)?, url, org, bucket, diagnosis: Diagnosis::default() })
+    }
+
+    /// What is wrong and what to do, if the server says so in time.
+    async fn explained(&self, status: u16, connection: &Connection, until: Instant) -> String {
+        let recipe = self.slot.recipe();
+        let (url, org, bucket) = (&self.url, self.org.as_str(), self.bucket.as_str());
+        let wanted = Wanted { url, org, bucket, token_is_file: recipe.token.is_file() };
+        let words = self.diagnosis.of(status, wanted, recipe, &connection.token);
+        timeout_at(until, words).await.unwrap_or_else(|_| "what is wrong could not be asked in time".to_owned())
     }
 }
 
@@ -103,60 +86,49 @@ impl Sink for InfluxSink {
     }
 
     async fn send(&self, batch: &Bytes) -> Result<(), SinkError> {
-        match self.client.write_line_protocol(&self.org, &self.bucket, batch.clone()).await {
-            Ok(()) => Ok(()),
-            Err(RequestError::Http { status, text }) => verdict(status, &text),
-            Err(RequestError::ReqwestProcessing { source }) => Err(transport_error(source)),
-            Err(error @ (RequestError::Serializing { .. } | RequestError::Deserializing { .. })) => {
-                Err(SinkError::Retry { reason: error.to_string(), after: None })
+        let until = Instant::now() + self.slot.recipe().timeout;
+        let connection: Arc<Connection> =
+            self.slot.get().await.map_err(|error| SinkError::Misconfigured { reason: error.to_string() })?;
+        let response = match connection.write(batch.clone()).await {
+            Ok(response) => response,
+            Err(error) => {
+                // A certificate that was renewed meanwhile would mend a handshake.
+                self.slot.give_up(&connection);
+                return Err(transport_error(error));
             }
+        };
+        let (status, after) = (response.status(), pause(response.headers()));
+        match verdict(status, &answer(response).await, after) {
+            Err(SinkError::Misconfigured { reason }) => {
+                self.slot.give_up(&connection);
+                let words = self.explained(status.as_u16(), &connection, until).await;
+                Err(SinkError::Misconfigured { reason: format!("{reason}; {words}") })
+            }
+            Ok(()) => {
+                self.diagnosis.forget().await;
+                Ok(())
+            }
+            Err(error @ (SinkError::Retry { .. } | SinkError::Reject { .. })) => Err(error),
         }
     }
 }
 
-fn check_url(text: &str) -> Result<(), InfluxError> {
-    let fault = |reason: String| Err(InfluxError::Url { url: text.to_owned(), reason });
-    let url = match Url::parse(text) {
-        Ok(url) => url,
-        Err(e) => return fault(e.to_string()),
-    };
+fn parse(text: &str) -> Result<Url, InfluxError> {
+    let fault = |reason: String| InfluxError::Url { url: text.to_owned(), reason };
+    let url = Url::parse(text).map_err(|e| fault(e.to_string()))?;
     match url.scheme() {
-        "http" | "https" if !matches!(url.path(), "" | "/") => fault(format!("it has the path {}", url.path())),
-        "http" | "https" if url.query().is_some() => fault("it has a query".into()),
-        "http" | "https" => Ok(()),
-        other => fault(format!("its scheme is {other}")),
+        "http" | "https" if url.query().is_some() || url.fragment().is_some() => Err(fault("it has a query".into())),
+        "http" | "https" => Ok(url),
+        other => Err(fault(format!("its scheme is {other}"))),
     }
 }
 
-/// What an answer other than 204 means.
-fn verdict(status: StatusCode, text: &str) -> Result<(), SinkError> {
-    let reason = format!("{}: {}", status.as_u16(), quote(text));
-    match status.as_u16() {
-        200 => Ok(()),
-        // Too large: halves may pass.
-        413 | 422 => Err(SinkError::Reject { reason }),
-        400 if blames_the_points(text) => Err(SinkError::Reject { reason }),
-        408 | 425 | 429 | 500..=599 => Err(SinkError::Retry { reason, after: None }),
-        _ => Err(SinkError::Misconfigured { reason }),
-    }
-}
-
-/// InfluxDB answers 400 to bad lines, but also to a bad organisation id or header.
-fn blames_the_points(text: &str) -> bool {
-    ["unable to parse", "partial write", "line protocol", "field type conflict"]
-        .iter()
-        .any(|words| text.contains(words))
-}
-
-fn transport_error(error: reqwest::Error) -> SinkError {
-    let settings_are_wrong = error.is_builder();
-    // The causes are in the text already; the URL says nothing that the sink's name does not.
-    let reason = error.without_url().to_string();
-    if settings_are_wrong { SinkError::Misconfigured { reason } } else { SinkError::Retry { reason, after: None } }
-}
-
-fn quote(text: &str) -> &str {
-    cut(text.trim(), QUOTE_MAX_BYTES)
+/// A path in `url` stays: it is that of a reverse proxy.
+fn write_url(url: &Url, org: &str, bucket: &str) -> Url {
+    let mut write = url.clone();
+    write.set_path(&format!("{}/api/v2/write", url.path().trim_end_matches('/')));
+    write.query_pairs_mut().append_pair("bucket", bucket).append_pair("org", org).append_pair("precision", "ns");
+    write
 }
 
 #[cfg(test)]

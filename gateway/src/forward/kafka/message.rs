@@ -161,7 +161,7 @@ impl Encoder for KafkaEncoder {
                 self.batch.push(&envelope, derived.device(), record.payload.clone())?;
             }
         }
-        Ok(Times { future: 0, is_marked })
+        Ok(Times { is_marked, ..Times::default() })
     }
 
     fn pending_bytes(&self) -> usize {

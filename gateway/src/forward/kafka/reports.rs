@@ -57,7 +57,14 @@ impl Reports {
 #[derive(Debug)]
 pub(super) struct Context {
     sink: String,
-    last_error: Mutex<Option<String>>,
+    last_error: Mutex<Option<LastError>>,
+}
+
+/// What the connection broke by last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LastError {
+    pub(super) code: Option<RDKafkaErrorCode>,
+    pub(super) text: String,
 }
 
 impl Context {
@@ -65,9 +72,14 @@ impl Context {
         Self { sink: sink.to_owned(), last_error: Mutex::default() }
     }
 
-    /// The latest error of the connection, for the message of a time-out; taken, so that it is told once.
-    pub(super) fn last_error(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The latest error of the connection, for the message of a time-out. librdkafka tells the same one only once.
+    pub(super) fn last_error(&self) -> Option<LastError> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The connection is sound.
+    pub(super) fn forget_error(&self) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -88,7 +100,12 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         debug!(sink = self.sink, %error, reason, "librdkafka reports an error.");
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        let code = error.rdkafka_error_code();
+        // "All brokers are down" follows the error that says why.
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        if code != Some(RDKafkaErrorCode::AllBrokersDown) || last.is_none() {
+            *last = Some(LastError { code, text: reason.to_owned() });
+        }
     }
 }
 

@@ -1,21 +1,27 @@
 //! Against librdkafka's own mock broker, on loopback.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use firmware_protocol::envelope::Envelope;
 use firmware_protocol::measurement::FrameIdentity;
 use firmware_protocol::{BootId, DeviceSeq};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::message::Message;
+use super::reports::LastError;
 use super::*;
 use crate::clock::SharedClockMap;
 use crate::forward::testing::{decoder, frame, gap, labels, record, retained};
-use crate::forward::{DeliveryConfig, Encoder};
+use crate::forward::{DeliveryConfig, Encoder, TlsFiles};
 use crate::queue::{Door, Log, QueueSeq, Record};
+use crate::secret::{Secret, SecretSource};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -27,10 +33,19 @@ fn cluster() -> MockCluster<'static, DefaultProducerContext> {
     cluster
 }
 
+fn config(bootstrap: &str, timeout: Duration) -> KafkaConfig {
+    KafkaConfig {
+        name: "kafka".into(),
+        bootstrap: bootstrap.into(),
+        topics: Topics::new("t"),
+        compression: Compression::Lz4,
+        security: KafkaSecurity::default(),
+        delivery: DeliveryConfig { timeout, ..DeliveryConfig::default() },
+    }
+}
+
 fn sink(bootstrap: &str, timeout: Duration) -> KafkaSink {
-    let delivery = DeliveryConfig { timeout, ..DeliveryConfig::default() };
-    let (name, bootstrap, topic_prefix) = ("kafka".into(), bootstrap.into(), "t".into());
-    KafkaSink::new(&KafkaConfig { name, bootstrap, topic_prefix, delivery }, "edge-1").unwrap()
+    KafkaSink::new(&config(bootstrap, timeout), "edge-1").unwrap()
 }
 
 fn encoder() -> KafkaEncoder {
@@ -159,13 +174,91 @@ fn a_message_above_the_brokers_limit_is_not_even_tried() {
 
 #[test]
 fn failures_are_told_apart_by_what_helps() {
-    let of = |code| verdict(&KafkaError::MessageProduction(code));
-    assert!(matches!(of(RDKafkaErrorCode::MessageSizeTooLarge), SinkError::Reject { .. }));
-    assert!(matches!(of(RDKafkaErrorCode::UnknownTopicOrPartition), SinkError::Misconfigured { .. }));
+    let of = |code| verdict(&KafkaError::MessageProduction(code), &Topics::new("t"));
+    for too_large in [RDKafkaErrorCode::MessageSizeTooLarge, RDKafkaErrorCode::MessageBatchTooLarge] {
+        assert!(matches!(of(too_large), SinkError::Reject { .. }), "{too_large}");
+    }
+    let missing = of(RDKafkaErrorCode::UnknownTopicOrPartition);
+    let SinkError::Misconfigured { reason } = missing else { panic!("{missing:?}") };
+    assert!(reason.contains("create the topics t.raw, t.windows, t.anomalies and t.gaps"), "{reason}");
     assert!(matches!(of(RDKafkaErrorCode::TopicAuthorizationFailed), SinkError::Misconfigured { .. }));
-    for passing in
-        [RDKafkaErrorCode::QueueFull, RDKafkaErrorCode::NotEnoughReplicas, RDKafkaErrorCode::BrokerTransportFailure]
-    {
+    for passing in [
+        RDKafkaErrorCode::QueueFull,
+        RDKafkaErrorCode::NotEnoughReplicas,
+        RDKafkaErrorCode::BrokerTransportFailure,
+        RDKafkaErrorCode::NotLeaderForPartition,
+        RDKafkaErrorCode::LeaderNotAvailable,
+    ] {
         assert!(matches!(of(passing), SinkError::Retry { .. }), "{passing}");
     }
+}
+
+#[test]
+fn silence_is_explained_by_what_broke_the_connection() {
+    let of = |code, text: &str| unanswered(TIMEOUT, Some(LastError { code: Some(code), text: text.into() }));
+    let wrong = of(RDKafkaErrorCode::Authentication, "Authentication failed");
+    assert!(matches!(wrong, SinkError::Misconfigured { .. }), "{wrong:?}");
+    let unknown = of(RDKafkaErrorCode::SSL, "SSL handshake failed: certificate verify failed: broker");
+    assert!(matches!(unknown, SinkError::Misconfigured { .. }), "{unknown:?}");
+    let away = of(RDKafkaErrorCode::BrokerTransportFailure, "Connection refused");
+    let SinkError::Retry { reason, .. } = away else { panic!("{away:?}") };
+    assert!(reason.contains("Connection refused"), "{reason}");
+    assert!(matches!(unanswered(TIMEOUT, None), SinkError::Retry { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_finds_a_message_too_large_rejects_the_batch_and_takes_the_next() {
+    let cluster = cluster();
+    let sink = sink(&cluster.bootstrap_servers(), TIMEOUT);
+    let too_large = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[too_large]);
+    let payload = ["1".to_owned()];
+    let outcome = sink.send(&batch(&payload)).await;
+    assert!(matches!(outcome, Err(SinkError::Reject { .. })), "{outcome:?}");
+    sink.send(&batch(&payload)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_moves_is_followed() {
+    let cluster = cluster();
+    let sink = sink(&cluster.bootstrap_servers(), TIMEOUT);
+    let moved = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[moved, moved]);
+    sink.send(&batch(&["1".to_owned()])).await.unwrap();
+}
+
+#[test]
+fn this_build_can_pack_in_each_way_and_speak_tls_and_scram() {
+    let compressions = [Compression::None, Compression::Lz4, Compression::Zstd, Compression::Snappy, Compression::Gzip];
+    for compression in compressions {
+        let config = KafkaConfig { compression, ..config("127.0.0.1:1", TIMEOUT) };
+        KafkaSink::new(&config, "edge-1").map(drop).unwrap();
+    }
+    for mechanism in [SaslMechanism::Plain, SaslMechanism::ScramSha256, SaslMechanism::ScramSha512] {
+        let password = SecretSource::fixed(Secret::new("pw"));
+        let login = Some(KafkaLogin { mechanism, username: "gw".into(), password });
+        let tls = HAS_TLS.then(TlsFiles::default);
+        let config = KafkaConfig { security: KafkaSecurity { tls, login }, ..config("127.0.0.1:1", TIMEOUT) };
+        let is_made = KafkaSink::new(&config, "edge-1").is_ok();
+        assert_eq!(is_made, HAS_TLS || mechanism == SaslMechanism::Plain, "{mechanism:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_read_again_when_a_producer_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("password");
+    std::fs::write(&path, "w0rn").unwrap();
+    let password = SecretSource::file(path.clone(), Secret::new("w0rn"));
+    let login = Some(KafkaLogin { mechanism: SaslMechanism::Plain, username: "gw".into(), password });
+    let security = KafkaSecurity { tls: None, login };
+    let sink = KafkaSink::new(&KafkaConfig { security, ..config("127.0.0.1:1", TIMEOUT) }, "edge-1").unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let outcome = sink.replace(sink.producer()).await;
+    let Err(SinkError::Misconfigured { reason }) = outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("password_file names"), "{reason}");
+    std::fs::write(&path, "fre5h").unwrap();
+    let before = sink.producer();
+    sink.replace(before.clone()).await.unwrap();
+    assert!(!Arc::ptr_eq(&before, &sink.producer()));
 }

@@ -203,7 +203,8 @@ impl<E: Encoder, S: Sink<Batch = E::Batch>> Task<E, S> {
         let mut encoded = Vec::with_capacity(pushed.len());
         for (item, outcome) in items.iter().zip(pushed) {
             match outcome {
-                Ok(Times { future, is_marked }) => {
+                Ok(Times { is_left_out: true, .. }) => encoded.push(Encoded::LeftOut),
+                Ok(Times { future, is_marked, is_left_out: false }) => {
                     ready.future += future as u64;
                     ready.marked += u64::from(is_marked);
                     encoded.push(Encoded::In);

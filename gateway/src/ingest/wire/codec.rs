@@ -6,6 +6,7 @@ use rumqttc::v5::mqttbytes::{self as v5_base, v5};
 
 use super::{ConnAck, Connect, Error, Packet, Will};
 use crate::ingest::{MqttConfig, MqttVersion};
+use crate::publisher;
 use crate::secret::Secret;
 
 /// Reads one whole frame.
@@ -159,8 +160,8 @@ fn credentials(username: String, password: String) -> (Option<String>, Option<Se
 pub(in crate::ingest) struct Status;
 
 impl Status {
-    pub(in crate::ingest) const ONLINE: &'static str = r#"{"status":"online"}"#;
-    pub(in crate::ingest) const OFFLINE: &'static str = r#"{"status":"offline"}"#;
+    pub(in crate::ingest) const ONLINE: &'static str = publisher::ONLINE;
+    pub(in crate::ingest) const OFFLINE: &'static str = publisher::OFFLINE;
 }
 
 /// CONNECT of a persistent session.

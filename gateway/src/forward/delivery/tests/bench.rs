@@ -50,6 +50,11 @@ const BLOCK: u64 = 8;
 /// Encoded.
 pub(super) const RECORD_BYTES: u64 = 10;
 
+/// Whether only the encoder sees that the record is not for the sink.
+fn is_found_late(seq: u64) -> bool {
+    seq % 2 == 1
+}
+
 impl Bench {
     pub(super) fn config() -> DeliveryConfig {
         DeliveryConfig { batch_records_max: 8, ..DeliveryConfig::default() }
@@ -168,7 +173,7 @@ impl Bench {
         let filtered = self.filtered.of(log);
         let takes = |record: &Record| {
             let seq = std::str::from_utf8(&record.payload).unwrap().parse().unwrap();
-            !filtered.contains(&seq)
+            !filtered.contains(&seq) || is_found_late(seq)
         };
         self.core.on_read(log, from, block.as_ref(), &takes);
     }
@@ -185,6 +190,8 @@ impl Bench {
             if self.undeliverable.of(log).contains(&item.seq.0) {
                 self.quarantined.push((log, item.seq.0));
                 encoded.push(Encoded::Aside);
+            } else if self.filtered.of(log).contains(&item.seq.0) {
+                encoded.push(Encoded::LeftOut);
             } else {
                 seqs.push(item.seq.0);
                 bytes += RECORD_BYTES;
