@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use tests::archive::{self, Message};
 use tests::certificates::Authority;
 use tests::eventually::eventually;
 use tests::fleet::{Fleet, Plan};
 use tests::gateway::{Gateway, Home};
 use tests::oracle::Oracle;
+use tests::process::Process;
 use tests::stack::{self, Kafka};
 
 use crate::DELIVERY;
@@ -47,15 +49,20 @@ async fn with_a_wrong_token_nothing_is_lost_and_the_right_one_in_its_file_brings
     Ok(())
 }
 
+async fn secure_kafka(home: &Home, authority: &Authority) -> Result<Kafka> {
+    let broker = authority.sign(home, "broker")?;
+    let pem = [std::fs::read_to_string(&broker.key_file)?, std::fs::read_to_string(&broker.file)?].concat();
+    Kafka::start_secure(home.write("broker-all.pem", &pem)?, authority.file.clone(), PASSWORD).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_with_tls_and_a_login_gets_all_once_a_wrong_password_is_mended() -> Result<()> {
     const PLAN: Plan = Plan { name: "login", seed: 82, devices: 5, messages: 2_000, messages_per_second: 2_000 };
     const SINKS: [&str; 2] = ["plain", "scram-sha-512"];
     let home = Home::new()?;
     let authority = Authority::new(&home, "kafka-ca")?;
-    let (broker, own) = (authority.sign(&home, "broker")?, authority.sign(&home, "gateway")?);
-    let pem = [std::fs::read_to_string(&broker.key_file)?, std::fs::read_to_string(&broker.file)?].concat();
-    let kafka = Kafka::start_secure(home.write("broker-all.pem", &pem)?, authority.file.clone(), PASSWORD).await?;
+    let kafka = secure_kafka(&home, &authority).await?;
+    let own = authority.sign(&home, "gateway")?;
     let mut config = home.config().listen().without_detection();
     for sasl in SINKS {
         let password_file = home.write(&format!("{sasl}-password"), "mellon\n")?;
@@ -80,5 +87,47 @@ async fn kafka_with_tls_and_a_login_gets_all_once_a_wrong_password_is_mended() -
         let verdict = oracle.expect_in_kafka(kafka.bootstrap(), &format!("{sasl}.raw"), DELIVERY).await?;
         assert_eq!((verdict.missing, verdict.out_of_order), (0, 0), "{verdict}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cloud_sink_reads_kafka_with_tls_and_a_login() -> Result<()> {
+    const TOPIC: &str = "guarded.raw";
+    const RECORDS: usize = 500;
+    let home = Home::new()?;
+    let authority = Authority::new(&home, "kafka-ca")?;
+    let kafka = secure_kafka(&home, &authority).await?;
+    let own = authority.sign(&home, "cloud-sink")?;
+    archive::create_topic(kafka.bootstrap(), TOPIC, 1).await?;
+    let message = |i| Message {
+        device: "press-1".into(),
+        topic: "sensors/press-1/telemetry".into(),
+        payload: format!("{{\"n\":{i}}}").into_bytes(),
+        decoder: None,
+    };
+    let messages: Vec<Message> = (0..RECORDS).map(message).collect();
+    let sent = archive::produce(kafka.bootstrap(), TOPIC, &messages).await?;
+
+    let root = home.data_dir().join("archive");
+    let password_file = home.write("password", &format!("{PASSWORD}\n"))?;
+    let toml = format!(
+        "[kafka]\nbootstrap = \"{}\"\ntopic_prefix = \"guarded\"\ntls = true\ntls_ca_file = \"{}\"\n\
+         tls_cert_file = \"{}\"\ntls_key_file = \"{}\"\nsasl = \"scram-sha-512\"\nusername = \"gw\"\n\
+         password_file = \"{password_file}\"\n[archive]\nurl = \"file://{}\"\nmax_age_s = 1\n",
+        kafka.secure_bootstrap()?,
+        authority.file,
+        own.file,
+        own.key_file,
+        root.display()
+    );
+    let mut sink = Process::start("cloud-sink", &["run", "--config", &home.write("cloud-sink.toml", &toml)?], &[])?;
+    eventually("all of it in the archive", DELIVERY, async || {
+        sink.still_running()?;
+        let (_, rows) = archive::progress(&root)?;
+        ensure!(rows == RECORDS as u64, "{rows} of {RECORDS} rows");
+        Ok(())
+    })
+    .await?;
+    ensure!(archive::read(&root, TOPIC)? == sent, "what is in the archive is not what was sent");
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! `[kafka]`: where the records come from, and as whom they are read.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::Fault;
+use super::security::{Security, SecurityKeys};
 use crate::roles::Role;
 
 /// What the default group ends with: the groups of all roles have the same beginning.
@@ -12,24 +14,43 @@ const INFLUX_SUFFIX: &str = "-influx";
 /// What brokers allow by default, seconds.
 const SESSION_TIMEOUT_S: std::ops::RangeInclusive<u64> = 6..=1_800;
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct Kafka {
     /// host:port, several separated by commas.
     pub bootstrap: String,
     /// Topics are `{prefix}.raw`, `.windows`, `.anomalies`, `.gaps`, `.dead-letters`.
-    #[serde(default = "default_prefix")]
     pub topic_prefix: String,
     /// Group of the role influx; see [`Kafka::group_of`] for the others. Processes of one group share the work.
-    #[serde(default = "default_group")]
     pub group: String,
     /// Name of this process in its groups: one that comes back under the same name within the session timeout has its
     /// partitions still. `None`: a new member with each start.
-    #[serde(default)]
     pub instance: Option<String>,
     /// A process that was killed gives its partitions up after this.
+    session_timeout: Duration,
+    pub security: Security,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KafkaFile {
+    bootstrap: String,
+    #[serde(default = "default_prefix")]
+    topic_prefix: String,
+    #[serde(default = "default_group")]
+    group: String,
+    instance: Option<String>,
     #[serde(default = "default_session_timeout_s")]
     session_timeout_s: u64,
+    #[serde(default)]
+    tls: bool,
+    tls_ca_file: Option<PathBuf>,
+    tls_cert_file: Option<PathBuf>,
+    tls_key_file: Option<PathBuf>,
+    #[serde(default = "default_sasl")]
+    sasl: String,
+    username: Option<String>,
+    password_file: Option<PathBuf>,
+    password_env: Option<String>,
 }
 
 pub(super) fn default_prefix() -> String {
@@ -44,8 +65,34 @@ fn default_session_timeout_s() -> u64 {
     10
 }
 
-impl Kafka {
-    pub(super) fn check(&self) -> Result<(), Fault> {
+fn default_sasl() -> String {
+    "none".into()
+}
+
+impl KafkaFile {
+    pub(super) fn resolve(self) -> Result<Kafka, Fault> {
+        self.check()?;
+        let keys = SecurityKeys {
+            tls: self.tls,
+            ca_file: self.tls_ca_file,
+            cert_file: self.tls_cert_file,
+            key_file: self.tls_key_file,
+            sasl: self.sasl,
+            username: self.username,
+            password_file: self.password_file,
+            password_env: self.password_env,
+        };
+        Ok(Kafka {
+            bootstrap: self.bootstrap,
+            topic_prefix: self.topic_prefix,
+            group: self.group,
+            instance: self.instance,
+            session_timeout: Duration::from_secs(self.session_timeout_s),
+            security: keys.resolve()?,
+        })
+    }
+
+    fn check(&self) -> Result<(), Fault> {
         if !SESSION_TIMEOUT_S.contains(&self.session_timeout_s) {
             let (least, most) = SESSION_TIMEOUT_S.into_inner();
             let fault = format!("{} is not from {least} to {most}, which brokers allow", self.session_timeout_s);
@@ -63,7 +110,9 @@ impl Kafka {
             Some(_) | None => Ok(()),
         }
     }
+}
 
+impl Kafka {
     /// The role influx has `group` itself, so that offsets of before there were roles hold; the others have
     /// `{group}-{role}`, without the suffix `-influx` that the default has.
     pub fn group_of(&self, role: Role) -> String {
@@ -79,7 +128,7 @@ impl Kafka {
     }
 
     pub fn session_timeout(&self) -> Duration {
-        Duration::from_secs(self.session_timeout_s)
+        self.session_timeout
     }
 
     fn base(&self) -> &str {

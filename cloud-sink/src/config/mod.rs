@@ -12,6 +12,7 @@ mod grafana;
 mod influx;
 mod kafka;
 mod secret;
+mod security;
 mod setup;
 
 pub use archive::{Archive, Keys, Place, S3};
@@ -19,11 +20,13 @@ pub use grafana::Grafana;
 pub use influx::{Batch, Influx};
 pub use kafka::Kafka;
 pub use secret::Secret;
+pub use security::{Login, Mechanism, Security, Tls};
 pub use setup::{Setup, retention};
 
 use archive::ArchiveFile;
 use grafana::GrafanaFile;
 use influx::InfluxFile;
+use kafka::KafkaFile;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -71,7 +74,7 @@ pub struct Config {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    kafka: Kafka,
+    kafka: KafkaFile,
     influx: Option<InfluxFile>,
     archive: Option<ArchiveFile>,
     #[serde(default)]
@@ -108,7 +111,7 @@ impl Config {
     }
 
     fn resolve(file: File) -> Result<Self, Fault> {
-        file.kafka.check()?;
+        let kafka = file.kafka.resolve()?;
         let influx = file.influx.map(InfluxFile::resolve).transpose()?;
         let archive = file.archive.map(ArchiveFile::resolve).transpose()?;
         let batch = file.batch.check()?;
@@ -120,7 +123,7 @@ impl Config {
         let decoder = Decoder::new(routes).map_err(|fault| Fault::new("decode", fault))?;
         file.setup.check()?;
         let (setup, grafana) = (file.setup, file.grafana.map(GrafanaFile::resolve).transpose()?);
-        let (kafka, http) = (file.kafka, file.http.map(|h| h.bind));
+        let http = file.http.map(|h| h.bind);
         Ok(Self { kafka, influx, archive, http, decoder, future_max, batch, setup, grafana })
     }
 }
@@ -179,6 +182,25 @@ mod tests {
             assert!(place(&format!("url = \"{wrong}\"")).unwrap_err().starts_with("archive.url"), "{wrong}");
         }
         assert!(place("url = \"file:///a\"\nmax_bytes = 1000").unwrap_err().contains("1000 is not from"));
+    }
+
+    #[test]
+    fn a_connection_to_kafka_is_plain_or_protected_as_a_whole() {
+        let kafka = |keys: &str| load(&format!("{KAFKA}{keys}"));
+        let whole =
+            "tls = true\ntls_ca_file = \"/ca\"\nsasl = \"scram-sha-512\"\nusername = \"u\"\npassword_env = \"PATH\"\n";
+        let shown = format!("{:?}", kafka(whole).unwrap());
+        assert!(!shown.contains(&std::env::var("PATH").unwrap()));
+        for (half, fault) in [
+            ("tls_ca_file = \"/ca\"", "kafka.tls: is false"),
+            ("tls = true\ntls_key_file = \"/k\"", "kafka.tls_cert_file"),
+            ("username = \"u\"", "kafka.sasl: is \"none\""),
+            ("sasl = \"plain\"\nusername = \"u\"", "kafka.sasl: wants"),
+            ("sasl = \"gssapi\"", "gssapi"),
+        ] {
+            let told = kafka(half).unwrap_err();
+            assert!(told.contains(fault), "{half}: {told}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::http::Api;
 use super::state::Dashboard;
+use crate::config;
 
 /// (path below the directory, text).
 pub const FILES: [(&str, &str); 9] = [
