@@ -82,7 +82,7 @@ pub(crate) fn paho() -> Result<String> {
 /// # Errors
 /// They cannot be fetched.
 pub(crate) fn grafana_modules() -> Result<String> {
-    Ok(run_script("grafana.sh", "modules", "")?.trim().to_owned())
+    Ok(run_script("grafana.sh", "modules", "", &[])?.trim().to_owned())
 }
 
 impl Drop for Service {
