@@ -114,6 +114,8 @@ impl Roles {
             let (config, metrics, stopped) = (self.config.clone(), self.metrics.clone(), stopped.clone());
             tasks.spawn(async move {
                 let up = metrics.role_up.get_or_create(&RoleLabel { role: role.name() }).clone();
+                // There from the start: a rate over a series that begins with its first count misses that count.
+                drop(metrics.retries.get_or_create(&RoleLabel { role: role.name() }));
                 up.set(1);
                 let ended = match role {
                     Role::Influx => influx::run(&config, metrics, health, until(stopped)).await,

@@ -91,12 +91,12 @@ impl Drop for Keeping {
 
 impl Reading {
     fn keep_what_is_due(&mut self) {
-        if self.keeping.is_none() {
-            if let Some(roll) = self.rolls.due(Instant::now(), 0) {
-                let roll = Arc::new(roll);
-                let task = tokio::spawn(self.keeper.clone().keep(roll.clone()));
-                self.keeping = Some(Keeping { roll, task });
-            }
+        if self.keeping.is_none()
+            && let Some(roll) = self.rolls.due(Instant::now(), 0)
+        {
+            let roll = Arc::new(roll);
+            let task = tokio::spawn(self.keeper.clone().keep(roll.clone()));
+            self.keeping = Some(Keeping { roll, task });
         }
     }
 
