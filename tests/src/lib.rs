@@ -43,6 +43,6 @@ pub mod disk;
 pub mod eventually;
 pub mod link;
 pub mod receiver;
-pub mod request;
+pub mod http;
 pub mod slack;
 pub mod metrics;

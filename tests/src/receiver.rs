@@ -6,11 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 
-use crate::request::Request;
+use crate::http::{Request, Server, answer};
 
 /// A body with this in it is refused.
 pub const POISON: &str = "poison";
@@ -19,9 +16,8 @@ pub const REFUSAL: &str = "no poison, please";
 
 /// Dropping it closes it.
 pub struct Receiver {
-    address: SocketAddr,
+    server: Server,
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
 }
 
 #[derive(Default)]
@@ -36,14 +32,14 @@ impl Receiver {
     /// # Errors
     /// No port is left.
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let (address, shared) = (listener.local_addr()?, Arc::<Shared>::default());
-        let task = tokio::spawn(accept(listener, shared.clone()));
-        Ok(Self { address, shared, task })
+        let shared = Arc::<Shared>::default();
+        let answering = shared.clone();
+        let server = Server::start("fake receiver", move |request| answering.answer(request)).await?;
+        Ok(Self { server, shared })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// While it is, each request is answered 503 and to come again after a second.
@@ -82,35 +78,4 @@ impl Shared {
         anyhow::ensure!(*known == body, "one key for two bodies");
         Ok(answer("200 OK", "thanks"))
     }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-fn answer(head: &str, body: &str) -> String {
-    format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let shared = shared.clone();
-        tokio::spawn(async move {
-            // A client that dies in the middle has sent no batch.
-            if let Err(e) = serve(stream, &shared).await {
-                eprintln!("fake receiver: {e:#}");
-            }
-        });
-    }
-}
-
-async fn serve(stream: TcpStream, shared: &Shared) -> Result<()> {
-    let mut stream = BufReader::new(stream);
-    while let Some(request) = Request::read(&mut stream).await? {
-        let answer = shared.answer(request)?;
-        stream.write_all(answer.as_bytes()).await?;
-    }
-    Ok(())
 }

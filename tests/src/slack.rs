@@ -1,21 +1,16 @@
 //! A fake Slack on loopback: takes webhooks, or says that it is away.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use tokio::io::{AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 
-use crate::request::Request;
+use crate::http::{Request, Server, answer};
 
 /// Dropping it closes it.
 pub struct Slack {
-    address: SocketAddr,
+    server: Server,
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
 }
 
 #[derive(Default)]
@@ -29,14 +24,14 @@ impl Slack {
     /// # Errors
     /// No port is left.
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let (address, shared) = (listener.local_addr()?, Arc::<Shared>::default());
-        let task = tokio::spawn(accept(listener, shared.clone()));
-        Ok(Self { address, shared, task })
+        let shared = Arc::<Shared>::default();
+        let answering = shared.clone();
+        let server = Server::start("fake Slack", move |request| answering.answer(&request)).await?;
+        Ok(Self { server, shared })
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/services/T0/B0/secret", self.address)
+        format!("http://{}/services/T0/B0/secret", self.server.address())
     }
 
     /// While it is, each message is answered 503.
@@ -55,37 +50,15 @@ impl Slack {
     }
 }
 
-impl Drop for Slack {
-    fn drop(&mut self) {
-        self.task.abort();
+impl Shared {
+    fn answer(&self, request: &Request) -> Result<String> {
+        self.attempts.fetch_add(1, Ordering::SeqCst);
+        if self.is_away.load(Ordering::SeqCst) {
+            return Ok(answer("503 Service Unavailable", "away"));
+        }
+        let body: serde_json::Value = serde_json::from_slice(&request.body)?;
+        let text = body["text"].as_str().context("no text in the message")?.to_owned();
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+        Ok(answer("200 OK", "ok"))
     }
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let shared = shared.clone();
-        tokio::spawn(async move {
-            // A client that dies in the middle has sent no message.
-            if let Err(e) = serve(stream, &shared).await {
-                eprintln!("fake Slack: {e:#}");
-            }
-        });
-    }
-}
-
-async fn serve(stream: TcpStream, shared: &Shared) -> Result<()> {
-    let mut stream = BufReader::new(stream);
-    while let Some(Request { body, .. }) = Request::read(&mut stream).await? {
-        shared.attempts.fetch_add(1, Ordering::SeqCst);
-        let answer = if shared.is_away.load(Ordering::SeqCst) {
-            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\naway"
-        } else {
-            let body: serde_json::Value = serde_json::from_slice(&body)?;
-            let text = body["text"].as_str().context("no text in the message")?.to_owned();
-            shared.texts.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-        };
-        stream.write_all(answer.as_bytes()).await?;
-    }
-    Ok(())
 }

@@ -18,7 +18,6 @@ use tests::gateway::Home;
 use tests::stack;
 
 use report::Results;
-use subject::Counting;
 
 const RECORDS: u64 = 1_000_000;
 const RUNS: usize = 3;
@@ -73,14 +72,15 @@ async fn one_run(run: usize, options: &Options, results: &mut Results) -> Result
     results.add_memory(queued);
     let prefix = format!("drain{run}");
     if options.wants("counted") {
-        let server = Counting::start().await?;
+        let server = subject::counter().await?;
+        let url = format!("http://{}", server.address());
         let (home, config) = subject::copy(&filled)?;
-        let sink = subject::influx_table(&server.url(), "org", "bucket");
+        let sink = subject::influx_table(&url, "org", "bucket");
         results.add(
             "InfluxDB's protocol, answered by a counter",
             subject::drain(&home, config.with(&sink), "token", records).await?,
         );
-        results.add("raw client to the same", raw::influx(&server.url(), "org", "bucket", "token", records).await?);
+        results.add("raw client to the same", raw::influx(&url, "org", "bucket", "token", records).await?);
     }
     if options.wants("influx") {
         let influx = stack::bucket(&prefix).await?;

@@ -8,12 +8,11 @@ use anyhow::{Context, Result, ensure};
 use tests::config::{GatewayConfig, TOKEN_ENV};
 use tests::eventually::eventually;
 use tests::gateway::{Gateway, Home};
+use tests::http::Server;
 use tests::message::Device;
 use tests::publisher::{Connection, Target};
-use tests::request::Request;
-use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 const DEVICES: u64 = 100;
 const CONNECTIONS: u64 = 10;
@@ -154,36 +153,6 @@ async fn nowhere() -> Result<SocketAddr> {
 }
 
 /// An HTTP server that answers each request with 204: what a sink costs without the server behind it.
-pub(crate) struct Counting {
-    address: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-impl Counting {
-    pub(crate) async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let mut stream = BufReader::new(stream);
-                    while Request::read(&mut stream).await?.is_some() {
-                        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
-                    }
-                    anyhow::Ok(())
-                });
-            }
-        });
-        Ok(Self { address, task })
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-}
-
-impl Drop for Counting {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+pub(crate) async fn counter() -> Result<Server> {
+    Server::start("counter", |_| Ok("HTTP/1.1 204 No Content\r\n\r\n".to_owned())).await
 }

@@ -20,13 +20,16 @@ impl Delivery {
         let piece = batch.piece();
         assert!(!encoded.is_empty() && encoded.len() <= piece.len(), "{} of {} records", encoded.len(), piece.len());
         let (looked_at, rest) = piece.split_at(encoded.len());
-        let with =
-            |what: Encoded| looked_at.iter().zip(encoded).filter(move |(_, e)| **e == what).map(|(item, _)| item);
-        let mut settled: Vec<_> = with(Encoded::Aside).map(|item| (item.seq, Fate::Quarantined)).collect();
-        settled.extend(with(Encoded::LeftOut).map(|item| (item.seq, Fate::Filtered)));
+        let to_send = looked_at.iter().zip(encoded).filter(|(_, e)| **e == Encoded::In).map(|(item, _)| item.clone());
+        let settled = looked_at.iter().zip(encoded).filter_map(|(item, encoded)| match encoded {
+            Encoded::In => None,
+            Encoded::Aside => Some((item.seq, Fate::Quarantined)),
+            Encoded::LeftOut => Some((item.seq, Fate::Filtered)),
+        });
+        let settled: Vec<_> = settled.collect();
         let log = batch.log;
         let is_whole = batch.is_fresh() && batch.records() == piece.len();
-        batch.replace_piece(with(Encoded::In).cloned().collect());
+        batch.replace_piece(to_send.collect());
         if !rest.is_empty() {
             if is_whole {
                 self.tracks.of_mut(log).give_back(rest, now);
